@@ -1,0 +1,32 @@
+# Each target first builds .venv from requirements.lock; it is built again when that changes.
+PYTHON ?= python3
+BIN := .venv/bin
+BUILT := .venv/.built
+
+.PHONY: compare test lint format clean
+
+compare: $(BUILT)
+	$(BIN)/harness compare --dataset cifar100-lt
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+
+lint: $(BUILT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(BUILT)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BUILT): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -r requirements.lock
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The methods: one file per term of an expression; a term's name is its file's."""

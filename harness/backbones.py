@@ -1,0 +1,84 @@
+"""Image encoders with a linear head: each public function builds one, with fresh weights.
+
+A backbone is named by its function. Initialisation (METHODS 1.1): convolutions Kaiming-normal with
+fan-out, batch norm 1 and 0, the head PyTorch's default; all drawn from the generator given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """`encoder`: images (B, 3, H, W) -> z (B, D); `head`: z -> logits (B, classes)."""
+
+    def __init__(self, encoder: nn.Module, features: int, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(features, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+class BasicBlock(nn.Module):
+    """3x3 conv, BN, ReLU, 3x3 conv, BN, plus the shortcut, ReLU (He et al. 2016)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels:
+            projection = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        out: Tensor = self.relu(h + self.shortcut(x))
+        return out
+
+
+def resnet10(classes: int, width: int = 64, generator: torch.Generator | None = None) -> Network:
+    """ResNet-10 with the ImageNet stem: D = 8 * width; 32 px images end as 1x1 (METHODS 1.1)."""
+    return _imagenet_resnet((1, 1, 1, 1), classes, width, generator)
+
+
+def _imagenet_resnet(
+    blocks: Sequence[int], classes: int, width: int, generator: torch.Generator | None
+) -> Network:
+    """Torchvision's layout: stages of `blocks` BasicBlocks with width, 2, 4, 8 * width channels."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, stride=2, padding=1),
+    ]
+    channels = width
+    for stage, count in enumerate(blocks):
+        for block in range(count):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(BasicBlock(channels, width * 2**stage, stride))
+            channels = width * 2**stage
+    encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return _initialised(Network(encoder, channels, classes), generator)
+
+
+def _initialised(model: Network, generator: torch.Generator | None) -> Network:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
+        elif isinstance(module, nn.Linear):
+            bound = module.in_features**-0.5
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+    return model

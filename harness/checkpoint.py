@@ -1,0 +1,92 @@
+"""What a training run needs to go on after a kill, in one file that is replaced whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from harness.files import write_atomic
+from harness.types import DataError
+
+VERSION = 1
+
+
+@dataclass
+class State:
+    """All that a run knows between two epochs; randomness is a function of (seed, epoch)."""
+
+    model: Any
+    optimiser: torch.optim.Optimizer
+    epoch: int = 0  # epochs done
+    memory: dict[str, Any] = field(default_factory=dict)  # Progress.state
+    history: list[dict[str, Any]] = field(default_factory=list)  # one entry per epoch
+    oracle: dict[str, Any] | None = None  # epoch, correct, prediction (N,), p_true (N,)
+
+
+def save(path: Path, state: State, run: str) -> None:
+    """Write a state; `run` says whose it is. DataError (disk full, ...) leaves the old file."""
+    content = {
+        "version": VERSION,
+        "run": run,
+        "model": state.model.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "epoch": state.epoch,
+        "memory": state.memory,
+        "history": state.history,
+        "oracle": state.oracle,
+    }
+    buffer = io.BytesIO()  # torch hides a full disk behind RuntimeError
+    torch.save(content, buffer)
+    write_atomic(path, buffer.getbuffer())
+
+
+def restore(path: Path, state: State, run: str) -> bool:
+    """Bring a state to where it was saved; False when nothing was.
+
+    DataError for a damaged file and for one that another run wrote.
+    """
+    if not path.exists():
+        return False
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = (content["version"], content["run"])
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as e:
+        raise DataError(f"{path} is damaged; remove it to train from the beginning") from e
+    if found != (VERSION, run):
+        raise DataError(
+            f"{path} belongs to another run (other method, recipe, seed, rows or start weights); "
+            "remove it or name another folder"
+        )
+    state.model.load_state_dict(content["model"])
+    state.optimiser.load_state_dict(content["optimiser"])
+    state.epoch, state.memory = content["epoch"], content["memory"]
+    state.history, state.oracle = content["history"], content["oracle"]
+    return True
+
+
+def fingerprint(parts: Iterable[Any]) -> str:
+    """SHA-256 over texts, numbers, arrays, tables of numbers and state dicts, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, pl.DataFrame):
+            part = {name: part[name].cast(pl.Float64).to_numpy() for name in part.columns}
+        arrays = part if isinstance(part, dict) else {"": part}
+        for name, value in arrays.items():
+            if isinstance(value, torch.Tensor):
+                value = value.detach().cpu().contiguous().numpy()
+            is_array = isinstance(value, np.ndarray)
+            shape = value.shape if is_array else type(value).__name__
+            digest.update(f"{name} {shape}\n".encode())
+            digest.update(value.tobytes() if is_array else f"{value}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""How the small foundation models that ship with the package were made, to be repeated."""

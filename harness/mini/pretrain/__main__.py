@@ -1,0 +1,38 @@
+"""Train the foundation models of the embedded world: python -m harness.mini.pretrain --out DIR."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.mini.pretrain import clip, unet, web
+from harness.mini.pretrain.ranks import spread
+
+STEPS = ("web", "vae", "clip", "unet", "assemble")
+
+
+def main() -> None:
+    """Run the named steps in order; each goes on where it was interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m harness.mini.pretrain", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="working folder")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument("--ranks", type=int, default=2, help="processes for the VAE and the UNet")
+    parser.add_argument("--into", type=Path, default=Path(__file__).parents[1] / "models")
+    args = parser.parse_args()
+    if "web" in args.steps:
+        web.render(args.out)
+    if "vae" in args.steps:
+        spread("vae", args.ranks, args.out)
+    if "clip" in args.steps:
+        clip.train(args.out, args.out)
+    if "unet" in args.steps:
+        spread("unet", args.ranks, args.out)
+    if "assemble" in args.steps:
+        unet.assemble(args.out, args.into / "generator")
+        model, tokenizer = clip.load(args.out / "clip" / "model")
+        tokenizer.save_pretrained(args.into / "clip")
+        clip.save(model, clip.config(len(tokenizer)), args.into / "clip")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The small CLIP (open_clip's own architecture), its tokenizer, and its text tower as SDXL's second
+text encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.model import CLIP
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch.nn import functional as F
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+
+from harness.mini.pretrain import web
+from harness.mini.pretrain.loop import optimise
+from harness.mini.scene import atlas
+
+CONTEXT = 24
+WIDTH, LAYERS, HEADS = 128, 3, 4
+TEXT_STEP = 500  # after so many steps, the text tower is kept for the generator
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def make_tokenizer(captions: list[str], folder: Path, merges: int = 900) -> CLIPTokenizer:
+    """Learn a byte-level BPE with CLIP's conventions; END is the last id, also the padding."""
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=512 + merges,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    bpe.train_from_iterator(captions, trainer)
+    pairs = [tuple(m) for m in json.loads(bpe.to_str())["model"]["merges"]]
+    tokens = alphabet + [a + "</w>" for a in alphabet] + ["".join(p) for p in pairs]
+    vocab = {t: i for i, t in enumerate([*dict.fromkeys(tokens), START, END])}
+    tokenizer = CLIPTokenizer(vocab=vocab, merges=pairs, model_max_length=CONTEXT)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def config(vocab_size: int) -> dict:
+    """open_clip model configuration."""
+    vision = {"image_size": 32, "layers": LAYERS, "width": WIDTH, "head_width": 32, "patch_size": 4}
+    text = {"context_length": CONTEXT, "vocab_size": vocab_size, "width": WIDTH, "heads": HEADS}
+    text |= {"layers": LAYERS, "hf_tokenizer_name": "clip", "tokenizer_kwargs": {"clean": "lower"}}
+    return {"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": text}
+
+
+def train(data: Path, out: Path, steps: int = 1200, batch: int = 160) -> None:
+    """Contrastive learning on web pictures and captions; writes out/clip/model as open_clip has it.
+
+    A caption of the batch that equals another one is no negative for it: targets are shared.
+    """
+    torch.manual_seed(0)
+    content = web.load(data)
+    texts = sorted(set(content["captions"].ravel().tolist()))
+    folder = out / "clip" / "model"
+    tokenizer = make_tokenizer([*content["captions"].ravel().tolist(), *atlas().names * 200], folder)
+    cfg = config(len(tokenizer))
+    model = CLIP(
+        embed_dim=WIDTH,
+        vision_cfg={**cfg["vision_cfg"], "patch_dropout": 0.4},
+        text_cfg={k: v for k, v in cfg["text_cfg"].items() if k != "hf_tokenizer_name"},
+    )
+    number = {t: i for i, t in enumerate(texts)}
+    caption = torch.tensor([[number[c] for c in row] for row in content["captions"].tolist()])
+    ids = tokenize(tokenizer, texts)
+    images = torch.from_numpy(content["images"])
+
+    def loss_of(step: int, rng: torch.Generator) -> torch.Tensor:
+        pick = torch.randint(len(images), (batch,), generator=rng)
+        which = torch.randint(caption.shape[1], (batch,), generator=rng)
+        said = caption[pick, which]
+        x = augment(images[pick], rng)
+        u, v, scale = model(x, ids[said])
+        logits = scale.float() * u.float() @ v.float().T
+        target = (said[:, None] == said[None, :]).float()
+        target /= target.sum(1, keepdim=True)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+    settings = {"ema": 0.995, "weight_decay": 0.1, "keep": (TEXT_STEP,)}
+    average = optimise(model, loss_of, steps, 1e-3, out / "clip", **settings)
+    save(average, cfg, folder)
+    # what the generator reads text with: the same tower after fewer steps, so that the generator
+    # can learn while this model goes on, and is no copy of its own judge
+    saved = torch.load(out / "clip" / f"state-{TEXT_STEP}.pt", weights_only=True)
+    model.load_state_dict(saved["average"])
+    tokenizer.save_pretrained(out / "text" / "model")
+    save(model, cfg, out / "text" / "model")
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    """int64 (N, CONTEXT), padded with END."""
+    return tokenizer(
+        texts, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt"
+    )["input_ids"]
+
+
+def augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Shift by up to 3 px, flip, light, noise; uint8 (B, 32, 32, 3) to normalised (B, 3, 32, 32)."""
+    x = images.permute(0, 3, 1, 2).float() / 255
+    flip = torch.rand(len(x), generator=rng) < 0.5
+    x = torch.where(flip[:, None, None, None], x.flip(3), x)
+    dy, dx = torch.randint(-3, 4, (2,), generator=rng).tolist()
+    x = F.pad(x, (3, 3, 3, 3), mode="replicate")[:, :, 3 + dy : 35 + dy, 3 + dx : 35 + dx]
+    gain = 1 + 0.25 * (2 * torch.rand(len(x), 3, 1, 1, generator=rng) - 1)
+    noise = 0.04 * torch.rand(len(x), 1, 1, 1, generator=rng)
+    x = (x * gain + noise * torch.randn(x.shape, generator=rng)).clamp(0, 1)
+    return (x - MEAN[0]) / STD[0]
+
+
+def save(model: CLIP, cfg: dict, folder: Path) -> None:
+    """Write open_clip_config.json and fp16 weights as `open_clip` reads a local directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pre = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"}
+    text = json.dumps({"model_cfg": cfg, "preprocess_cfg": pre}, indent=1)
+    (folder / "open_clip_config.json").write_text(text + "\n")
+    state = {k: v.half().contiguous() for k, v in model.state_dict().items() if k != "attn_mask"}
+    save_file(state, folder / "open_clip_model.safetensors")
+
+
+def load(folder: Path) -> tuple[CLIP, CLIPTokenizer]:
+    """The trained model in float32 and its tokenizer."""
+    model = open_clip.create_model(f"local-dir:{folder}").eval().float()
+    return model, CLIPTokenizer.from_pretrained(folder)
+
+
+def text_encoder(model: CLIP, tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
+    """The text tower in transformers' form, as SDXL carries its OpenCLIP tower."""
+    cfg = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=4 * WIDTH,
+        projection_dim=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=CONTEXT,
+        hidden_act="gelu",
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    encoder = CLIPTextModelWithProjection(cfg).eval()
+    s, t = model.state_dict(), {}
+    prefix = "text_model."
+    t[prefix + "embeddings.token_embedding.weight"] = s["token_embedding.weight"]
+    t[prefix + "embeddings.position_embedding.weight"] = s["positional_embedding"]
+    for name in ("weight", "bias"):
+        t[f"{prefix}final_layer_norm.{name}"] = s[f"ln_final.{name}"]
+        for i in range(LAYERS):
+            mine, theirs = f"transformer.resblocks.{i}.", f"{prefix}encoder.layers.{i}."
+            parts = s[f"{mine}attn.in_proj_{name}"].chunk(3)
+            for part, to in zip(parts, ("q_proj", "k_proj", "v_proj"), strict=True):
+                t[f"{theirs}self_attn.{to}.{name}"] = part
+            for a, b in (
+                ("attn.out_proj", "self_attn.out_proj"),
+                ("ln_1", "layer_norm1"),
+                ("ln_2", "layer_norm2"),
+                ("mlp.c_fc", "mlp.fc1"),
+                ("mlp.c_proj", "mlp.fc2"),
+            ):
+                t[f"{theirs}{b}.{name}"] = s[f"{mine}{a}.{name}"]
+    t["text_projection.weight"] = s["text_projection"].T.contiguous()
+    encoder.load_state_dict(t, strict=False)
+    missing = set(encoder.state_dict()) - set(t) - {prefix + "embeddings.position_ids"}
+    if missing:
+        raise RuntimeError(f"weights left out of the text encoder: {sorted(missing)}")
+    return encoder

@@ -1,0 +1,95 @@
+"""The one optimisation loop of the pre-training scripts: warm-up, cosine, averaged weights, resume."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from tqdm import tqdm
+
+
+def optimise(
+    model: nn.Module,
+    loss_of: Callable[[int, torch.Generator], torch.Tensor],
+    steps: int,
+    lr: float,
+    folder: Path,
+    ema: float = 0.999,
+    weight_decay: float = 0.01,
+    warmup: int = 200,
+    seed: int = 0,
+    keep: tuple[int, ...] = (),
+) -> nn.Module:
+    """Minimise `loss_of(step, rng)` over `model` and return the averaged copy.
+
+    AdamW, linear warm-up, cosine to 0, gradient norm at most 1, exponential moving average of the
+    weights with a bias-corrected decay. Every 500 steps the state goes to folder/state.pt, from
+    where a later call goes on; the states after `keep` steps are kept beside it. The loss is computed under bfloat16 autocast on CPUs. In a process
+    group every rank draws its own batches and gradients are averaged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    params = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(params, lr=lr, weight_decay=weight_decay, fused=True)
+    average, first, began = copy.deepcopy(model).requires_grad_(False), 0, 0.0
+    state = folder / "state.pt"
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        model.load_state_dict(saved["model"])
+        average.load_state_dict(saved["average"])
+        optimiser.load_state_dict(saved["optimiser"])
+        first, began = saved["step"], saved["seconds"]
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rng, start, running = torch.Generator(), time.perf_counter() - began, 0.0
+    bar = tqdm(range(first, steps), initial=first, total=steps, desc=folder.name, mininterval=5)
+    bar.disable = rank > 0
+    model.train()
+    for step in bar:
+        rng.manual_seed((seed * 1_000_003 + step) * ranks + rank)
+        rate = lr * min(1, (step + 1) / warmup)
+        rate *= 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item())
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(step, rng)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if ranks > 1:
+            _share(params, ranks)
+        nn.utils.clip_grad_norm_(params, 1.0)
+        optimiser.step()
+        decay = min(ema, (1 + step) / (10 + step))
+        _average(average, model, decay)
+        running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
+        bar.set_postfix(loss=f"{running:.4f}", refresh=False)
+        if rank == 0 and ((step + 1) % 500 == 0 or step + 1 == steps):
+            content = {"model": model.state_dict(), "average": average.state_dict()}
+            content |= {"optimiser": optimiser.state_dict(), "step": step + 1}
+            partial = state.with_suffix(".tmp")
+            torch.save(content | {"seconds": time.perf_counter() - start}, partial)
+            partial.replace(state)
+            if step + 1 in keep:
+                shutil.copy(state, folder / f"state-{step + 1}.pt")
+    return average.eval()
+
+
+def _share(params: list[nn.Parameter], ranks: int) -> None:
+    """Average the gradients over all ranks, in one message."""
+    grads = [p.grad for p in params if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads]).div_(ranks)
+    dist.all_reduce(flat)
+    for g, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        g.copy_(part.view_as(g))
+
+
+@torch.no_grad()
+def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    mine, theirs = list(average.parameters()), list(model.parameters())
+    torch._foreach_lerp_(mine, theirs, 1 - decay)
+    for a, b in zip(average.buffers(), model.buffers(), strict=True):
+        a.copy_(b)

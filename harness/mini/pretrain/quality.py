@@ -1,0 +1,151 @@
+"""Quality of the embedded models: python -m harness.mini.pretrain.quality --out DIR.
+
+A judge that no foundation model had a part in, a ResNet-10 trained on all real-domain training
+pictures, names text-only samples (guidance 0) made from a flat grey source and held-out captions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from PIL import Image
+
+from harness import places
+from harness.cache import Store
+from harness.compose import compose
+from harness.datasets import cifar100_lt
+from harness.generate import Generator, Request, load_pipeline
+from harness.mini import scene, world
+from harness.mini.captions import caption
+from harness.mini.pretrain import web
+from harness.predict import true_class
+from harness.score import Scorer
+from harness.train import fit
+from harness.train_data import TrainData
+from harness.types import REAL, GeneratorSpec, Machine, Recipe, Schedule
+
+RECIPE = cifar100_lt.RECIPES["mini"]
+
+
+def judge(folder: Path) -> tuple[TrainData, dict[str, torch.Tensor]]:
+    """The judge's data and weights, trained once: all classes balanced, 200 pictures each."""
+    data = cifar100_lt.load(world.write_cifar100(folder / "data").parent, None, RECIPE)
+    rows = data.train.select(
+        "image",
+        "label",
+        pl.lit(REAL, pl.Int16).alias("guidance"),
+        pl.lit(False).alias("hard"),
+        "count",
+        pl.lit(None, pl.Float32).alias("score"),
+    )
+    given = TrainData(
+        rows=rows,
+        images=Store(data.train_images),
+        counts=data.counts,
+        test_images=data.test_images,
+        test_labels=data.test["label"].to_numpy(),
+        test_ids=data.test["id"].to_numpy(),
+        mean=cifar100_lt.MEAN,
+        std=cifar100_lt.STD,
+    )
+    recipe = judge_recipe()
+    weights = fit(compose("CE"), given, recipe, 0, folder / "judge", Machine(threads=1))
+    return given, weights
+
+
+def judge_recipe() -> Recipe:
+    """ResNet-10, width 32, 15 epochs of Adam."""
+    from dataclasses import replace
+
+    schedule = Schedule(optimiser="adam", lr=2e-3, batch=128, epochs=15, decay="cosine")
+    return replace(RECIPE, width=32, scratch=schedule)
+
+
+def text_only(
+    source: str, text_guidance: float, steps: int, per_class: int, held_out: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (N, 32, 32, 3) uint8 and labels (N,) of text-only samples.
+
+    Prompts are captions of web scenes that were never trained on, or else the data set's own.
+    """
+    spec = GeneratorSpec("mini", "", 32, steps=steps, text_guidance=text_guidance)
+    grey = np.full((32, 32, 3), 128, np.uint8)
+    generator = Generator(load_pipeline(source, torch.float32, "cpu"), spec, lambda _: grey)
+    requests = []
+    for label, concept in enumerate(world.rows_of_cifar100()):
+        rng = np.random.Generator(np.random.PCG64([9, concept]))
+        for n in range(per_class):
+            name = scene.atlas().names[concept]
+            prompt = cifar100_lt.prompt(name, n)
+            if held_out:
+                prompt = caption(scene.compose("web", concept, web.PER_CONCEPT + n), rng)
+            requests.append(Request(f"{label}/{n}", f"grey-{label}", 0, n, prompt))
+    made = {r.key: image for r, image in generator.images(requests)}
+    labels = np.repeat(np.arange(len(world.CIFAR100)), per_class)
+    return np.stack([made[r.key] for r in requests]), labels
+
+
+def recognised(
+    given: TrainData, weights: dict[str, torch.Tensor], images: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Whether the judge names each picture right, bool (N,)."""
+    from harness.backbones import resnet10
+
+    model = resnet10(len(given.counts), width=32, generator=torch.Generator())
+    model.load_state_dict(weights)
+    mean, std = torch.tensor(given.mean), torch.tensor(given.std)
+    objective = compose("CE").objective
+    guess, _ = true_class(model.eval(), objective, lambda part: images[part], labels, mean, std)
+    return np.asarray(guess == labels)
+
+
+def zero_shot(folder: str, given: TrainData) -> float:
+    """Accuracy of the embedded CLIP on the test pictures with the prompt `a photo of a <class>`."""
+    scorer = Scorer(f"local-dir:{folder}")
+    names = [n.replace("_", " ") for n in world.CIFAR100]
+    texts = scorer.texts([f"a photo of a {n}" for n in names])
+    guess = (scorer.images(given.test_images) @ texts.T).argmax(1)
+    return float((guess == given.test_labels).mean())
+
+
+def sheet(images: np.ndarray, columns: int, path: Path, scale: int = 2) -> None:
+    """Write pictures as a grid."""
+    rows = [np.concatenate(list(r), 1) for r in images.reshape(-1, columns, *images.shape[1:])]
+    whole = Image.fromarray(np.concatenate(rows, 0))
+    whole.resize((whole.width * scale, whole.height * scale), Image.Resampling.NEAREST).save(path)
+
+
+def main() -> None:
+    """Print the figures as JSON and write samples.png."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--models", type=Path, default=places.MODELS)
+    parser.add_argument("--w", type=float, nargs="+", default=[RECIPE.text_guidance])
+    parser.add_argument("--ddim", type=int, default=RECIPE.steps)
+    parser.add_argument("--per-class", type=int, default=8)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    given, weights = judge(args.out)
+    found = {"judge on real test": float(recognised(
+        given, weights, given.test_images, given.test_labels).mean())}  # fmt: skip
+    if (args.models / "clip").is_dir():
+        found["clip zero-shot on test"] = zero_shot(str(args.models / "clip"), given)
+    for w in args.w:
+        images, labels = text_only(str(args.models / "generator"), w, args.ddim, args.per_class)
+        right = recognised(given, weights, images, labels)
+        found[f"text-only recognised, w={w:g}"] = float(right.mean())
+        by_class = right.reshape(-1, args.per_class).mean(1)
+        worst = np.argsort(by_class)[:8]
+        found[f"worst, w={w:g}"] = {world.CIFAR100[i]: float(by_class[i]) for i in worst}
+        chosen = images.reshape(-1, args.per_class, *images.shape[1:])[:, :4]
+        sheet(chosen.reshape(-1, *images.shape[1:]), 24, args.out / f"samples-w{w:g}.png")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

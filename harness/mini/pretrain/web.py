@@ -1,0 +1,50 @@
+"""The `web` stream as the foundation models see it: pictures, captions, qualities."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from harness.mini import scene
+from harness.mini.captions import caption
+from harness.mini.world import rows_of_cifar100
+
+PER_CONCEPT = 800
+HELD_OUT = 40  # numbers from PER_CONCEPT on: never trained on
+CAPTIONS_EACH = 2
+
+
+def concepts() -> tuple[int, ...]:
+    """Atlas rows that the foundation models learn."""
+    return rows_of_cifar100()
+
+
+def render(out: Path, workers: int = 2) -> None:
+    """Write out/web.npz: images uint8 (N, 32, 32, 3), concept, style (N,), quality, captions."""
+    jobs = [(c, start) for c in concepts() for start in range(0, PER_CONCEPT, 100)]
+    with ProcessPoolExecutor(workers) as pool:
+        parts = list(pool.map(_part, jobs, chunksize=8))
+    stacked = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    out.mkdir(parents=True, exist_ok=True)
+    np.savez(out / "web.npz", **stacked)
+
+
+def _part(job: tuple[int, int]) -> dict[str, np.ndarray]:
+    concept, start = job
+    scenes = [scene.compose("web", concept, n) for n in range(start, start + 100)]
+    rng = np.random.Generator(np.random.PCG64([7, concept, start]))
+    return {
+        "images": np.stack([s.pixels for s in scenes]),
+        "concept": np.full(len(scenes), concept, np.int16),
+        "style": np.array([s.style for s in scenes], np.int8),
+        "quality": np.array([s.quality for s in scenes], np.float32),
+        "captions": np.array([[caption(s, rng) for _ in range(CAPTIONS_EACH)] for s in scenes]),
+    }
+
+
+def load(folder: Path) -> dict[str, np.ndarray]:
+    """Read what `render` wrote."""
+    with np.load(folder / "web.npz") as file:
+        return {k: file[k] for k in file.files}

@@ -1,0 +1,84 @@
+"""Writes the embedded world's data sets in the official on-disk formats."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from harness.mini import scene
+from harness.types import DataError
+
+# The CIFAR-100 classes whose sprites can be told apart at 32 px.
+CIFAR100 = (
+    "apple aquarium_fish baby bear bed bee beetle bicycle bottle bus butterfly camel castle cattle "
+    "chair clock crab crocodile cup dinosaur dolphin elephant fox house kangaroo keyboard leopard "
+    "lion lobster motorcycle mountain mouse mushroom orange palm_tree pear pickup_truck pine_tree "
+    "rabbit raccoon rocket rose shark skunk snail snake spider squirrel streetcar sunflower "
+    "sweet_pepper telephone television tiger tractor train tulip turtle whale wolf"
+).split()
+TRAIN_PER_CLASS = 200
+TEST_PER_CLASS = 20
+
+
+@cache
+def rows_of_cifar100() -> tuple[int, ...]:
+    """Atlas rows of the classes, in label order."""
+    by_name = {c["cifar100"]: i for i, c in enumerate(scene.atlas().concepts)}
+    return tuple(by_name[name] for name in CIFAR100)
+
+
+def write_cifar100(root: Path) -> Path:
+    """Write `root`/cifar-100-python/{train,test,meta} as CIFAR-100's python version has them.
+
+    Same keys, types and pickle protocol as the download; 60 classes, 200 training and 20 test
+    pictures each, in shuffled order. Files that are there already are left alone. Returns the
+    folder. Raises DataError when it cannot be written.
+    """
+    folder = root / "cifar-100-python"
+    if all((folder / name).is_file() for name in ("train", "test", "meta")):
+        return folder
+    concepts = [scene.atlas().concepts[i] for i in rows_of_cifar100()]
+    coarse = sorted({c["group"] for c in concepts})
+    coarse_of = [coarse.index(c["group"]) for c in concepts]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, count in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS)):
+            _dump(folder / split, _batch(split, count, coarse_of))
+        names = {b"fine_label_names": [n.encode() for n in CIFAR100]}
+        _dump(folder / "meta", names | {b"coarse_label_names": [c.encode() for c in coarse]})
+    except OSError as error:
+        raise DataError(f"cannot write the embedded CIFAR-100 to {folder}: {error}") from error
+    return folder
+
+
+def _batch(split: str, per_class: int, coarse_of: list[int]) -> dict[bytes, object]:
+    rows = rows_of_cifar100()
+    order = np.random.Generator(np.random.PCG64([scene.STREAMS[split], 100]))
+    members = [(label, n) for label in range(len(rows)) for n in range(per_class)]
+    members = [members[i] for i in order.permutation(len(members))]
+    pixels = [scene.compose(split, rows[label], n).pixels for label, n in members]
+    data = np.stack(pixels).transpose(0, 3, 1, 2).reshape(len(members), -1)
+    names = [f"{CIFAR100[label]}_s_{n:06d}.png".encode() for label, n in members]
+    return {
+        b"filenames": names,
+        b"batch_label": f"{split}ing batch 1 of 1".encode(),
+        b"fine_labels": [label for label, _ in members],
+        b"coarse_labels": [coarse_of[label] for label, _ in members],
+        b"data": np.ascontiguousarray(data),
+    }
+
+
+def _dump(path: Path, content: dict[bytes, object]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with partial.open("wb") as file:
+            pickle.dump(content, file, protocol=2)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,148 @@
+"""Where the files of one data set and profile lie, and the recipe that holds there."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness import lookup
+from harness.types import DataError, GeneratorSpec, Recipe, UsageError
+
+DATASETS = "harness.datasets"
+MODELS = Path(__file__).parent / "mini" / "models"  # the embedded foundation models
+EMBEDDED = "mini"  # the name under which a recipe asks for them
+LOSSLESS_UP_TO_PX = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """One data set at one scale below `home`.
+
+    `given` names the folder of the official files; without it the embedded world writes them.
+    `overrides` are recipe fields from params.yaml.
+    """
+
+    dataset: str
+    profile: str = "mini"
+    home: Path = Path()
+    given: Path | None = None
+    overrides: tuple[tuple[str, Any], ...] = ()
+
+    @cached_property
+    def module(self) -> ModuleType:
+        return lookup.find(DATASETS, self.dataset)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The profile's recipe with the overrides; UsageError for an unknown profile or field."""
+        known: dict[str, Recipe] = self.module.RECIPES
+        if self.profile not in known:
+            hint = lookup.nearest(self.profile, known)
+            raise UsageError(f"unknown profile {self.profile!r} of {self.dataset}{hint}")
+        recipe = known[self.profile]
+        allowed = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
+        changes: dict[str, Any] = {}
+        for name, value in self.overrides:
+            if name not in allowed:
+                raise UsageError(f"unknown parameter {name!r}{lookup.nearest(name, allowed)}")
+            changes[name] = _fitting(name, value, allowed[name])
+        return replace(recipe, **changes)
+
+    def _below(self, top: str) -> Path:
+        return self.home / top / self.profile / self.module.NAME
+
+    @property
+    def data(self) -> Path:
+        """Folder of the official files."""
+        if self.given is None and self.profile == "paper":
+            raise UsageError("profile paper needs the official files: name their folder by --root")
+        return self.given or self._below("data")
+
+    @property
+    def work(self) -> Path:
+        return self._below("work")
+
+    @property
+    def pool(self) -> Path:
+        return self._below("pool")
+
+    @property
+    def runs(self) -> Path:
+        return self._below("runs")
+
+    @property
+    def records(self) -> Path:
+        return self.home / "results" / "records"
+
+    @cached_property
+    def generator(self) -> GeneratorSpec:
+        """The identity of the synthetic images that this recipe asks for."""
+        recipe = self.recipe
+        small = recipe.size_px <= LOSSLESS_UP_TO_PX
+        return GeneratorSpec(
+            model=recipe.generator,
+            weights=weights_digest(self.generator_source),
+            size_px=recipe.size_px,
+            steps=recipe.steps,
+            text_guidance=recipe.text_guidance,
+            codec="webp-lossless" if small else "jpeg",
+        )
+
+    @property
+    def generator_source(self) -> str:
+        """Folder or hub name that diffusers loads."""
+        name = self.recipe.generator
+        return str(MODELS / "generator") if name == EMBEDDED else name
+
+    @property
+    def clip_source(self) -> tuple[str, str | None]:
+        """Name and pretrained tag for open_clip."""
+        name = self.recipe.clip
+        return (f"local-dir:{MODELS / 'clip'}", None) if name == EMBEDDED else (name, "openai")
+
+    @cached_property
+    def scorer(self) -> str:
+        """The scoring model and its weights, as scores are filed under."""
+        name = self.recipe.clip
+        return f"mini-{weights_digest(str(MODELS / 'clip'))[:12]}" if name == EMBEDDED else name
+
+
+def weights_digest(source: str) -> str:
+    """SHA-256 over the model files of a folder (names and bytes); a hub name stands for itself."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return source
+    digest = hashlib.sha256()
+    found = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt"))
+    if not found:
+        raise DataError(f"no model files in {folder}")
+    for path in found:
+        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _fitting(name: str, value: Any, example: Any) -> Any:
+    """A value of params.yaml as the recipe's type; UsageError says what is wrong with it."""
+    if isinstance(example, tuple) and isinstance(value, list):
+        kind = type(example[0]) if example else int
+        value = tuple(kind(v) if _is_number(v) else v for v in value)
+        wrong = [v for v in value if not isinstance(v, kind)]
+        if wrong:
+            raise UsageError(f"parameter {name}: {wrong[0]!r} is not a {kind.__name__}")
+    elif isinstance(example, float) and _is_number(value):
+        value = float(value)
+    elif type(value) is not type(example):
+        kind_name = "list" if isinstance(example, tuple) else type(example).__name__
+        raise UsageError(f"parameter {name}: {value!r} is not a {kind_name}")
+    if name == "levels" and not all(0 <= v < 1 for v in value):
+        raise UsageError(f"parameter levels: {list(value)}; guidance of synthetic images is in [0, 1)")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,260 @@
+"""The stages up to the pool, each a function: index -> hard -> generate -> score -> spectrum.
+
+Every stage leaves one table or folder behind, does only what is missing, and returns its table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from harness import cache, parallel
+from harness.datasets.base import Data
+from harness.files import write_atomic
+from harness.places import EMBEDDED, Place
+from harness.types import DataError, GeneratorSpec, Recipe
+
+SPECTRUM = ("key", "source", "guidance", "seed", "text_score", "image_score")
+
+
+# ---------------------------------------------------------------- index and hard samples
+
+
+def index(place: Place) -> pl.DataFrame:
+    """The training rows of every imbalance ratio; writes work/.../index.parquet.
+
+    Columns imbalance, id, label, classname, count, source. The embedded profiles first write
+    their data set in its official format.
+    """
+    if place.given is None and place.recipe.generator == EMBEDDED:
+        place.module.write_embedded(place.data)
+    parts = []
+    for imbalance in imbalances(place.recipe):
+        data = load(place, imbalance)
+        parts.append(
+            data.train.select(
+                pl.lit(imbalance, pl.Int32).alias("imbalance"),
+                "id",
+                "label",
+                pl.Series("classname", [data.classes[i] for i in data.train["label"]], pl.String),
+                "count",
+                "source",
+            )
+        )
+    table = pl.concat(parts)
+    _write(place.work / "index.parquet", table)
+    return table
+
+
+def imbalances(recipe: Recipe) -> tuple[int | None, ...]:
+    """Imbalance ratios of a recipe; (None,) for a data set that is long-tailed as it comes."""
+    return recipe.imbalances or (None,)
+
+
+def load(place: Place, imbalance: int | None) -> Data:
+    """The data set at an imbalance ratio, read once per process."""
+    return _load(place.dataset, place.profile, str(place.data), imbalance, place.recipe)
+
+
+@lru_cache(maxsize=4)
+def _load(dataset: str, profile: str, root: str, imbalance: int | None, recipe: Recipe) -> Data:
+    data: Data = Place(dataset, profile).module.load(Path(root), imbalance, recipe)
+    return data
+
+
+def hard(place: Place) -> pl.DataFrame:
+    """The hard samples of every imbalance ratio; writes work/.../hard.parquet (index's columns)."""
+    rows = read(place.work / "index.parquet", "harness index")
+    parts = []
+    for imbalance in imbalances(place.recipe):
+        chosen = place.module.hard(load(place, imbalance), place.recipe).select("id")
+        mine = rows.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
+        parts.append(mine.join(chosen, on="id", how="semi", maintain_order="left"))
+    table = pl.concat(parts)
+    _write(place.work / "hard.parquet", table)
+    return table
+
+
+# ---------------------------------------------------------------- generate
+
+
+def requests(place: Place) -> pl.DataFrame:
+    """Every synthetic image the recipe asks for, once however many ratios share its source."""
+    rows = read(place.work / "hard.parquet", "harness hard")
+    sources = rows.select("source", "classname").unique(maintain_order=True)
+    recipe = place.recipe
+    grid = pl.DataFrame(
+        {"guidance": [round(100 * g) for g in recipe.levels]}, schema={"guidance": pl.Int16}
+    ).join(pl.DataFrame({"seed": recipe.pool_seeds}, schema={"seed": pl.Int32}), how="cross")
+    asked = sources.join(grid, how="cross")
+    prompts = [
+        place.module.prompt(name, seed) for name, seed in asked.select("classname", "seed").rows()
+    ]
+    return cache.request_rows(
+        asked.with_columns(pl.Series("prompt", prompts, pl.String)), place.generator
+    )
+
+
+def generate(place: Place, workers: int | None = None, device: str = "cpu") -> int:
+    """Make the images of `requests` that the pool lacks; returns how many were made.
+
+    Each worker takes a shard at a time; a shard appears whole or not at all, so an interrupted
+    call loses at most one shard per worker and the next one goes on.
+    """
+    asked = requests(place)
+    shards = cache.pending(place.pool, asked, asked_by(place))
+    total = sum(len(s.rows) for s in shards)
+    if total:
+        pictures = _pictures(place, asked["source"].unique())
+        jobs = [(shard, {s: pictures[s] for s in shard.rows["source"].unique()}) for shard in shards]
+        start = (place.generator, place.generator_source, str(place.pool), device)
+        with tqdm(total=total, initial=0, desc="generate", unit="image", mininterval=1) as bar:
+            for (shard, _), _ in parallel.run(
+                _make, jobs, workers or parallel.cores(), _start_making, start
+            ):
+                bar.update(len(shard.rows))
+    cache.build_index(place.pool)
+    return total
+
+
+def asked_by(place: Place) -> str:
+    """Key of the generator."""
+    from harness.types import key
+
+    return key(place.generator)
+
+
+def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
+    """Source pictures by hash, uint8 (size, size, 3), at the generator's size."""
+    wanted, found = set(sources), {}
+    for imbalance in imbalances(place.recipe):
+        data = load(place, imbalance)
+        for row, source in enumerate(data.train["source"]):
+            if source in wanted and source not in found:
+                found[source] = _sized(data.train_images[row], place.recipe.size_px)
+    return found
+
+
+def _sized(picture: np.ndarray, size: int) -> np.ndarray:
+    if picture.shape[:2] == (size, size):
+        return picture
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_making(spec: GeneratorSpec, source: str, pool: str, device: str) -> None:
+    import torch
+
+    from harness.generate import load_pipeline
+
+    torch.set_num_threads(1)
+    dtype = getattr(torch, spec.dtype)
+    pipeline = load_pipeline(source, dtype, device)
+    _worker.update(pipeline=pipeline, spec=spec, pool=Path(pool), device=device)
+
+
+def _make(job: tuple[cache.Shard, dict[str, np.ndarray]]) -> int:
+    from harness.generate import Generator, Request
+
+    shard, pictures = job
+    spec: GeneratorSpec = _worker["spec"]
+    generator = Generator(_worker["pipeline"], spec, pictures.__getitem__, _worker["device"])
+    columns = ("key", "source", "guidance", "seed", "prompt")
+    asked = [Request(*row) for row in shard.rows.select(columns).rows()]
+    images = {r.key: cache.encode(image, spec.codec) for r, image in generator.images(asked)}
+    in_order = [images[k] for k in shard.rows["key"]]
+    cache.write_shard(_worker["pool"], shard, shard.rows, in_order, spec)
+    return len(in_order)
+
+
+# ---------------------------------------------------------------- score
+
+
+def score(place: Place, device: str = "cpu") -> int:
+    """Score the pool's images that have none; writes work/.../spectrum.parquet (SPECTRUM).
+
+    Raw CLIPScores: image and text, image and source. Thresholds are applied when training reads.
+    """
+    asked = requests(place).select("key")
+    made = cache.read_index(place.pool)
+    rows = made.join(asked, on="key", how="semi", maintain_order="left")
+    if len(rows) < len(asked):
+        missing = len(asked) - len(rows)
+        raise DataError(f"{missing} of {len(asked)} images are not in {place.pool}: harness generate")
+    scores = cache.read_scores(place.pool, place.scorer)
+    todo = rows if scores is None else rows.join(scores, on="key", how="anti")
+    if len(todo):
+        scores = cache.write_scores(place.pool, place.scorer, _scores(place, todo, device))
+    assert scores is not None
+    table = rows.join(scores, on="key", maintain_order="left").select(SPECTRUM).sort("key")
+    _write(place.work / "spectrum.parquet", table)
+    return len(todo)
+
+
+def _scores(place: Place, rows: pl.DataFrame, device: str) -> pl.DataFrame:
+    from harness.score import Scorer, cosine
+
+    scorer = Scorer(*place.clip_source, device=device)
+    names = rows["classname"].unique().sort().to_list()
+    texts = dict(
+        zip(names, scorer.texts([place.module.score_prompt(n) for n in names]), strict=True)
+    )
+    pictures = _pictures(place, rows["source"].unique())
+    sources = list(pictures)
+    vectors = scorer.images(np.stack([pictures[s] for s in sources]))
+    originals = dict(zip(sources, vectors, strict=True))
+    parts = []
+    with tqdm(total=len(rows), desc="score", unit="image", mininterval=1) as bar:
+        for part in rows.iter_slices(1024):
+            seen = scorer.images(np.stack([cache.decode(b) for b in cache.read_bytes(place.pool, part)]))
+            said = np.stack([texts[n] for n in part["classname"]])
+            real = np.stack([originals[s] for s in part["source"]])
+            scored = {"text_score": cosine(seen, said), "image_score": cosine(seen, real)}
+            parts.append(part.select("key").with_columns(**{k: pl.Series(v) for k, v in scored.items()}))
+            bar.update(len(part))
+    return pl.concat(parts)
+
+
+# ---------------------------------------------------------------- tables on disk
+
+
+def read(path: Path, maker: str) -> pl.DataFrame:
+    """A stage's table; DataError that names the command which makes it when it is not there."""
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is not there yet; `{maker}` makes it") from None
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} cannot be read ({error}); `{maker}` makes it anew") from error
+
+
+def _write(path: Path, table: pl.DataFrame) -> None:
+    out = io.BytesIO()
+    table.write_parquet(out)
+    write_atomic(path, out.getbuffer())
+
+
+def pool_key(spectrum: pl.DataFrame, scorer: str) -> str:
+    """SHA-256 over the images and their scores that a run may read."""
+    digest = hashlib.sha256(scorer.encode())
+    for row in spectrum.select(SPECTRUM).sort("key").iter_rows():
+        digest.update(("\n" + " ".join(map(str, row))).encode())
+    return digest.hexdigest()
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """The recipe as plain data, for `--help`-like output."""
+    return asdict(place.recipe)

@@ -1,0 +1,119 @@
+"""Keys of specs: golden values, and what has no key."""
+
+import dataclasses
+import itertools
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from harness.types import (
+    GeneratorSpec,
+    ImageSpec,
+    Machine,
+    Mixture,
+    Recipe,
+    RunSpec,
+    Schedule,
+    key,
+)
+
+GENERATOR = GeneratorSpec(model="mini", weights="ab", size_px=32)
+SCHEDULE = Schedule(optimiser="sgd", lr=0.1, batch=128, epochs=30, milestones=(10, 20))
+RECIPE = Recipe(
+    profile="mini",
+    backbone="resnet10",
+    width=16,
+    scratch=SCHEDULE,
+    onward=SCHEDULE,
+    curriculum_epochs=5,
+    mixture=Mixture(keep=0.5, tail_fraction=None),
+    levels=(0.1, 0.5),
+    pool_seeds=(0,),
+    threshold=0.3,
+    generator="mini",
+    clip="mini",
+    steps=50,
+    text_guidance=10.0,
+    size_px=32,
+)
+RUN = RunSpec("cifar100-lt", 100, "BS+DisCL", 0, RECIPE, "cd", None, None)
+GOLDEN = {
+    # a value here changes only together with the `version` of its spec
+    GENERATOR: "7f7fa244ecdfff41f7f49259aa3ae2b0915bf76648b06a75ddb459e20720efd1",
+    SCHEDULE: "24f64bd54877c4eb8309e5cb0020ad9b8cb5b650e86a97e6b629a5ed07f51859",
+    RECIPE: "6a2d187e11491f7a6ce6d6adc447200e25445ae6fc4c4d055d1034326a5017d8",
+    RUN: "a7a8e4963dbb78b1eb699e0b8c5263197416a10940991fc7563b882e67b8801c",
+    ImageSpec(
+        "ab", "cd", 50, 0, "a photo of a fox"
+    ): "4a2be50596f48b514dea1f0f34274c5c90e3b7c2023ee7a1c0812de04a2f9580",
+    RECIPE.mixture: "6d70aeff6c1fb2106b912fcee601595c26914bcbd64b0992db1d3514fc906da5",
+}
+
+
+@pytest.mark.parametrize("spec", GOLDEN, ids=lambda s: type(s).__name__)
+def test_golden_keys(spec):
+    assert key(spec) == GOLDEN[spec]
+
+
+@pytest.mark.parametrize("spec", GOLDEN, ids=lambda s: type(s).__name__)
+def test_every_field_counts(spec):
+    """Two specs that differ in one field never share a key."""
+    others = {f.name: replace(spec, **{f.name: "other"}) for f in dataclasses.fields(spec)}
+    keys = {key(spec), *map(key, others.values())}
+    assert len(keys) == 1 + len(others)
+
+
+def test_specs_of_different_classes_differ():
+    @dataclass(frozen=True)
+    class Other:
+        keep: float
+        tail_fraction: float | None
+        version: int = 1
+
+    assert key(Other(0.5, None)) != key(Mixture(0.5, None))
+    assert key(Mixture(1, None)) != key(Mixture(True, None))
+    assert key(Mixture(0.5, 0.0)) != key(Mixture(0.5, None))
+
+
+def test_tuples_and_lists_say_the_same():
+    assert key(replace(SCHEDULE, milestones=[10, 20])) == key(SCHEDULE)
+
+
+@dataclass
+class Mutable:
+    a: int = 1
+
+
+@dataclass(frozen=True)
+class Holds:
+    value: object = field(default=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (Machine(), "Machine is not a spec"),
+        (Mutable(), "Mutable is not a spec"),
+        (Holds(Machine()), "Machine is not a spec"),
+        (Holds((1, Mutable())), "Mutable is not a spec"),
+        (Holds(float("nan")), "nan cannot be part"),
+        (Holds([float("inf")]), "inf cannot be part"),
+        (Holds({"a": 1}), "dict cannot be part"),
+        (Holds({1}), "set cannot be part"),
+        (Holds(b"bytes"), "bytes cannot be part"),
+        (Holds(np.float32(0.5)), "float32 cannot be part"),
+        (Holds(np.int64(1)), "int64 cannot be part"),
+        (Holds(Machine), "type cannot be part"),
+    ],
+    ids=lambda v: None if not isinstance(v, str) else v.split()[0],
+)
+def test_what_has_no_key(value, says):
+    with pytest.raises(TypeError, match=says):
+        key(value)
+
+
+def test_an_image_key_follows_each_of_its_parts():
+    parts = [("g", "h"), ("s", "t"), (10, 50), (0, 1), ("a photo", "a picture")]
+    keys = {key(ImageSpec(*values)) for values in itertools.product(*parts)}
+    assert len(keys) == 2**5
