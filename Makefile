@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUILT := .venv/.built
 
-.PHONY: compare test lint format clean
+.PHONY: compare test bench lint format clean
 
 compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+
+bench: $(BUILT)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q benchmarks -o python_files='bench_*.py' --benchmark-columns=min,mean,rounds
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness import lookup
 from harness.types import DataError, UsageError
@@ -47,8 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence instead of the whole usage."""
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` tells more\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="harness",
         description="Compare DisCL with its baselines on scarce image data with synthetic images.",
         epilog=EXAMPLES,
@@ -92,7 +98,7 @@ def _command(
     parser.add_argument("--dataset", required=True, help="see `harness list`")
     parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
     parser.add_argument("--root", type=Path, help="folder of the data set's official files")
-    parser.add_argument("--home", type=Path, default=Path(), help="where results go (default: here)")
+    parser.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     parser.add_argument("--params", type=Path, help="default: params.yaml in --home, if there")
     parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, ...")
@@ -103,17 +109,25 @@ def _command(
 def _rows(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", nargs="+", metavar="METHOD", help="default: the table's rows")
     parser.add_argument("--imbalance", nargs="+", type=_positive, help="default: the profile's")
-    parser.add_argument("--seeds", nargs="+", type=int, help="default: the profile's")
+    parser.add_argument("--seeds", nargs="+", type=_seed, help="default: the profile's")
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+    return _whole(text, 1)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, lowest: int) -> int:
+    if not text.isdecimal() or int(text) < lowest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest}")
+    return int(text)
 
 
 def _place(args: argparse.Namespace) -> Place:
+    from harness.parallel import check_device
     from harness.params import overrides
     from harness.places import Place
 
@@ -121,6 +135,7 @@ def _place(args: argparse.Namespace) -> Place:
     changed = overrides(args.params, args.home, args.profile, found.NAME)
     place = Place(found.NAME, args.profile, args.home, args.root, changed)
     _ = place.recipe  # an unknown profile or parameter is told before any work
+    check_device(args.device)
     return place
 
 
@@ -129,7 +144,8 @@ def _place(args: argparse.Namespace) -> Place:
 
 def _compare(args: argparse.Namespace) -> None:
     place = _place(args)
-    _check_rows(args)
+    _asked(args, place)  # what is wrong with the end of the road is told at its beginning
+    _check_view(args)
     _timed("index", _index, args)
     _timed("hard", _hard, args)
     _timed("generate", _generate, args)
@@ -138,7 +154,7 @@ def _compare(args: argparse.Namespace) -> None:
     print(_rendered(place, args, "text"))
 
 
-def _timed(name: str, stage: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
+def _timed(name: str, stage: Callable[..., None], args: argparse.Namespace) -> None:
     begun = time.perf_counter()
     stage(args)
     print(f"  {name} took {time.perf_counter() - begun:.1f} s", file=sys.stderr)
@@ -176,11 +192,23 @@ def _score(args: argparse.Namespace) -> None:
     _say(f"score: {scored} images scored")
 
 
-def _check_rows(args: argparse.Namespace) -> list[str]:
+def _asked(
+    args: argparse.Namespace, place: Place
+) -> tuple[list[str], Sequence[int | None], Sequence[int]]:
+    """Canonical expressions, imbalance ratios and seeds of the runs asked for."""
     from harness.compose import compose
 
     chosen = [*(args.rows or ()), *(getattr(args, "method", None) or ())]
-    return [compose(expression).expression for expression in chosen or _table_rows(args.dataset)]
+    rows = [compose(text).expression for text in chosen or _table_rows(place.module.NAME)]
+    return rows, place.imbalances(args.imbalance), args.seeds or place.recipe.run_seeds
+
+
+def _check_view(args: argparse.Namespace) -> None:
+    from harness.metrics import rule_named
+    from harness.records import SELECTIONS
+
+    rule_named(args.rule)
+    lookup.one_of("--select", args.select, SELECTIONS)
 
 
 def _table_rows(dataset: str) -> list[str]:
@@ -199,9 +227,8 @@ def _table_rows(dataset: str) -> list[str]:
 def _train(args: argparse.Namespace) -> None:
     from harness import runs
 
-    place, rows = _place(args), _check_rows(args)
-    ratios = args.imbalance or place.recipe.imbalances or (None,)
-    jobs = runs.plan(place, rows, ratios, args.seeds or place.recipe.run_seeds)
+    place = _place(args)
+    jobs = runs.plan(place, *_asked(args, place))
     done = runs.run(jobs, args.workers, args.device)
     _say(f"train: {done} of {len(jobs)} runs trained, the others were there")
 
@@ -210,7 +237,7 @@ def _rendered(place: Place, args: argparse.Namespace, form: str) -> str:
     from harness import leaderboard, published, records, tables
 
     found = records.read_all(place.profile, place.module.NAME, place.records)
-    paper = published.of(args.dataset)
+    paper = published.of(place.module.NAME)
     table = leaderboard.table(paper, found, place.profile, args.rule, args.select)
     return tables.to_markdown(table) if form == "markdown" else tables.to_text(table)
 
@@ -218,7 +245,9 @@ def _rendered(place: Place, args: argparse.Namespace, form: str) -> str:
 def _table(args: argparse.Namespace) -> None:
     from harness.files import write_atomic
 
-    text = _rendered(_place(args), args, args.format)
+    place = _place(args)
+    _check_view(args)
+    text = _rendered(place, args, args.format)
     if args.out:
         write_atomic(args.out, (text.rstrip("\n") + "\n").encode())
     else:

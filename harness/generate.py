@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.types import REAL, DataError, GeneratorSpec, UsageError
+from harness.types import REAL, DataError, GeneratorSpec, UsageError, brief
 
 DECODE_BATCH = 8
 
 
 @dataclass(frozen=True)
 class Request:
-    """One image to make. `guidance` in hundredths, 0..99; `source` identifies the source picture."""
+    """One image to make. `guidance` in hundredths, 0..99; `source` names the source picture."""
 
     key: str
     source: str
@@ -33,14 +33,15 @@ class Request:
 
 
 def denoising_steps(guidance: int, steps: int) -> int:
-    """Steps left of the schedule at a guidance level (integers: 1 - 0.9 in floats loses a step).
+    """Steps left of the schedule at a guidance level: steps * strength, rounded down.
 
-    Raises UsageError for a guidance outside 0..99 hundredths.
+    In integers, because 1 - 0.9 in floats loses a step. None are left close to the real image,
+    which is then only encoded and decoded. Raises UsageError for a guidance outside 0..99.
     """
     if not 0 <= guidance < REAL:
-        raise UsageError(f"guidance {guidance / 100} of a synthetic image; allowed is 0 <= g < 1")
+        raise UsageError(f"guidance {guidance / 100:g} of a synthetic image; it is in [0, 1)")
     strength = REAL - guidance
-    return min(steps, (steps * strength + 50) // 100)
+    return steps * strength // 100
 
 
 def noise_seed(source: str, seed: int) -> int:
@@ -52,16 +53,24 @@ def noise_seed(source: str, seed: int) -> int:
 def load_pipeline(model: str, dtype: torch.dtype, device: str) -> Any:
     """`StableDiffusionXLImg2ImgPipeline` from a folder or a hub name.
 
-    Raises DataError when it is not there or is no such pipeline.
+    Raises DataError when it is not there, damaged, or no such pipeline.
     """
-    from diffusers import StableDiffusionXLImg2ImgPipeline
-    from diffusers.utils import logging
+    import diffusers
+    import transformers
+    from safetensors import SafetensorError
 
-    logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     try:
-        pipeline = StableDiffusionXLImg2ImgPipeline.from_pretrained(model, torch_dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot load the generator {model}: {error}") from error
+        pipeline = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(model, dtype=dtype)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise DataError(f"cannot load the generator {model}: {brief(error)}") from error
+    if pipeline.text_encoder_2 is None or pipeline.tokenizer_2 is None:
+        raise DataError(f"cannot load the generator {model}: it has no second text encoder")
+    tokens, known = len(pipeline.tokenizer_2), pipeline.text_encoder_2.config.vocab_size
+    if tokens != known:
+        why = f"a tokenizer of {tokens} tokens for a text encoder of {known}"
+        raise DataError(f"cannot load the generator {model}: {why}")
     return pipeline.to(device)
 
 
@@ -226,5 +235,6 @@ class _State:
 def _latent_size(owner: Generator) -> tuple[int, int]:
     scale = 2 ** (len(owner.vae.config.block_out_channels) - 1)
     if owner.spec.size_px % scale:
-        raise UsageError(f"size {owner.spec.size_px} px; this generator needs a multiple of {scale}")
+        size = owner.spec.size_px
+        raise UsageError(f"size {size} px; this generator needs a multiple of {scale} px")
     return owner.spec.size_px // scale, owner.spec.size_px // scale

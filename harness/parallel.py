@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from harness.types import DataError
+from harness.types import DataError, UsageError, brief
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -19,6 +22,18 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def check_device(device: str) -> None:
+    """UsageError unless PyTorch can compute on `device` here."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter: built without CUDA
+        raise UsageError(f"device {device!r} cannot be used: {brief(error)}") from error
 
 
 def run(
@@ -31,16 +46,16 @@ def run(
     """Yield (job, result) as they finish. `start(*arguments)` runs once in every worker.
 
     One thread per worker, so that results do not depend on the number of workers. An error in a
-    job ends all of them and is raised here; jobs that were finished stay finished.
+    job or in `start` ends all of them and is raised here; jobs that were finished stay finished.
     """
     if not jobs:
         return
     saved = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, start, arguments)
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (start, arguments))
     try:
-        futures = {pool.submit(function, job): job for job in jobs}
+        futures = {pool.submit(_do, function, job): job for job in jobs}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool as error:
@@ -52,3 +67,30 @@ def run(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+_failed: list[UsageError | DataError] = []  # why `start` failed in this worker
+
+
+def _begin(start: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent alone says that it was interrupted
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    try:
+        if start is not None:
+            start(*arguments)
+    except (UsageError, DataError) as error:  # raised here, it would only break the pool
+        _failed.append(error)
+
+
+def _do(function: Callable[[J], R], job: J) -> R:
+    if _failed:
+        raise _failed[0]
+    return function(job)
+
+
+def _follow_parent() -> None:
+    """End this worker when its parent was killed: it would wait for jobs for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,18 @@ DATASETS = "harness.datasets"
 MODELS = Path(__file__).parent / "mini" / "models"  # the embedded foundation models
 EMBEDDED = "mini"  # the name under which a recipe asks for them
 LOSSLESS_UP_TO_PX = 64
+NUMBERS = {int: "whole number", float: "finite number"}
+# What numbers of params.yaml may be: lowest, highest, and how to say it.
+RANGES: dict[str, tuple[float, float, str]] = {
+    "levels": (0, 0.99, "guidance of synthetic images is in [0, 1)"),
+    "threshold": (-1, 1, "a CLIPScore is in [-1, 1]"),
+    "pool_seeds": (0, 2**31 - 1, "a seed is a whole number from 0 to 2147483647"),
+    "run_seeds": (0, 2**31 - 1, "a seed is a whole number from 0 to 2147483647"),
+    "steps": (1, 1000, "the noise schedule has 1 to 1000 steps"),
+    "size_px": (1, 4096, "a side of 1 to 4096 px"),
+    "width": (1, 1024, "1 to 1024 channels"),
+    "curriculum_epochs": (0, 100_000, "a number of epochs from 0"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,10 @@ class Place:
     given: Path | None = None
     overrides: tuple[tuple[str, Any], ...] = ()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A worker gets the fields, not what was derived from them."""
+        return Place, tuple(getattr(self, f.name) for f in fields(self))
+
     @cached_property
     def module(self) -> ModuleType:
         return lookup.find(DATASETS, self.dataset)
@@ -44,13 +62,27 @@ class Place:
             hint = lookup.nearest(self.profile, known)
             raise UsageError(f"unknown profile {self.profile!r} of {self.dataset}{hint}")
         recipe = known[self.profile]
-        allowed = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
+        fixed = ("profile", "version")
+        allowed = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in fixed}
         changes: dict[str, Any] = {}
         for name, value in self.overrides:
             if name not in allowed:
                 raise UsageError(f"unknown parameter {name!r}{lookup.nearest(name, allowed)}")
             changes[name] = _fitting(name, value, allowed[name])
         return replace(recipe, **changes)
+
+    def imbalances(self, asked: Sequence[int] | None = None) -> tuple[int | None, ...]:
+        """Those asked for, or all; (None,) for a data set that is long-tailed as it comes.
+
+        UsageError for one that the recipe lacks: its hard images and their spectra are not made.
+        """
+        known: tuple[int | None, ...] = self.recipe.imbalances or (None,)
+        for ratio in asked or ():
+            if ratio not in known:
+                said = ", ".join(map(str, self.recipe.imbalances)) or "none, it comes long-tailed"
+                where = f"profile {self.profile} of {self.dataset}"
+                raise UsageError(f"imbalance {ratio} is not in {where}; there is: {said}")
+        return tuple(asked or known)
 
     def _below(self, top: str) -> Path:
         return self.home / top / self.profile / self.module.NAME
@@ -112,9 +144,12 @@ class Place:
 
 
 def weights_digest(source: str) -> str:
-    """SHA-256 over the model files of a folder (names and bytes); a hub name stands for itself."""
+    """SHA-256 over the model files of a folder (names and bytes); a hub name stands for itself.
+
+    DataError for a folder without any, and for the embedded models where they are not installed.
+    """
     folder = Path(source)
-    if not folder.is_dir():
+    if not folder.is_dir() and not folder.is_relative_to(MODELS):
         return source
     digest = hashlib.sha256()
     found = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt"))
@@ -130,19 +165,27 @@ def _fitting(name: str, value: Any, example: Any) -> Any:
     """A value of params.yaml as the recipe's type; UsageError says what is wrong with it."""
     if isinstance(example, tuple) and isinstance(value, list):
         kind = type(example[0]) if example else int
-        value = tuple(kind(v) if _is_number(v) else v for v in value)
-        wrong = [v for v in value if not isinstance(v, kind)]
-        if wrong:
-            raise UsageError(f"parameter {name}: {wrong[0]!r} is not a {kind.__name__}")
-    elif isinstance(example, float) and _is_number(value):
-        value = float(value)
+        value = tuple(_number(name, v, kind) for v in value)
+    elif isinstance(example, int | float) and not isinstance(example, bool):
+        value = _number(name, value, type(example))
     elif type(value) is not type(example):
         kind_name = "list" if isinstance(example, tuple) else type(example).__name__
         raise UsageError(f"parameter {name}: {value!r} is not a {kind_name}")
-    if name == "levels" and not all(0 <= v < 1 for v in value):
-        raise UsageError(f"parameter levels: {list(value)}; guidance of synthetic images is in [0, 1)")
+    for v in value if isinstance(value, tuple) else (value,):
+        low, high, allowed = RANGES.get(name, (-math.inf, math.inf, ""))
+        if allowed and not low <= v <= high:
+            raise UsageError(f"parameter {name}: {v!r} is not allowed; {allowed}")
+        if name == "levels" and abs(100 * v - round(100 * v)) > 1e-6:
+            raise UsageError(f"parameter levels: {v!r} is not allowed; guidance has two decimals")
+    if isinstance(value, tuple) and len(set(value)) < len(value):
+        raise UsageError(f"parameter {name}: {list(value)} names a value twice")
     return value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(name: str, value: Any, kind: type) -> Any:
+    """`value` as a finite number of that kind; a whole number is a float, too."""
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        raise UsageError(f"parameter {name}: {value!r} is not a {NUMBERS[kind]}")
+    return value

@@ -43,7 +43,7 @@ def true_class(
             images = torch.from_numpy(take(part)).to(mean.device)
             z = model.encoder(normalise(images, mean, std))
             logits = objective.logits(model, z).float()
-            y = torch.from_numpy(labels[part]).to(logits.device, torch.int64)
+            y = torch.tensor(labels[part], dtype=torch.int64, device=logits.device)
             guesses.append(logits.argmax(1).to(torch.int32).cpu())
             probabilities.append(logits.softmax(1).gather(1, y[:, None])[:, 0].cpu())
     model.train(was_training)

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import write_atomic
-from harness.types import DataError, RunSpec, UsageError, plain, key
+from harness.types import DataError, RunSpec, UsageError, key, plain
 
 ROOT = Path("results/records")
 VERSION = 1
 PACKAGES = ("numpy", "polars", "torch")
+SELECTIONS = ("last", "oracle")  # rules by which a run's epoch is chosen
 
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "version": int,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ from tqdm import tqdm
 
 from harness import cache, parallel, records, stages
 from harness.compose import compose
-from harness.files import write_atomic
+from harness.files import sweep, write_atomic
 from harness.places import Place
 from harness.types import REAL, DataError, Machine, Method, Recipe, RunSpec, key
 
@@ -48,12 +52,15 @@ class Job:
         return records.path(about | {"profile": self.spec.recipe.profile}, self.place.records)
 
     @property
-    def done(self) -> bool:
-        """Whether weights, predictions and this very run's record are there."""
+    def trained(self) -> bool:
+        """Whether weights and predictions are there."""
         files = ("weights.safetensors", "predictions-last.parquet", "predictions-oracle.parquet")
-        if not all((self.folder / name).is_file() for name in files) or not self.record.is_file():
-            return False
-        return bool(records.read(self.record)["key"] == key(self.spec))
+        return all((self.folder / name).is_file() for name in files)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the record is there, and that of this very run."""
+        return self.record.is_file() and records.read(self.record)["key"] == key(self.spec)
 
 
 def relevant(recipe: Recipe, method: Method) -> Recipe:
@@ -74,23 +81,32 @@ def plan(
 ) -> list[Job]:
     """The jobs of these rows and of the runs they start from, each once, starts first."""
     jobs: dict[str, Job] = {}
+
+    @functools.cache
+    def pool_of(imbalance: int | None) -> str:
+        found = spectrum(place, imbalance)
+        _check_spectrum(place, found, imbalance)
+        return stages.pool_key(found, place.scorer)
+
     for imbalance in imbalances:
         for seed in seeds:
             for expression in expressions:
-                _add(jobs, place, expression, imbalance, seed)
+                _add(jobs, place, expression, imbalance, seed, pool_of)
     return list(jobs.values())
 
 
 def _add(
-    jobs: dict[str, Job], place: Place, expression: str, imbalance: int | None, seed: int
+    jobs: dict[str, Job],
+    place: Place,
+    expression: str,
+    imbalance: int | None,
+    seed: int,
+    pool_of: Callable[[int | None], str],
 ) -> Job:
     method = compose(expression)
     start = None
     if method.start is not None:
-        start = _add(jobs, place, method.start, imbalance, seed)
-    pool = None
-    if method.needs_pool:
-        pool = stages.pool_key(spectrum(place, imbalance), place.scorer)
+        start = _add(jobs, place, method.start, imbalance, seed, pool_of)
     spec = RunSpec(
         dataset=place.module.NAME,
         imbalance=imbalance,
@@ -98,7 +114,7 @@ def _add(
         seed=seed,
         recipe=relevant(place.recipe, method),
         index=stages.load(place, imbalance).index_hash,
-        pool=pool,
+        pool=pool_of(imbalance) if method.needs_pool else None,
         start=key(start.spec) if start else None,
     )
     return jobs.setdefault(key(spec), Job(place, spec, start))
@@ -107,8 +123,7 @@ def _add(
 def spectrum(place: Place, imbalance: int | None) -> pl.DataFrame:
     """The scored synthetic images of the hard samples at an imbalance ratio."""
     rows = stages.read(place.work / "spectrum.parquet", "harness score")
-    hard = stages.read(place.work / "hard.parquet", "harness hard")
-    mine = hard.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
+    mine = _hard(place, imbalance)
     wanted = [round(100 * g) for g in place.recipe.levels]
     seen = rows.filter(
         pl.col("guidance").is_in(wanted), pl.col("seed").is_in(list(place.recipe.pool_seeds))
@@ -116,9 +131,30 @@ def spectrum(place: Place, imbalance: int | None) -> pl.DataFrame:
     return seen.join(mine.select("source"), on="source", how="semi", maintain_order="left")
 
 
+def _check_spectrum(place: Place, found: pl.DataFrame, imbalance: int | None) -> None:
+    """DataError unless these are the images that the recipe asks for now."""
+    asked = stages.requests(place).join(_hard(place, imbalance), on="source", how="semi")
+    missing = asked.join(found, on="key", how="anti")
+    if len(missing) or len(found) > len(asked):
+        said = f"{len(missing)} of {len(asked)} synthetic images are not scored"
+        raise DataError(f"{said}; `harness generate` and `harness score` do what is missing")
+
+
+def _hard(place: Place, imbalance: int | None) -> pl.DataFrame:
+    hard = stages.read(place.work / "hard.parquet", "harness hard")
+    return hard.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
+
+
 def run(jobs: Sequence[Job], workers: int | None = None, device: str = "cpu") -> int:
-    """Do the jobs that are not done, starts before those that need them; returns how many."""
-    todo = [job for job in jobs if not job.done]
+    """Train what is not trained, starts before those that need them; returns how many.
+
+    Runs that are trained and have no record, or an older one, are scored from their predictions.
+    """
+    parallel.check_device(device)
+    for job in jobs:
+        if job.trained and not job.recorded:
+            records.write(record(job), job.place.records)
+    todo = [job for job in jobs if not job.trained]
     machine = Machine(device=device, workers=workers or parallel.cores(), threads=1)
     with tqdm(total=len(todo), desc="train", unit="run", disable=not todo) as bar:
         for wave in _waves(todo):
@@ -146,6 +182,8 @@ def _train(work: tuple[Job, Machine]) -> float:
 
     job, machine = work
     place, spec = job.place, job.spec
+    begun = time.perf_counter()
+    sweep(job.folder)
     start = load_file(job.start.folder / "weights.safetensors") if job.start else None
     data = train_data(place, spec.imbalance, spec.pool is not None)
     if machine.workers > 1:
@@ -154,6 +192,9 @@ def _train(work: tuple[Job, Machine]) -> float:
         compose(spec.method), data, spec.recipe, spec.seed, job.folder, machine, start=start
     )
     write_atomic(job.folder / "weights.safetensors", save(weights))
+    timing: dict[str, Any] = {"train_s": time.perf_counter() - begun, "threads": machine.threads}
+    timing |= {"device": machine.device, "machine": platform.processor() or platform.machine()}
+    write_atomic(job.folder / "timing.json", json.dumps(timing, sort_keys=True).encode())
     (job.folder / "checkpoint.pt").unlink(missing_ok=True)
     found = record(job)
     records.write(found, place.records)
@@ -165,7 +206,7 @@ def record(job: Job) -> dict[str, Any]:
     place, spec = job.place, job.spec
     counts = stages.load(place, spec.imbalance).counts
     selection, n_test = {}, 0
-    for name in ("last", "oracle"):
+    for name in records.SELECTIONS:
         predictions = stages.read(job.folder / f"predictions-{name}.parquet", "harness train")
         selection[name] = place.module.metrics(predictions, counts)
         n_test = len(predictions)
@@ -177,8 +218,7 @@ def train_data(place: Place, imbalance: int | None, with_pool: bool) -> Any:
     from harness.train_data import TrainData
 
     data = stages.load(place, imbalance)
-    hard = stages.read(place.work / "hard.parquet", "harness hard")
-    mine = hard.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
+    mine = _hard(place, imbalance)
     rows = data.train.select(
         "image",
         "label",

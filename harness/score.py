@@ -7,22 +7,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.types import DataError
+from harness.types import DataError, brief
 
 BATCH = 64  # constant and padded, so that a score does not depend on its neighbours
 
 
 class Scorer:
-    """An open_clip model, by name ("ViT-B-32"), or from a folder ("local-dir:/path")."""
+    """An open_clip model, by name ("ViT-B-32") and tag, or from a folder ("local-dir:/path").
+
+    Raises DataError when there is no such model, or no weights of it.
+    """
 
     def __init__(self, model: str, pretrained: str | None = None, device: str = "cpu") -> None:
         import open_clip
+        from safetensors import SafetensorError
 
+        settings = {"device": device, "require_pretrained": True}  # random weights score too
         try:
-            self.model = open_clip.create_model(model, pretrained=pretrained, device=device)
+            self.model = open_clip.create_model(model, pretrained, **settings)
             self.tokenizer = open_clip.get_tokenizer(model)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(f"cannot load the CLIP model {model}: {error}") from error
+        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+            raise DataError(f"cannot load the CLIP model {model}: {brief(error)}") from error
         self.model.eval().float()
         size = self.model.visual.image_size
         self.side = size[0] if isinstance(size, tuple) else size
@@ -34,10 +39,11 @@ class Scorer:
     @torch.inference_mode()
     def texts(self, texts: list[str]) -> np.ndarray:
         """Unit vectors float32 (N, D) of N texts."""
-        parts = [
-            self.model.encode_text(self.tokenizer(texts[i : i + BATCH]).to(self.device))
-            for i in range(0, len(texts), BATCH)
-        ]
+        parts = []
+        for i in range(0, len(texts), BATCH):
+            some = texts[i : i + BATCH]
+            ids = self.tokenizer(some + [""] * (BATCH - len(some)))
+            parts.append(self.model.encode_text(ids.to(self.device))[: len(some)])
         return _unit(torch.cat(parts))
 
     @torch.inference_mode()

@@ -38,7 +38,7 @@ def index(place: Place) -> pl.DataFrame:
     if place.given is None and place.recipe.generator == EMBEDDED:
         place.module.write_embedded(place.data)
     parts = []
-    for imbalance in imbalances(place.recipe):
+    for imbalance in place.imbalances():
         data = load(place, imbalance)
         parts.append(
             data.train.select(
@@ -53,11 +53,6 @@ def index(place: Place) -> pl.DataFrame:
     table = pl.concat(parts)
     _write(place.work / "index.parquet", table)
     return table
-
-
-def imbalances(recipe: Recipe) -> tuple[int | None, ...]:
-    """Imbalance ratios of a recipe; (None,) for a data set that is long-tailed as it comes."""
-    return recipe.imbalances or (None,)
 
 
 def load(place: Place, imbalance: int | None) -> Data:
@@ -75,7 +70,7 @@ def hard(place: Place) -> pl.DataFrame:
     """The hard samples of every imbalance ratio; writes work/.../hard.parquet (index's columns)."""
     rows = read(place.work / "index.parquet", "harness index")
     parts = []
-    for imbalance in imbalances(place.recipe):
+    for imbalance in place.imbalances():
         chosen = place.module.hard(load(place, imbalance), place.recipe).select("id")
         mine = rows.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
         parts.append(mine.join(chosen, on="id", how="semi", maintain_order="left"))
@@ -110,14 +105,18 @@ def generate(place: Place, workers: int | None = None, device: str = "cpu") -> i
     Each worker takes a shard at a time; a shard appears whole or not at all, so an interrupted
     call loses at most one shard per worker and the next one goes on.
     """
+    parallel.check_device(device)
     asked = requests(place)
+    if not len(asked):
+        raise DataError(f"no image of {place.module.NAME} is hard: there is nothing to generate")
     shards = cache.pending(place.pool, asked, asked_by(place))
     total = sum(len(s.rows) for s in shards)
     if total:
         pictures = _pictures(place, asked["source"].unique())
-        jobs = [(shard, {s: pictures[s] for s in shard.rows["source"].unique()}) for shard in shards]
+        needed = [shard.rows["source"].unique() for shard in shards]
+        jobs = [(a, {s: pictures[s] for s in b}) for a, b in zip(shards, needed, strict=True)]
         start = (place.generator, place.generator_source, str(place.pool), device)
-        with tqdm(total=total, initial=0, desc="generate", unit="image", mininterval=1) as bar:
+        with tqdm(total=total, desc="generate", unit="image", mininterval=1) as bar:
             for (shard, _), _ in parallel.run(
                 _make, jobs, workers or parallel.cores(), _start_making, start
             ):
@@ -136,11 +135,16 @@ def asked_by(place: Place) -> str:
 def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
     """Source pictures by hash, uint8 (size, size, 3), at the generator's size."""
     wanted, found = set(sources), {}
-    for imbalance in imbalances(place.recipe):
+    for imbalance in place.imbalances():
         data = load(place, imbalance)
         for row, source in enumerate(data.train["source"]):
             if source in wanted and source not in found:
                 found[source] = _sized(data.train_images[row], place.recipe.size_px)
+    if len(found) < len(wanted):
+        gone = f"{len(wanted) - len(found)} of {len(wanted)} source pictures"
+        raise DataError(
+            f"{gone} are not in {place.data}; `harness index` and `harness hard` list what is there"
+        )
     return found
 
 
@@ -188,12 +192,13 @@ def score(place: Place, device: str = "cpu") -> int:
 
     Raw CLIPScores: image and text, image and source. Thresholds are applied when training reads.
     """
+    parallel.check_device(device)
     asked = requests(place).select("key")
     made = cache.read_index(place.pool)
     rows = made.join(asked, on="key", how="semi", maintain_order="left")
     if len(rows) < len(asked):
-        missing = len(asked) - len(rows)
-        raise DataError(f"{missing} of {len(asked)} images are not in {place.pool}: harness generate")
+        missing = f"{len(asked) - len(rows)} of {len(asked)} images are not in {place.pool}"
+        raise DataError(f"{missing}; `harness generate` makes them")
     scores = cache.read_scores(place.pool, place.scorer)
     todo = rows if scores is None else rows.join(scores, on="key", how="anti")
     if len(todo):
@@ -219,11 +224,12 @@ def _scores(place: Place, rows: pl.DataFrame, device: str) -> pl.DataFrame:
     parts = []
     with tqdm(total=len(rows), desc="score", unit="image", mininterval=1) as bar:
         for part in rows.iter_slices(1024):
-            seen = scorer.images(np.stack([cache.decode(b) for b in cache.read_bytes(place.pool, part)]))
+            pixels = [cache.decode(data) for data in cache.read_bytes(place.pool, part)]
+            seen = scorer.images(np.stack(pixels))
             said = np.stack([texts[n] for n in part["classname"]])
             real = np.stack([originals[s] for s in part["source"]])
-            scored = {"text_score": cosine(seen, said), "image_score": cosine(seen, real)}
-            parts.append(part.select("key").with_columns(**{k: pl.Series(v) for k, v in scored.items()}))
+            text, image = pl.Series(cosine(seen, said)), pl.Series(cosine(seen, real))
+            parts.append(part.select("key", text_score=text, image_score=image))
             bar.update(len(part))
     return pl.concat(parts)
 

@@ -78,7 +78,7 @@ def fit(
     torch.set_num_threads(machine.threads)
     schedule = recipe.scratch if start is None else recipe.onward
     mean, std = (torch.tensor(values, device=machine.device) for values in (data.mean, data.std))
-    levels = hundredths(recipe.levels, "recipe.levels")
+    levels = hundredths(recipe.levels, "recipe.levels") if recipe.levels else (REAL,)
     run = Run(method, data, recipe, schedule, seed, levels, mean, std)
     what = [method.expression, key(recipe), seed, data.rows, data.pool, data.test_ids, start]
     name = checkpoint.fingerprint(what)

@@ -110,7 +110,7 @@ MINI = Recipe(
     generator="mini",
     clip="mini",
     steps=12,
-    text_guidance=4.0,
+    text_guidance=3.0,
     size_px=32,
     imbalances=(100, 50),
 )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from harness.mini import scene
-from harness.types import DataError
+from harness.files import write_atomic
+from harness.mini import python2, scene
 
 # The CIFAR-100 classes whose sprites can be told apart at 32 px.
 CIFAR100 = (
@@ -34,8 +32,8 @@ def rows_of_cifar100() -> tuple[int, ...]:
 def write_cifar100(root: Path) -> Path:
     """Write `root`/cifar-100-python/{train,test,meta} as CIFAR-100's python version has them.
 
-    Same keys, types and pickle protocol as the download; 60 classes, 200 training and 20 test
-    pictures each, in shuffled order. Files that are there already are left alone. Returns the
+    Same keys, types and kind of pickle as the download; 60 classes, 200 training and 20 test
+    pictures each, in shuffled order. Files that are all there already are left alone. Returns the
     folder. Raises DataError when it cannot be written.
     """
     folder = root / "cifar-100-python"
@@ -44,14 +42,11 @@ def write_cifar100(root: Path) -> Path:
     concepts = [scene.atlas().concepts[i] for i in rows_of_cifar100()]
     coarse = sorted({c["group"] for c in concepts})
     coarse_of = [coarse.index(c["group"]) for c in concepts]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for split, count in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS)):
-            _dump(folder / split, _batch(split, count, coarse_of))
-        names = {b"fine_label_names": [n.encode() for n in CIFAR100]}
-        _dump(folder / "meta", names | {b"coarse_label_names": [c.encode() for c in coarse]})
-    except OSError as error:
-        raise DataError(f"cannot write the embedded CIFAR-100 to {folder}: {error}") from error
+    names = {b"fine_label_names": [n.encode() for n in CIFAR100]}
+    names |= {b"coarse_label_names": [c.encode() for c in coarse]}
+    write_atomic(folder / "meta", python2.dumps(names))
+    for split, count in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS)):
+        write_atomic(folder / split, python2.dumps(_batch(split, count, coarse_of)))
     return folder
 
 
@@ -70,15 +65,3 @@ def _batch(split: str, per_class: int, coarse_of: list[int]) -> dict[bytes, obje
         b"coarse_labels": [coarse_of[label] for label, _ in members],
         b"data": np.ascontiguousarray(data),
     }
-
-
-def _dump(path: Path, content: dict[bytes, object]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with partial.open("wb") as file:
-            pickle.dump(content, file, protocol=2)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.mini.pretrain import clip, unet, web
 from harness.mini.pretrain.ranks import spread
 
-STEPS = ("web", "vae", "clip", "unet", "assemble")
+STEPS = ("web", "vae", "clip", "unet", "decoder", "assemble")
 
 
 def main() -> None:
@@ -24,14 +24,17 @@ def main() -> None:
     if "vae" in args.steps:
         spread("vae", args.ranks, args.out)
     if "clip" in args.steps:
-        clip.train(args.out, args.out)
+        clip.train(clip.TEXT, args.out, args.out)
+        clip.train(clip.SCORER, args.out, args.out)
     if "unet" in args.steps:
         spread("unet", args.ranks, args.out)
+    if "decoder" in args.steps:
+        spread("decoder", args.ranks, args.out)
     if "assemble" in args.steps:
         unet.assemble(args.out, args.into / "generator")
         model, tokenizer = clip.load(args.out / "clip" / "model")
         tokenizer.save_pretrained(args.into / "clip")
-        clip.save(model, clip.config(len(tokenizer)), args.into / "clip")
+        clip.save(model, clip.config(clip.SCORER, len(tokenizer)), args.into / "clip")
 
 
 if __name__ == "__main__":

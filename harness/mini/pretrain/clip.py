@@ -4,7 +4,9 @@ text encoder."""
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -19,8 +21,7 @@ from harness.mini.pretrain.loop import optimise
 from harness.mini.scene import atlas
 
 CONTEXT = 24
-WIDTH, LAYERS, HEADS = 128, 3, 4
-TEXT_STEP = 500  # after so many steps, the text tower is kept for the generator
+WIDTH, LAYERS, HEADS = 128, 3, 4  # of the generator's text tower
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -48,27 +49,52 @@ def make_tokenizer(captions: list[str], folder: Path, merges: int = 900) -> CLIP
     return tokenizer
 
 
-def config(vocab_size: int) -> dict:
+@dataclass(frozen=True)
+class Size:
+    """One CLIP to train: `steps` of the schedule, of which the first `stop` are run."""
+
+    name: str
+    width: int
+    image_layers: int
+    text_layers: int
+    steps: int
+    stop: int | None = None
+
+
+# The generator reads text with the tower of one CLIP, images are scored by another one.
+TEXT = Size("text", WIDTH, 3, LAYERS, steps=1200, stop=500)
+SCORER = Size("clip", 96, 3, 2, steps=1300)
+
+
+def config(size: Size, vocab_size: int) -> dict[str, Any]:
     """open_clip model configuration."""
-    vision = {"image_size": 32, "layers": LAYERS, "width": WIDTH, "head_width": 32, "patch_size": 4}
-    text = {"context_length": CONTEXT, "vocab_size": vocab_size, "width": WIDTH, "heads": HEADS}
-    text |= {"layers": LAYERS, "hf_tokenizer_name": "clip", "tokenizer_kwargs": {"clean": "lower"}}
-    return {"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": text}
+    vision = {"image_size": 32, "layers": size.image_layers, "width": size.width}
+    vision |= {"head_width": 32, "patch_size": 4}
+    text: dict[str, Any] = {
+        "context_length": CONTEXT,
+        "vocab_size": vocab_size,
+        "width": size.width,
+    }
+    text |= {"heads": size.width // 32, "layers": size.text_layers}
+    text |= {"hf_tokenizer_name": "clip", "tokenizer_kwargs": {"clean": "lower"}}
+    return {"embed_dim": size.width, "vision_cfg": vision, "text_cfg": text}
 
 
-def train(data: Path, out: Path, steps: int = 1200, batch: int = 160) -> None:
-    """Contrastive learning on web pictures and captions; writes out/clip/model as open_clip has it.
+def train(size: Size, data: Path, out: Path, batch: int = 160) -> None:
+    """Contrastive learning on web pictures and captions; writes out/<name>/model for open_clip.
 
     A caption of the batch that equals another one is no negative for it: targets are shared.
     """
     torch.manual_seed(0)
     content = web.load(data)
     texts = sorted(set(content["captions"].ravel().tolist()))
-    folder = out / "clip" / "model"
-    tokenizer = make_tokenizer([*content["captions"].ravel().tolist(), *atlas().names * 200], folder)
-    cfg = config(len(tokenizer))
+    folder = out / size.name / "model"
+    tokenizer = make_tokenizer(
+        [*content["captions"].ravel().tolist(), *atlas().names * 200], folder
+    )
+    cfg = config(size, len(tokenizer))
     model = CLIP(
-        embed_dim=WIDTH,
+        embed_dim=size.width,
         vision_cfg={**cfg["vision_cfg"], "patch_dropout": 0.4},
         text_cfg={k: v for k, v in cfg["text_cfg"].items() if k != "hf_tokenizer_name"},
     )
@@ -88,15 +114,17 @@ def train(data: Path, out: Path, steps: int = 1200, batch: int = 160) -> None:
         target /= target.sum(1, keepdim=True)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
-    settings = {"ema": 0.995, "weight_decay": 0.1, "keep": (TEXT_STEP,)}
-    average = optimise(model, loss_of, steps, 1e-3, out / "clip", **settings)
+    average = optimise(
+        model,
+        loss_of,
+        size.steps,
+        1e-3,
+        out / size.name,
+        ema=0.995,
+        weight_decay=0.1,
+        stop=size.stop,
+    )
     save(average, cfg, folder)
-    # what the generator reads text with: the same tower after fewer steps, so that the generator
-    # can learn while this model goes on, and is no copy of its own judge
-    saved = torch.load(out / "clip" / f"state-{TEXT_STEP}.pt", weights_only=True)
-    model.load_state_dict(saved["average"])
-    tokenizer.save_pretrained(out / "text" / "model")
-    save(model, cfg, out / "text" / "model")
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
@@ -107,7 +135,7 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Shift by up to 3 px, flip, light, noise; uint8 (B, 32, 32, 3) to normalised (B, 3, 32, 32)."""
+    """Shift by up to 3 px, flip, light, noise: uint8 (B, 32, 32, 3) to float (B, 3, 32, 32)."""
     x = images.permute(0, 3, 1, 2).float() / 255
     flip = torch.rand(len(x), generator=rng) < 0.5
     x = torch.where(flip[:, None, None, None], x.flip(3), x)
@@ -119,7 +147,7 @@ def augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     return (x - MEAN[0]) / STD[0]
 
 
-def save(model: CLIP, cfg: dict, folder: Path) -> None:
+def save(model: CLIP, cfg: dict[str, Any], folder: Path) -> None:
     """Write open_clip_config.json and fp16 weights as `open_clip` reads a local directory."""
     folder.mkdir(parents=True, exist_ok=True)
     pre = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"}

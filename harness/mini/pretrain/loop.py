@@ -1,9 +1,8 @@
-"""The one optimisation loop of the pre-training scripts: warm-up, cosine, averaged weights, resume."""
+"""The optimisation loop of the pre-training scripts: warm-up, cosine, averaging, resuming."""
 
 from __future__ import annotations
 
 import copy
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +23,15 @@ def optimise(
     weight_decay: float = 0.01,
     warmup: int = 200,
     seed: int = 0,
-    keep: tuple[int, ...] = (),
+    stop: int | None = None,
 ) -> nn.Module:
     """Minimise `loss_of(step, rng)` over `model` and return the averaged copy.
 
     AdamW, linear warm-up, cosine to 0, gradient norm at most 1, exponential moving average of the
     weights with a bias-corrected decay. Every 500 steps the state goes to folder/state.pt, from
-    where a later call goes on; the states after `keep` steps are kept beside it. The loss is computed under bfloat16 autocast on CPUs. In a process
-    group every rank draws its own batches and gradients are averaged.
+    where a later call goes on; `stop` ends the schedule early. The loss is computed under bfloat16
+    autocast on CPUs. In a process group every rank draws its own batches and gradients are
+    averaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     params = [p for p in model.parameters() if p.requires_grad]
@@ -46,7 +46,9 @@ def optimise(
         first, began = saved["step"], saved["seconds"]
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     rng, start, running = torch.Generator(), time.perf_counter() - began, 0.0
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc=folder.name, mininterval=5)
+    bar = tqdm(
+        range(first, stop or steps), initial=first, total=steps, desc=folder.name, mininterval=5
+    )
     bar.disable = rank > 0
     model.train()
     for step in bar:
@@ -67,14 +69,12 @@ def optimise(
         _average(average, model, decay)
         running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
         bar.set_postfix(loss=f"{running:.4f}", refresh=False)
-        if rank == 0 and ((step + 1) % 500 == 0 or step + 1 == steps):
+        if rank == 0 and ((step + 1) % 500 == 0 or step + 1 == (stop or steps)):
             content = {"model": model.state_dict(), "average": average.state_dict()}
             content |= {"optimiser": optimiser.state_dict(), "step": step + 1}
             partial = state.with_suffix(".tmp")
             torch.save(content | {"seconds": time.perf_counter() - start}, partial)
             partial.replace(state)
-            if step + 1 in keep:
-                shutil.copy(state, folder / f"state-{step + 1}.pt")
     return average.eval()
 
 
@@ -89,7 +89,8 @@ def _share(params: list[nn.Parameter], ranks: int) -> None:
 
 @torch.no_grad()
 def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    mine, theirs = list(average.parameters()), list(model.parameters())
+    mine: list[torch.Tensor] = list(average.parameters())
+    theirs: list[torch.Tensor] = list(model.parameters())
     torch._foreach_lerp_(mine, theirs, 1 - decay)
     for a, b in zip(average.buffers(), model.buffers(), strict=True):
         a.copy_(b)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -120,6 +121,50 @@ def sheet(images: np.ndarray, columns: int, path: Path, scale: int = 2) -> None:
     whole.resize((whole.width * scale, whole.height * scale), Image.Resampling.NEAREST).save(path)
 
 
+LEVELS = (100, 90, 70, 50, 30, 10, 0)
+
+
+def spectra(
+    models: Path, given: TrainData, weights: dict[str, torch.Tensor], out: Path, seeds: int = 2
+) -> list[dict[str, float]]:
+    """Figures by guidance over one hard-style source per class, and out/spectrum.png.
+
+    CLIP similarity to the source, CLIPScore with the class name, share the judge recognises.
+    """
+    names = [n.replace("_", " ") for n in world.CIFAR100]
+    sources = {
+        n: scene.compose("train", c, 0).pixels
+        for n, c in zip(names, world.rows_of_cifar100(), strict=True)
+    }
+    spec = GeneratorSpec("mini", "", 32, steps=RECIPE.steps, text_guidance=RECIPE.text_guidance)
+    pipeline = load_pipeline(str(models / "generator"), torch.float32, "cpu")
+    generator = Generator(pipeline, spec, sources.__getitem__)
+    requests = [
+        Request(f"{n}/{level}/{seed}", n, level, seed, cifar100_lt.prompt(n, seed))
+        for level in LEVELS[1:]
+        for n in names
+        for seed in range(seeds)
+    ]
+    made = {r.key: image for r, image in generator.images(requests)}
+    made |= {f"{n}/100/{seed}": sources[n] for n in names for seed in range(seeds)}
+    scorer = Scorer(f"local-dir:{models / 'clip'}")
+    said = scorer.texts([cifar100_lt.score_prompt(n) for n in names]).repeat(seeds, 0)
+    real = scorer.images(np.stack(list(sources.values()))).repeat(seeds, 0)
+    labels = np.arange(len(names)).repeat(seeds)
+    rows = []
+    for level in LEVELS:
+        images = np.stack([made[f"{n}/{level}/{s}"] for n in names for s in range(seeds)])
+        seen = scorer.images(images)
+        right = recognised(given, weights, images, labels)
+        row = {"guidance": level / 100, "image_similarity": float((seen * real).sum(1).mean())}
+        row |= {"text_score": float((seen * said).sum(1).mean())}
+        rows.append(row | {"recognised": float(right.mean())})
+    shown = names[1::5]
+    grid = np.stack([made[f"{n}/{level}/0"] for n in shown for level in LEVELS])
+    sheet(grid, len(LEVELS), out / "spectrum.png", scale=3)
+    return rows
+
+
 def main() -> None:
     """Print the figures as JSON and write samples.png."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -131,7 +176,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     given, weights = judge(args.out)
-    found = {"judge on real test": float(recognised(
+    found: dict[str, Any] = {"judge on real test": float(recognised(
         given, weights, given.test_images, given.test_labels).mean())}  # fmt: skip
     if (args.models / "clip").is_dir():
         found["clip zero-shot on test"] = zero_shot(str(args.models / "clip"), given)
@@ -144,6 +189,8 @@ def main() -> None:
         found[f"worst, w={w:g}"] = {world.CIFAR100[i]: float(by_class[i]) for i in worst}
         chosen = images.reshape(-1, args.per_class, *images.shape[1:])[:, :4]
         sheet(chosen.reshape(-1, *images.shape[1:]), 24, args.out / f"samples-w{w:g}.png")
+    if (args.models / "clip").is_dir():
+        found["spectrum"] = spectra(args.models, given, weights, args.out)
     print(json.dumps(found, indent=1))
 
 

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 
 from harness.mini.pretrain import unet, vae
 
-TRAIN = {"vae": vae.train, "unet": unet.train}
+TRAIN = {"vae": vae.train, "unet": unet.train, "decoder": vae.refine}
 
 
 def spread(model: str, ranks: int, out: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def render(out: Path, workers: int = 2) -> None:
     jobs = [(c, start) for c in concepts() for start in range(0, PER_CONCEPT, 100)]
     with ProcessPoolExecutor(workers) as pool:
         parts = list(pool.map(_part, jobs, chunksize=8))
-    stacked = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+    stacked: dict[str, Any] = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     out.mkdir(parents=True, exist_ok=True)
     np.savez(out / "web.npz", **stacked)
 

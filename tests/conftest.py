@@ -1,0 +1,18 @@
+"""What several test files share."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no reason to fail.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of tiny random foundation models: generator and clip."""
+    import tiny  # imports diffusers: seconds, and only where it is needed
+
+    return tiny.models(tmp_path_factory.mktemp("models"))

@@ -1,0 +1,52 @@
+"""A data set of four classes in the official format, and its place, for tests of whole stages."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from test_cifar100_lt import write_world
+
+from harness import places
+from harness.places import Place
+
+SMALL: dict[str, Any] = {
+    "imbalances": [100, 50],  # class sizes 120, 25, 5, 1 and 120, 32, 8, 2
+    "levels": [0.0, 0.5],
+    "pool_seeds": [10, 20, 30],
+    "run_seeds": [0],
+    "steps": 4,
+    "threshold": -1.0,
+    "width": 4,
+}
+HARD = 8 + 2  # images of classes below 20; those of imbalance 100 are among them
+SPECTRUM = 3  # synthetic images of one of them per level
+
+
+def write_data(folder: Path, seed: int = 0) -> Path:
+    """120 training and 3 test images in each of four classes; noise."""
+    return write_world(folder, classes=4, size=120, seed=seed)
+
+
+def place(home: Path, data: Path, **changes: Any) -> Place:
+    """Profile smoke, smaller still, of these files."""
+    values = tuple(sorted((SMALL | changes).items()))
+    return Place("cifar100-lt", "smoke", home, data, values)
+
+
+def use_models(folder: Path) -> None:
+    """Take the foundation models of this process from `folder`."""
+    places.MODELS = folder
+
+
+def here(
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    workers: int,
+    start: Callable[..., Any] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> Iterator[tuple[Any, Any]]:
+    """`parallel.run` in this process: a worker takes seconds to import what it needs."""
+    if jobs and start is not None:
+        start(*arguments)
+    for job in jobs:
+        yield job, function(job)

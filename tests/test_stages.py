@@ -1,0 +1,254 @@
+"""The whole road on a data set of four classes: what is made, and what is not made again."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pools
+import pytest
+import roads
+import yaml
+
+from harness import cache, leaderboard, parallel, places, published, records, runs, stages, tables
+from harness.cli import main
+from harness.places import Place
+from harness.types import DataError
+
+ROWS = ["CE", "CE(control=True)", "CE+DisCL", "BS+DisCL"]
+RATIOS = (100, 50)
+RUNS = 2 * (len(ROWS) + 1)  # BS, where BS+DisCL starts, is trained too
+WITH_POOL = 2 * 2
+IMAGES = roads.HARD * roads.SPECTRUM  # of one level
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return roads.write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(models: Path) -> Iterator[None]:
+    """Tiny models, and jobs in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places, "MODELS", models)
+        patch.setattr(parallel, "run", roads.here)
+        yield
+
+
+def jobs(place: Place) -> list[runs.Job]:
+    return runs.plan(place, ROWS, RATIOS, (0,))
+
+
+def walk(place: Place) -> tuple[int, int, int]:
+    """Images made, images scored, runs trained."""
+    stages.index(place)
+    stages.hard(place)
+    made, scored = stages.generate(place), stages.score(place)
+    return made, scored, runs.run(jobs(place))
+
+
+@pytest.fixture(scope="module")
+def walked(data: Path, quick: None, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A place where everything was done once, the training in two worker processes."""
+    place = roads.place(tmp_path_factory.mktemp("home"), data)
+    with pytest.MonkeyPatch.context() as patch:
+        stages.index(place)
+        stages.hard(place)
+        assert stages.generate(place) == 2 * IMAGES
+        assert stages.score(place) == 2 * IMAGES
+        patch.setattr(parallel, "run", WORKERS)
+        assert runs.run(jobs(place), 2) == RUNS
+    return place
+
+
+WORKERS = parallel.run
+
+
+@pytest.fixture
+def again(walked: Place, tmp_path: Path) -> Any:
+    """A function that gives a copy of that place, with other parameters."""
+
+    def copied(**changes: Any) -> Place:
+        if not (tmp_path / "copy").exists():
+            shutil.copytree(walked.home, tmp_path / "copy")
+        assert walked.given is not None
+        return roads.place(tmp_path / "copy", walked.given, **changes)
+
+    return copied
+
+
+def record_files(place: Place) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(place.records.rglob("*.json"))}
+
+
+# ---------------------------------------------------------------- what the road leaves behind
+
+
+def test_tables(walked):
+    index = pl.read_parquet(walked.work / "index.parquet")
+    assert index.columns == ["imbalance", "id", "label", "classname", "count", "source"]
+    sizes = index.group_by("imbalance", "label", maintain_order=True).len()["len"].to_list()
+    assert sizes == [120, 25, 5, 1, 120, 32, 8, 2]
+    hard = pl.read_parquet(walked.work / "hard.parquet")
+    assert hard["imbalance"].to_list() == [100] * 6 + [50] * 10
+    assert hard["source"].n_unique() == roads.HARD
+    assert hard["count"].max() == 8
+    assert set(hard["classname"]) == {"thing 2", "thing 3"}
+
+
+def test_statistics_of_the_pool(walked):
+    spectrum = pl.read_parquet(walked.work / "spectrum.parquet")
+    assert tuple(spectrum.columns) == stages.SPECTRUM
+    assert spectrum.null_count().sum_horizontal().item() == 0
+    assert spectrum["key"].is_unique().all()
+    assert spectrum["key"].is_sorted()
+    counted = spectrum.group_by("guidance", "seed").len().sort("guidance", "seed")
+    assert counted.rows() == [(g, s, roads.HARD) for g in (0, 50) for s in (10, 20, 30)]
+    scores = spectrum.select("text_score", "image_score")
+    assert scores.min_horizontal().min() >= -1
+    assert scores.max_horizontal().max() <= 1
+    assert spectrum["text_score"].n_unique() > IMAGES
+    index = cache.read_index(walked.pool)
+    assert len(index) == 2 * IMAGES
+    assert cache.verify(walked.pool) == []
+    pixels = cache.pixels(walked.pool, index)
+    assert pixels.shape == (2 * IMAGES, 32, 32, 3)
+    assert len({p.tobytes() for p in pixels}) == 2 * IMAGES
+    kept = {r: len(runs.spectrum(walked, r)) for r in RATIOS}
+    assert kept == {100: 6 * 2 * roads.SPECTRUM, 50: 10 * 2 * roads.SPECTRUM}
+
+
+def test_runs_and_records(walked):
+    done = jobs(walked)
+    assert len(done) == RUNS
+    names = {"epochs.jsonl", "predictions-last.parquet", "predictions-oracle.parquet"}
+    for job in done:
+        assert job.trained
+        assert job.recorded
+        found = {p.name for p in job.folder.iterdir()}
+        assert found == names | {"weights.safetensors", "timing.json"}
+        assert (job.spec.pool is not None) == ("DisCL" in job.spec.method)
+        assert (job.start is None) == (job.spec.method in ("CE", "BS"))
+    found_records = records.read_all("smoke", "cifar100-lt", walked.records)
+    assert len(found_records) == RUNS
+    for r in found_records:
+        assert set(r["selection"]) == {"last", "oracle"}
+        assert r["n_test"] == 12
+        assert r["selection"]["oracle"]["overall"] >= r["selection"]["last"]["overall"]
+    ce = next(r for r in found_records if r["method"] == "CE")
+    assert ce["spec"]["recipe"]["threshold"] is None  # what it does not read cannot change it
+
+
+def test_table(walked):
+    found = records.read_all("smoke", "cifar100-lt", walked.records)
+    table = leaderboard.table(published.of("cifar100-lt"), found, "smoke", "A", "last")
+    text = tables.to_text(table)
+    assert "smoke" in text
+    lines = {line.method: line for part in table.parts for line in part.lines}
+    for method in (*ROWS, "BS"):
+        assert lines[method].measured["Overall"].n == 1
+    for method in ("CE+CUDA", "BS(control=True)"):
+        assert lines[method].measured["Overall"].mean is None
+    assert "·" in text
+
+
+# ---------------------------------------------------------------- what is not done again
+
+
+def test_a_second_walk_does_nothing(again):
+    place = again()
+    before = record_files(place)
+    times = {p: p.stat().st_mtime_ns for p in place.runs.rglob("*")}
+    assert walk(place) == (0, 0, 0)
+    assert record_files(place) == before
+    assert {p: p.stat().st_mtime_ns for p in place.runs.rglob("*")} == times
+
+
+def test_another_threshold_makes_no_image_and_trains_what_reads_the_pool(again, walked):
+    place = again(threshold=-0.99)
+    images, before = pools.files(place.pool), record_files(place)
+    assert walk(place) == (0, 0, WITH_POOL)
+    assert pools.files(place.pool) == images
+    changed = {name for name, content in record_files(place).items() if before[name] != content}
+    assert changed == {f"{m}+discl-ir{r}-s0.json" for m in ("ce", "bs") for r in RATIOS}
+    # and back: those runs are still there, their records are written from the predictions
+    assert walk(again()) == (0, 0, 0)
+    assert record_files(place) == before == record_files(walked)
+
+
+def test_another_level_makes_the_images_of_that_level(again):
+    place = again(levels=[0.0, 0.3, 0.5])
+    before = set(pools.files(place.pool))
+    with pytest.raises(DataError, match=f"{6 * 3} of {6 * 9} synthetic images are not scored"):
+        jobs(place)
+    assert walk(place) == (IMAGES, IMAGES, WITH_POOL)
+    added = set(pools.files(place.pool)) - before
+    assert {name.split("/")[1] for name in added if name.startswith("images")} == {"g030"}
+    # fewer levels need nothing new but the runs
+    assert walk(again(levels=[0.0, 0.3])) == (0, 0, WITH_POOL)
+
+
+def test_other_steps_are_other_images(again):
+    place = again(steps=5)
+    with pytest.raises(DataError, match="are not scored"):
+        jobs(place)
+    assert stages.generate(place) == 2 * IMAGES
+    assert len(cache.read_index(place.pool)) == 4 * IMAGES
+    removed = cache.gc(place.pool, [stages.asked_by(place)])
+    assert len([p for p in removed if p.suffix == ".arrow"]) == 2
+    assert len(cache.read_index(place.pool)) == 2 * IMAGES
+
+
+def test_records_come_back_byte_for_byte(again):
+    """Trained again in this process, not in workers; and records alone, without training."""
+    place = again()
+    before = record_files(place)
+    shutil.rmtree(place.records)
+    assert runs.run(jobs(place)) == 0
+    assert record_files(place) == before
+    shutil.rmtree(place.runs)
+    assert runs.run(jobs(place)) == RUNS
+    assert record_files(place) == before
+
+
+def test_a_run_that_lost_its_weights_is_trained_again(again):
+    place = again()
+    before = record_files(place)
+    lost = next(job for job in jobs(place) if job.spec.method == "CE")
+    weights = (lost.folder / "weights.safetensors").read_bytes()
+    (lost.folder / "weights.safetensors").unlink()
+    assert runs.run(jobs(place)) == 1
+    assert (lost.folder / "weights.safetensors").read_bytes() == weights
+    assert record_files(place) == before
+
+
+def test_images_that_are_gone_are_made_again(again):
+    place = again()
+    images = pools.files(place.pool)
+    shard = next(iter(sorted(place.pool.glob("images/g050/*.arrow"))))
+    shard.unlink()
+    with pytest.raises(DataError, match=f"{IMAGES} of {2 * IMAGES} images are not in"):
+        stages.score(place)
+    assert walk(place) == (IMAGES, 0, 0)
+    assert pools.files(place.pool) == images
+
+
+# ---------------------------------------------------------------- by the command
+
+
+def test_the_command_walks_the_same_road(again, capsys):
+    place = again()
+    file = place.home / "params.yaml"
+    file.write_text(yaml.safe_dump({"smoke": {"cifar100-lt": roads.SMALL}}))
+    words = ["--dataset", "cifar100-lt", "--profile", "smoke", "--home", place.home]
+    words += ["--root", place.given, "--rows", *ROWS]
+    assert main(["compare", *map(str, words)]) == 0
+    out, err = capsys.readouterr()
+    assert "generate: 0 images made" in err
+    assert "score: 0 images scored" in err
+    assert f"train: 0 of {RUNS} runs trained" in err
+    found = records.read_all("smoke", "cifar100-lt", place.records)
+    table = leaderboard.table(published.of("cifar100-lt"), found, "smoke", "A", "last")
+    assert out.strip() == tables.to_text(table).strip()
