@@ -9,7 +9,7 @@ compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 
 bench: $(BUILT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q benchmarks -o python_files='bench_*.py' --benchmark-columns=min,mean,rounds

@@ -106,7 +106,7 @@ MINI = Recipe(
     mixture=Mixture(keep=0.3, tail_fraction=None),
     levels=(0.0, 0.3, 0.5, 0.7),
     pool_seeds=(10, 20, 30, 40),
-    threshold=0.0,
+    threshold=0.55,
     generator="mini",
     clip="mini",
     steps=12,
