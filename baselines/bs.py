@@ -17,7 +17,7 @@ NAME = "BS"
 class BalancedSoftmax:
     """Cross-entropy on logits + log prior; at test time the logits alone.
 
-    counts: "real" (D6) or "epoch", the class counts that the loop takes the prior from.
+    counts: "real" or "epoch", the class counts that the loop takes the prior from.
     """
 
     def __init__(self, counts: str = "real") -> None:
@@ -34,7 +34,7 @@ class BalancedSoftmax:
 
 
 def term(*, control: bool = False, counts: str = "real") -> Slots:
-    """control: onward from this run, with epochs as for spectra but of real images only (D13)."""
+    """control: onward from this run, with epochs as for spectra but of real images only."""
     one_of("BS(control=...)", control, (False, True))
     one_of("BS(counts=...)", counts, ("real", "epoch"))
     augment, onward = (Control(), True) if control else (None, None)

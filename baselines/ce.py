@@ -28,7 +28,7 @@ class CrossEntropy:
 
 
 def term(*, control: bool = False) -> Slots:
-    """control: onward from this run, with epochs as for spectra but of real images only (D13)."""
+    """control: onward from this run, with epochs as for spectra but of real images only."""
     one_of("CE(control=...)", control, (False, True))
     augment, onward = (Control(), True) if control else (None, None)
     return Slots(objective=CrossEntropy(), augment=augment, onward=onward)

@@ -93,7 +93,7 @@ def term(
     """levels: guidance below 1, in [0, 1] (None: the recipe's); threshold: CLIPScore in [-1, 1].
 
     scale: synthetic images per epoch as a multiple of the real hard ones (None: the mixture's).
-    drop_real_hard: for the curricula fixed and text-only (D7). paper | released (D1): `schedule`
+    drop_real_hard: for the curricula fixed and text-only. paper | released: `schedule`
     (the released one begins every stage an epoch early) and `level_zero` (released without it).
     """
     choose = function(curricula, curriculum)

@@ -1,6 +1,6 @@
 """Image encoders with a linear head: each public function builds one, with fresh weights.
 
-A backbone is named by its function. Initialisation (METHODS 1.1): convolutions Kaiming-normal with
+A backbone is named by its function. Initialisation: convolutions Kaiming-normal with
 fan-out, batch norm 1 and 0, the head PyTorch's default; all drawn from the generator given.
 """
 
@@ -47,7 +47,7 @@ class BasicBlock(nn.Module):
 
 
 def resnet10(classes: int, width: int = 64, generator: torch.Generator | None = None) -> Network:
-    """ResNet-10 with the ImageNet stem: D = 8 * width; 32 px images end as 1x1 (METHODS 1.1)."""
+    """ResNet-10 with the ImageNet stem: D = 8 * width; 32 px images end as 1x1 maps."""
     return _imagenet_resnet((1, 1, 1, 1), classes, width, generator)
 
 

@@ -1,4 +1,4 @@
-"""How an epoch is drawn from real rows and spectra (METHODS 6.5 "Epoch data set")."""
+"""How an epoch is drawn from real rows and spectra (the release of arXiv 2410.13674)."""
 
 from __future__ import annotations
 
