@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harness.codec import decode, encode
+from harness.codec import decode, encode, resized
 from harness.files import atomic, leftovers, sweep, write_atomic
 from harness.shards import (
     REQUEST,
@@ -156,31 +156,41 @@ def read_pixels(pool: Path, rows: pl.DataFrame) -> np.ndarray:
     return np.stack(images) if images else np.zeros((0, 0, 0, 3), np.uint8)
 
 
-def pixels(pool: Path, index: pl.DataFrame) -> np.ndarray:
+def pixels(pool: Path, index: pl.DataFrame, side_px: int | None = None) -> np.ndarray:
     """All images of an index as one mapped array, uint8 (N, H, W, 3), row i for index row i.
 
-    Decoded once into a derived file that later calls and other processes share (shared memory, and
-    34 to 90 times faster than decoding); for pictures up to 64 px, larger ones are a UsageError.
+    side_px: side of the square to bring them to, where the data set's own pictures are smaller
+    than the generator's; None leaves them as they are. Decoded once into a derived file that later
+    calls and other processes share (shared memory, and 34 to 90 times faster than decoding); for
+    pictures up to 64 px, larger ones are a UsageError.
     """
     if not len(index):
         return np.zeros((0, 0, 0, 3), np.uint8)
-    first = read_pixels(pool, index[:1])
+    first = _read(pool, index[:1], side_px)
     shape = (len(index), *first.shape[1:])
     if max(shape[1:3]) > PIXELS_UP_TO_PX:
         size = f"{shape[2]}x{shape[1]} px"
         raise UsageError(f"{pool} holds pictures of {size}, pixels are for {PIXELS_UP_TO_PX} px")
-    said = "".join(f"{k} {crc32}\n" for k, crc32 in index.select("key", "crc32").iter_rows())
+    said = f"{side_px}\n" if side_px else ""
+    said += "".join(f"{k} {crc32}\n" for k, crc32 in index.select("key", "crc32").iter_rows())
     path = pool / f"pixels-{hashlib.sha256(said.encode()).hexdigest()[:16]}.u8"
     if not _whole(path, shape):
-        _write_pixels(path, pool, index, shape)
+        _write_pixels(path, pool, index, shape, side_px)
     return np.memmap(path, np.uint8, "r", shape=shape)
 
 
-def _write_pixels(path: Path, pool: Path, index: pl.DataFrame, shape: tuple[int, ...]) -> None:
+def _read(pool: Path, rows: pl.DataFrame, side_px: int | None) -> np.ndarray:
+    block = read_pixels(pool, rows)
+    return block if side_px is None else np.stack([resized(image, side_px) for image in block])
+
+
+def _write_pixels(
+    path: Path, pool: Path, index: pl.DataFrame, shape: tuple[int, ...], side_px: int | None
+) -> None:
     crc32 = 0
     with atomic(path) as file:
         for rows in index.iter_slices(_CHUNK):
-            block = read_pixels(pool, rows)
+            block = _read(pool, rows, side_px)
             if block.shape[1:] != shape[1:]:
                 raise DataError(f"images of different sizes in {pool}: {block.shape} and {shape}")
             crc32 = zlib.crc32(block.data, crc32)

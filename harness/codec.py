@@ -29,6 +29,14 @@ def encode(image: np.ndarray, codec: str) -> bytes:
     return out.getvalue()
 
 
+def resized(image: np.ndarray, side_px: int) -> np.ndarray:
+    """An image as a square of that side (Lanczos); the same array when it is one already."""
+    if image.shape[:2] == (side_px, side_px):
+        return image
+    whole = Image.fromarray(image)
+    return np.asarray(whole.resize((side_px, side_px), Image.Resampling.LANCZOS))
+
+
 def extension(data: bytes) -> str:
     """File name extension of an encoded image, told from its first bytes; else DataError."""
     if data[:3] == b"\xff\xd8\xff":

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from harness import cache, parallel, records, stages
 from harness.compose import compose
+from harness.datasets.base import Data
 from harness.files import sweep, write_atomic
 from harness.places import Place
 from harness.types import REAL, DataError, Machine, Method, Recipe, RunSpec, key
@@ -229,7 +230,7 @@ def train_data(place: Place, imbalance: int | None, with_pool: bool) -> Any:
     )
     pool, synthetic = (None, None)
     if with_pool:
-        pool, synthetic = _pool_rows(place, imbalance, data.train)
+        pool, synthetic = _pool_rows(place, data)
     return TrainData(
         rows=rows,
         images=cache.Store(data.train_images, synthetic),
@@ -243,17 +244,18 @@ def train_data(place: Place, imbalance: int | None, with_pool: bool) -> Any:
     )
 
 
-def _pool_rows(place: Place, imbalance: int | None, train: pl.DataFrame) -> tuple[Any, Any]:
+def _pool_rows(place: Place, data: Data) -> tuple[Any, Any]:
     """Rows of the pool, numbered after the real images, and the mapped pixels they number."""
     index = cache.read_index(place.pool)
-    pixels = cache.pixels(place.pool, index)
+    side = data.train_images.shape[1]
+    pixels = cache.pixels(place.pool, index, None if side == place.recipe.size_px else side)
     places = index.select("key").with_row_index("place")
-    rows = spectrum(place, imbalance).join(places, on="key", how="left", maintain_order="left")
+    rows = spectrum(place, data.imbalance).join(places, on="key", how="left", maintain_order="left")
     if rows["place"].null_count():
         raise DataError(f"{rows['place'].null_count()} scored images are gone from {place.pool}")
-    about = train.select("source", "label", "count").unique("source")
+    about = data.train.select("source", "label", "count").unique("source")
     rows = rows.join(about, on="source", maintain_order="left").select(
-        (pl.col("place").cast(pl.Int64) + len(train)).alias("image"),
+        (pl.col("place").cast(pl.Int64) + len(data.train)).alias("image"),
         "label",
         "guidance",
         pl.lit(True).alias("hard"),

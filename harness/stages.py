@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import polars as pl
 from tqdm import tqdm
 
 from harness import cache, parallel
+from harness.codec import resized
 from harness.datasets.base import Data
 from harness.files import write_atomic
 from harness.places import EMBEDDED, Place
@@ -139,21 +139,13 @@ def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
         data = load(place, imbalance)
         for row, source in enumerate(data.train["source"]):
             if source in wanted and source not in found:
-                found[source] = _sized(data.train_images[row], place.recipe.size_px)
+                found[source] = resized(data.train_images[row], place.recipe.size_px)
     if len(found) < len(wanted):
         gone = f"{len(wanted) - len(found)} of {len(wanted)} source pictures"
         raise DataError(
             f"{gone} are not in {place.data}; `harness index` and `harness hard` list what is there"
         )
     return found
-
-
-def _sized(picture: np.ndarray, size: int) -> np.ndarray:
-    if picture.shape[:2] == (size, size):
-        return picture
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
 
 
 _worker: dict[str, Any] = {}
@@ -259,8 +251,3 @@ def pool_key(spectrum: pl.DataFrame, scorer: str) -> str:
     for row in spectrum.select(SPECTRUM).sort("key").iter_rows():
         digest.update(("\n" + " ".join(map(str, row))).encode())
     return digest.hexdigest()
-
-
-def describe(place: Place) -> dict[str, Any]:
-    """The recipe as plain data, for `--help`-like output."""
-    return asdict(place.recipe)

@@ -413,6 +413,9 @@ def test_pixels_of_large_or_different_pictures_are_refused(tmp_path):
     small = make(tmp_path, wanted(1))
     with pytest.raises(DataError, match="different sizes"):
         cache.pixels(tmp_path, small.sort("size"))
+    assert cache.pixels(tmp_path, index, side_px=32).shape == (len(index), 32, 32, 3)
+    for path in tmp_path.glob("pixels-*.u8"):
+        path.unlink()
     assert not list(tmp_path.glob("*pixels*"))
 
 
