@@ -12,7 +12,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
 
 bench: $(BUILT)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q benchmarks -o python_files='bench_*.py' --benchmark-columns=min,mean,rounds
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q benchmarks --benchmark-enable -o python_files='bench_*.py' --benchmark-columns=min,mean,rounds
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

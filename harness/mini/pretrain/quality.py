@@ -25,6 +25,7 @@ from harness.mini import scene, world
 from harness.mini.captions import caption
 from harness.mini.pretrain import web
 from harness.predict import true_class
+from harness.runs import relevant
 from harness.score import Scorer
 from harness.train import fit
 from harness.train_data import TrainData
@@ -64,7 +65,7 @@ def judge_recipe() -> Recipe:
     from dataclasses import replace
 
     schedule = Schedule(optimiser="adam", lr=2e-3, batch=128, epochs=15, decay="cosine")
-    return replace(RECIPE, width=32, scratch=schedule)
+    return replace(relevant(RECIPE, compose("CE")), width=32, scratch=schedule)
 
 
 def text_only(
