@@ -1,18 +1,27 @@
 """Published tables: results/paper/<name>.toml, read and checked.
 
 version, title, dataset, metric, source, decimals, caveats
+kind            what a number is of: "runs" (default; a method's runs), "gains" (a method's runs
+                over those of another), "pool" (the synthetic images of a data set)
+main            true for the table that stands for its data set where several show it
+backbone        as recipes name it
 [[columns]]     name; path of the number in a record's metrics, where {rule} stands for the
-                grouping rule ("rules.{rule}.many", "overall", "ood.macro_f1")
-[blocks.<key>]  title; imbalance (left out where a data set has none)
+                grouping rule ("rules.{rule}.many", "overall", "ood.macro_f1"); unit: "percent"
+                (default), "points" (a difference of percentages), "count"
+[blocks.<key>]  title; imbalance (left out where a data set has none); dataset where the table
+                has none; classes = { <grouping> = [many, medium, few], ... }, how many there are
 [groupings]     <letter> = what it means, for groupings besides harness.metrics.RULES
-[[rows]]        method (canonical expression); label (default: the method); ours = true for rows
-                that nobody published; per block <key> = { <column> = number or [mean, sd], ...,
-                grouped_by, note, v1 = { <column> = ... } }
+[[rows]]        method (canonical expression; kind "pool": the term that reads the images); label
+                (default: the method); over = the other method (kind "gains"); ours = true for
+                rows that nobody published; per block <key> = { <column> = number or [mean, sd],
+                ..., grouped_by, note, target = false for numbers known to be wrong,
+                v1 = { <column> or label = what version 1 of the paper prints instead } }
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -24,11 +33,17 @@ from harness.types import DataError, UsageError
 
 FOLDER = Path(__file__).parents[1] / "results" / "paper"
 VERSION = 1
+KINDS = ("runs", "gains", "pool")
+UNITS = {
+    "percent": (0, 100, "a percentage (0 to 100)"),
+    "points": (-100, 100, "a difference of percentages (-100 to 100)"),
+    "count": (0, math.inf, "a whole number from 0"),
+}
 
 
 @dataclass(frozen=True)
 class Number:
-    """One published number in percent; sd is None where none is printed."""
+    """One published number in its column's unit; sd is None where none is printed."""
 
     value: float
     sd: float | None = None
@@ -43,6 +58,7 @@ class Number:
 class Column:
     name: str
     path: str
+    unit: str = "percent"
 
     @property
     def by_rule(self) -> bool:
@@ -55,6 +71,8 @@ class Block:
     key: str
     title: str
     imbalance: int | None
+    dataset: str
+    classes: dict[str, tuple[int, int, int]]  # many, medium and few classes, by grouping
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,8 @@ class Cells:
     grouped_by: str | None
     note: str | None
     v1: dict[str, Number]
+    v1_label: str | None = None
+    target: bool = True  # False: not to be compared with
 
 
 @dataclass(frozen=True)
@@ -73,13 +93,17 @@ class Row:
     label: str
     ours: bool
     cells: dict[str, Cells]  # by block
+    over: str | None = None
 
 
 @dataclass(frozen=True)
 class Paper:
     file: str
+    kind: str
+    main: bool
     title: str
-    dataset: str
+    dataset: str | None  # None: each block has its own
+    backbone: str | None
     metric: str
     source: str
     decimals: int
@@ -89,10 +113,15 @@ class Paper:
     groupings: dict[str, str]
     rows: tuple[Row, ...]
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Data sets of its blocks, each once."""
+        return tuple(dict.fromkeys(b.dataset for b in self.blocks))
+
 
 def find(name: str, folder: Path = FOLDER) -> Path:
     """The file of a published table; UsageError lists what there is and the nearest name."""
-    known = sorted(p.stem for p in Path(folder).glob("*.toml"))
+    known = [p.stem for p in _files(folder)]
     if name in known:
         return Path(folder) / f"{name}.toml"
     raise UsageError(
@@ -102,11 +131,27 @@ def find(name: str, folder: Path = FOLDER) -> Path:
 
 
 def of(dataset: str, folder: Path = FOLDER) -> Path:
-    """The first published table of a data set; UsageError when there is none."""
-    for file in sorted(Path(folder).glob("*.toml")):
-        if read(file).dataset == dataset:
-            return file
-    raise UsageError(f"no table of {dataset} in {folder}")
+    """The main table of a data set's runs; UsageError when there is none."""
+    found = showing(dataset, folder=folder)
+    if found:
+        return found[0]
+    known = {b.dataset for file in _files(folder) for b in read(file).blocks}
+    raise UsageError(
+        f"no table of {dataset} in {folder}; there are some of "
+        f"{', '.join(sorted(known)) or 'nothing'}{_nearest(dataset, known)}"
+    )
+
+
+def showing(dataset: str, kind: str = "runs", folder: Path = FOLDER) -> tuple[Path, ...]:
+    """All tables of that kind with numbers of a data set: the main one first, then by name."""
+    papers = ((file, read(file)) for file in _files(folder))
+    found = [(file, p) for file, p in papers if p.kind == kind and dataset in p.datasets]
+    return tuple(file for file, p in sorted(found, key=lambda pair: not pair[1].main))
+
+
+def _files(folder: Path) -> list[Path]:
+    """By name, table2 before table10."""
+    return sorted(Path(folder).glob("*.toml"), key=lambda p: (len(p.stem), p.stem))
 
 
 def read(file: Path) -> Paper:
@@ -129,18 +174,24 @@ class _Fault(Exception):
 
 
 def _paper(file: str, raw: dict[str, Any]) -> Paper:
-    text = ("title", "dataset", "metric", "source")
-    lists = ("columns", "rows", "caveats")
-    _only("the table", raw, {*text, *lists, "version", "decimals", "blocks", "groupings"})
+    text = ("title", "metric", "source")
+    optional = {"kind", "main", "dataset", "backbone", "decimals", "groupings", "caveats"}
+    _only("the table", raw, {*text, *optional, "version", "columns", "blocks", "rows"})
     if raw.get("version") != VERSION:
         raise _Fault(f"version {raw.get('version')!r}, expected {VERSION}")
+    kind = _choice("the table", raw, "kind", KINDS)
     columns = tuple(_column(i, c) for i, c in enumerate(_list("the table", raw, "columns")))
     _unique("column", [c.name for c in columns])
-    blocks = tuple(_block(k, b) for k, b in _table("the table", raw, "blocks").items())
-    groupings = {k: str(v) for k, v in raw.get("groupings", {}).items()}
+    named = _table("the table", raw, "groupings") if "groupings" in raw else {}
+    groupings = {name: str(says) for name, says in named.items()}
     known = (*RULES, *groupings)
+    dataset = _maybe("the table", raw, "dataset")
+    blocks = tuple(
+        _block(k, b, dataset, known) for k, b in _table("the table", raw, "blocks").items()
+    )
     rows = tuple(
-        _row(i, r, columns, blocks, known) for i, r in enumerate(_list("the table", raw, "rows"))
+        _row(i, r, kind, columns, blocks, known)
+        for i, r in enumerate(_list("the table", raw, "rows"))
     )
     _unique("row", [r.method for r in rows])
     decimals = raw.get("decimals", 2)
@@ -148,7 +199,11 @@ def _paper(file: str, raw: dict[str, Any]) -> Paper:
         raise _Fault(f"decimals is {decimals!r}, expected a whole number from 0 to 6")
     return Paper(
         file=file,
+        kind=kind,
+        main=_flag("the table", raw, "main", False),
         **{name: _text("the table", raw, name) for name in text},
+        dataset=dataset,
+        backbone=_maybe("the table", raw, "backbone"),
         decimals=decimals,
         caveats=tuple(str(c) for c in raw.get("caveats", [])),
         columns=columns,
@@ -160,41 +215,66 @@ def _paper(file: str, raw: dict[str, Any]) -> Paper:
 
 def _column(i: int, raw: Any) -> Column:
     where = f"column {i + 1}"
-    _only(where, raw, {"name", "path"})
-    return Column(_text(where, raw, "name"), _text(where, raw, "path"))
+    _only(where, raw, {"name", "path", "unit"})
+    unit = _choice(where, raw, "unit", tuple(UNITS))
+    return Column(_text(where, raw, "name"), _text(where, raw, "path"), unit)
 
 
-def _block(name: str, raw: Any) -> Block:
+def _block(name: str, raw: Any, dataset: str | None, known: tuple[str, ...]) -> Block:
     where = f"block {name}"
-    _only(where, raw, {"title", "imbalance"})
+    _only(where, raw, {"title", "imbalance", "dataset", "classes"})
     imbalance = raw.get("imbalance")
     if imbalance is not None and (type(imbalance) is not int or imbalance < 1):
         raise _Fault(f"{where}: imbalance is {imbalance!r}, expected a whole number from 1")
-    return Block(name, _text(where, raw, "title"), imbalance)
+    if dataset is not None and "dataset" in raw:
+        raise _Fault(f"{where}: dataset is {raw['dataset']!r}, but the table's is {dataset!r}")
+    if dataset is None:
+        dataset = _text(where, raw, "dataset")
+    classes = _classes(f"{where}, classes", raw.get("classes", {}), known)
+    return Block(name, _text(where, raw, "title"), imbalance, dataset, classes)
+
+
+def _classes(where: str, raw: Any, known: tuple[str, ...]) -> dict[str, tuple[int, int, int]]:
+    _only(where, raw, known)
+    for name, sizes in raw.items():
+        good = isinstance(sizes, list) and len(sizes) == 3
+        if not good or not all(type(n) is int and n >= 0 for n in sizes):
+            raise _Fault(f"{where}: {name} is {sizes!r}, expected three numbers of classes")
+    if len({sum(sizes) for sizes in raw.values()}) > 1:
+        totals = ", ".join(f"{name} {sum(sizes)}" for name, sizes in raw.items())
+        raise _Fault(f"{where}: the groups hold different numbers of classes ({totals})")
+    return {name: tuple(raw[name]) for name in known if name in raw}
 
 
 def _row(
-    i: int, raw: Any, columns: tuple[Column, ...], blocks: tuple[Block, ...], known: tuple[str, ...]
+    i: int,
+    raw: Any,
+    kind: str,
+    columns: tuple[Column, ...],
+    blocks: tuple[Block, ...],
+    known: tuple[str, ...],
 ) -> Row:
     keys = [b.key for b in blocks]
-    _only(f"row {i + 1}", raw, {"method", "label", "ours", *keys})
+    _only(f"row {i + 1}", raw, {"method", "label", "over", "ours", *keys})
     method = _text(f"row {i + 1}", raw, "method")
     where = f"row {method}"
-    ours = raw.get("ours", False)
-    if not isinstance(ours, bool):
-        raise _Fault(f"{where}: ours is {ours!r}, expected true or false")
+    ours = _flag(where, raw, "ours", False)
     cells = {k: _cells(f"{where}, {k}", raw[k], columns, known) for k in keys if k in raw}
     if ours and cells:
         raise _Fault(f"{where}: is ours, so it has no published numbers, but {', '.join(cells)}")
     if not ours and not cells:
         raise _Fault(f"{where}: no published numbers; expected some in {', '.join(keys)}")
+    over = _maybe(where, raw, "over")
+    if (over is None) == (kind == "gains"):
+        expected = "a method" if kind == "gains" else f"none in a table of kind {kind}"
+        raise _Fault(f"{where}: over is {over!r}, expected {expected}")
     label = _text(where, {"label": method, **raw}, "label")
-    return Row(method, label, ours, cells)
+    return Row(method, label, ours, cells, over)
 
 
 def _cells(where: str, raw: Any, columns: tuple[Column, ...], known: tuple[str, ...]) -> Cells:
     names = [c.name for c in columns]
-    _only(where, raw, {*names, "grouped_by", "note", "v1"})
+    _only(where, raw, {*names, "grouped_by", "note", "target", "v1"})
     for name in names:
         if name not in raw:
             raise _Fault(f"{where}, column {name}: missing")
@@ -202,20 +282,28 @@ def _cells(where: str, raw: Any, columns: tuple[Column, ...], known: tuple[str, 
     if grouped_by not in known and any(c.by_rule for c in columns):
         raise _Fault(f"{where}: grouped_by is {grouped_by!r}, expected one of {', '.join(known)}")
     v1 = raw.get("v1", {})
-    _only(f"{where}, v1", v1, set(names))
+    _only(f"{where}, v1", v1, {*names, "label"})
     return Cells(
-        numbers={n: _number(f"{where}, column {n}", raw[n]) for n in names},
+        numbers={c.name: _number(f"{where}, column {c.name}", raw[c.name], c) for c in columns},
         grouped_by=grouped_by,
-        note=_text(where, raw, "note") if "note" in raw else None,
-        v1={n: _number(f"{where}, v1, column {n}", v) for n, v in v1.items()},
+        note=_maybe(where, raw, "note"),
+        v1={
+            c.name: _number(f"{where}, v1, column {c.name}", v1[c.name], c)
+            for c in columns
+            if c.name in v1
+        },
+        v1_label=_maybe(f"{where}, v1", v1, "label"),
+        target=_flag(where, raw, "target", True),
     )
 
 
-def _number(where: str, raw: Any) -> Number:
+def _number(where: str, raw: Any, column: Column) -> Number:
     parts = raw if isinstance(raw, list) else [raw]
-    good = len(parts) <= 2 and all(type(p) in (int, float) and 0 <= p <= 100 for p in parts)
+    low, high, says = UNITS[column.unit]
+    kinds = (int,) if column.unit == "count" else (int, float)
+    good = len(parts) <= 2 and all(type(p) in kinds and low <= p <= high for p in parts)
     if not (good and parts):
-        raise _Fault(f"{where}: {raw!r} is neither a percentage (0 to 100) nor [mean, sd]")
+        raise _Fault(f"{where}: {raw!r} is neither {says} nor [mean, sd]")
     return Number(*(float(p) for p in parts))
 
 
@@ -234,6 +322,28 @@ def _text(where: str, raw: Mapping[str, Any], name: str) -> str:
     value = raw.get(name)
     if not isinstance(value, str) or not value:
         raise _Fault(f"{where}: {name} is {value!r}, expected a text")
+    return value
+
+
+def _maybe(where: str, raw: Mapping[str, Any], name: str) -> str | None:
+    return _text(where, raw, name) if name in raw else None
+
+
+def _choice(where: str, raw: Mapping[str, Any], name: str, options: tuple[str, ...]) -> str:
+    """One of the options; the first where it is left out."""
+    value = raw.get(name, options[0])
+    if value not in options:
+        raise _Fault(
+            f"{where}: {name} is {value!r}, expected one of {', '.join(options)}"
+            f"{_nearest(str(value), options)}"
+        )
+    return str(value)
+
+
+def _flag(where: str, raw: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = raw.get(name, default)
+    if not isinstance(value, bool):
+        raise _Fault(f"{where}: {name} is {value!r}, expected true or false")
     return value
 
 
