@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.lookup import one_of
 from harness.mixture import Control
-from harness.types import Slots
+from harness.types import Batch, Objective, Slots
 
 if TYPE_CHECKING:
     import torch
 
 NAME = "BS"
+ROWS = ("BS", "BS(control=True)")
 
 
-class BalancedSoftmax:
+class BalancedSoftmax(Objective):
     """Cross-entropy on logits + log prior; at test time the logits alone.
 
     counts: "real" or "epoch", the class counts that the loop takes the prior from.
@@ -23,14 +24,10 @@ class BalancedSoftmax:
     def __init__(self, counts: str = "real") -> None:
         self.counts = counts
 
-    def loss(self, model: Any, z: torch.Tensor, y: torch.Tensor, prior: torch.Tensor) -> Any:
-        """z (B, D) features, y (B,) labels, prior (C,) class shares, sums to 1."""
+    def loss(self, model: Any, z: torch.Tensor, batch: Batch) -> torch.Tensor:
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(model.head(z) + prior.log(), y)
-
-    def logits(self, model: Any, z: torch.Tensor) -> Any:
-        return model.head(z)
+        return cross_entropy(model.head(z) + batch.prior.log(), batch.y)
 
 
 def term(*, control: bool = False, counts: str = "real") -> Slots:

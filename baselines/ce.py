@@ -6,25 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from harness.lookup import one_of
 from harness.mixture import Control
-from harness.types import Slots
+from harness.types import Batch, Objective, Slots
 
 if TYPE_CHECKING:
     import torch
 
 NAME = "CE"
+ROWS = ("CE", "CE(control=True)")
 
 
-class CrossEntropy:
+class CrossEntropy(Objective):
     """Mean of -log softmax(logits)_y."""
 
-    def loss(self, model: Any, z: torch.Tensor, y: torch.Tensor, prior: torch.Tensor) -> Any:
-        """z (B, D) features, y (B,) labels; the prior has no part in it."""
+    def loss(self, model: Any, z: torch.Tensor, batch: Batch) -> torch.Tensor:
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(model.head(z), y)
-
-    def logits(self, model: Any, z: torch.Tensor) -> Any:
-        return model.head(z)
+        return cross_entropy(model.head(z), batch.y)
 
 
 def term(*, control: bool = False) -> Slots:

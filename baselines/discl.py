@@ -3,81 +3,130 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from harness import curriculum as curricula
+from harness import spectra
 from harness.lookup import function, one_of
-from harness.mixture import hundredths, mix
-from harness.types import REAL, Augment, DataError, Progress, Slots, UsageError
+from harness.mixture import hundredths, mix, real, union
+from harness.types import REAL, Augment, DataError, Progress, Slots, Trial, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
 
 NAME = "DisCL"
+ROWS = (
+    "CE+DisCL",
+    "BS+DisCL",
+    'CE+DisCL(curriculum="adaptive")',
+    'CE+DisCL(curriculum="all-level")',
+    'CE+DisCL(curriculum="specific-to-diverse")',
+    'CE+DisCL(curriculum="text-only")',
+    'FLYP+DisCL(curriculum="adaptive")',
+    'FLYP+DisCL(curriculum="adaptive")+WE',
+    'FLYP+DisCL(curriculum="all-level")',
+    'FLYP+DisCL(curriculum="easy-to-hard")',
+    'FLYP+DisCL(curriculum="fixed", levels=(0.5,))',
+    'FLYP+DisCL(curriculum="random")',
+    'FLYP+DisCL(curriculum="text-only")',
+)
 PAPER_OR_RELEASED = ("paper", "released")
+SWITCHES = ("schedule", "level_zero", "trim", "probe", "non_hard")
+VALIDATION_SEED = 42  # the released code's
 
 
 class Spectrum(Augment):
     """Chooses the levels of an epoch and adds synthetic images of those levels to its rows.
 
     candidates: guidance levels in hundredths, ascending, REAL last; None takes the recipe's.
-    threshold: CLIPScore from which an image is used; None takes the recipe's.
+    settings: the arguments of `term`.
     """
 
-    def __init__(
-        self, choose: Callable[[Progress], tuple[int, ...]], candidates: Any, **settings: Any
-    ) -> None:
-        self.choose = choose
-        self.candidates: tuple[int, ...] | None = candidates
+    def __init__(self, candidates: tuple[int, ...] | None, **settings: Any) -> None:
+        self.choose = function(curricula, settings["curriculum"])
+        self.candidates = candidates
         self.threshold: float | None = settings["threshold"]
         self.scale: float | None = settings["scale"]
+        self.one_level = settings["curriculum"] in ("fixed", "text-only")
+        self.adaptive = self.choose is curricula.adaptive
         self.real_hard = not settings["drop_real_hard"]
-        self.schedule: str = settings["schedule"]
-        self.level_zero: str = settings["level_zero"]
+        self.released = {name for name in SWITCHES if settings[name] == "released"}
 
     @property
     def needs_pool(self) -> bool:
         return self.scale != 0 and self.choose is not curricula.none
 
-    def start(self, model: Any, data: Any) -> None:
-        if self.needs_pool and data.pool is None:
+    def start(self, model: Any, tools: Any) -> None:
+        if self.needs_pool and tools.data.pool is None:
             raise DataError("DisCL needs synthetic images, and this data set has no pool yet")
+        if "non_hard" in self.released and tools.recipe.mixture is not None:
+            raise UsageError(
+                'DisCL(non_hard="released") is for recipes without a mixture: '
+                "where there is one, the released code keeps the images that are not hard"
+            )
 
     def levels(self, progress: Progress) -> tuple[int, ...]:
-        epoch = progress.epoch if self.schedule == "paper" else _released_epoch(progress)
-        seen = dataclasses.replace(progress, epoch=epoch, levels=self._candidates(progress))
+        """Guidance levels of this epoch; () after the curriculum."""
+        epoch = _released_epoch(progress) if "schedule" in self.released else progress.epoch
+        candidates = self._candidates(progress)
+        seen = dataclasses.replace(
+            progress, epoch=epoch, levels=candidates, trial=lambda: self._trial(progress)
+        )
         return self.choose(seen)
 
     def rows(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+        """S_lambda, the real images that are not hard, and the real hard ones (section 3.2)."""
         if progress.epoch == 0 and self.needs_pool:
             self._spectra(progress, self._candidates(progress))  # a gap is told now, not later
-        chosen = [level for level in progress.state["levels"] if level != REAL]
-        spectra = None
-        if chosen:
-            spectra = self._spectra(progress, chosen) if self.needs_pool else rows.clear()
-        settings: dict[str, Any] = {"scale": self.scale, "real_hard": self.real_hard}
-        return mix(rows, spectra, progress.recipe.mixture, progress.rng, **settings)
+        rows = self._without_validation(rows, progress)
+        chosen = progress.state["levels"]
+        synthetic = None
+        if any(level != REAL for level in chosen):
+            synthetic = self._spectra(progress, chosen) if self.needs_pool else rows.clear()
+            synthetic = self._without_validation(synthetic, progress)
+        if progress.recipe.mixture is not None:
+            settings: dict[str, Any] = {"scale": self.scale, "real_hard": self.real_hard}
+            return mix(rows, synthetic, progress.recipe.mixture, progress.rng, **settings)
+        keeps_real = REAL in chosen or (self.one_level and self.real_hard)
+        settings = {"scale": self.scale, "real_hard": keeps_real}
+        other = "non_hard" not in self.released
+        return union(rows, synthetic, progress.rng, other=other, **settings)
 
     def _candidates(self, progress: Progress) -> tuple[int, ...]:
         levels = self.candidates or progress.levels
-        return levels if self.level_zero == "paper" else tuple(c for c in levels if c)
+        return tuple(c for c in levels if c) if "level_zero" in self.released else levels
 
     def _spectra(self, progress: Progress, levels: Any) -> pl.DataFrame:
-        """Synthetic rows of these levels above the threshold; DataError for a level without any."""
         default = progress.recipe.threshold
         threshold = default if self.threshold is None else self.threshold
-        found = progress.at([level for level in levels if level != REAL])
-        if found["score"].null_count():
-            raise DataError(f"{found['score'].null_count()} synthetic images have no CLIPScore")
-        kept = found.filter(found["score"] >= threshold)
-        for level in sorted(set(levels) - {REAL} - set(kept["guidance"].unique().to_list())):
-            there = found.filter(found["guidance"] == level).height
-            raise DataError(
-                f"no synthetic image of guidance {level / 100:g} has a CLIPScore of at least "
-                f"{threshold:g} (the pool has {there} of that guidance)"
+        wanted = [level for level in levels if level != REAL]
+        return spectra.above(progress.at(wanted), wanted, threshold)
+
+    # ------------------------------------------------------------ Algorithm 2
+
+    def _trial(self, progress: Progress) -> Trial:
+        """V: one image per level of validation sources; D: real images without these sources."""
+        assert progress.tools is not None
+        candidates = self._candidates(progress)
+        if "validation" not in progress.state:
+            found, n = self._spectra(progress, candidates), progress.recipe.probe_images
+            progress.state["validation"] = spectra.validation(
+                progress.at([REAL]), found, candidates, n, VALIDATION_SEED
             )
-        return kept
+        images = progress.state["validation"]["images"]
+        rows = progress.at(candidates)
+        training = self._without_validation(progress.tools.data.rows, progress)
+        n = progress.recipe.probe_train
+        return Trial(
+            validation=rows.filter(rows["image"].is_in(images)),
+            training=real(training, progress.recipe.mixture, n, progress.rng),
+            trim="trim" in self.released,
+            late="probe" in self.released,
+        )
+
+    def _without_validation(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+        held = progress.state.get("validation")
+        return rows if held is None else rows.filter(~rows["parent"].is_in(held["parents"]))
 
 
 def term(
@@ -89,31 +138,46 @@ def term(
     drop_real_hard: bool = False,
     schedule: str = "paper",
     level_zero: str = "paper",
+    trim: str = "paper",
+    probe: str = "paper",
+    non_hard: str = "paper",
 ) -> Slots:
     """levels: guidance below 1, in [0, 1] (None: the recipe's); threshold: CLIPScore in [-1, 1].
 
     scale: synthetic images per epoch as a multiple of the real hard ones (None: the mixture's).
-    drop_real_hard: for the curricula fixed and text-only. paper | released: `schedule`
-    (the released one begins every stage an epoch early) and `level_zero` (released without it).
+    drop_real_hard: for the curricula fixed and text-only. Where paper and released code differ,
+    "paper" or "released": `schedule` (the released one begins every stage an epoch early),
+    `level_zero` (released without it), and for the adaptive curriculum `trim` (outliers among the
+    gains are left out) and `probe` (the first look after two batches); `non_hard` (the released
+    iWildCam code trains on the hard images and their spectra alone).
     """
-    choose = function(curricula, curriculum)
-    for argument, value in (("schedule", schedule), ("level_zero", level_zero)):
+    function(curricula, curriculum)
+    switches = {
+        "schedule": schedule,
+        "level_zero": level_zero,
+        "trim": trim,
+        "probe": probe,
+        "non_hard": non_hard,
+    }
+    for argument, value in switches.items():
         one_of(f"DisCL({argument}=...)", value, PAPER_OR_RELEASED)
     one_of("DisCL(drop_real_hard=...)", drop_real_hard, (False, True))
     if drop_real_hard and curriculum not in ("fixed", "text-only"):
         raise UsageError(f"DisCL(drop_real_hard=True) is for fixed and text-only, not {curriculum}")
+    if curriculum != "adaptive" and "released" in (trim, probe):
+        raise UsageError(f"DisCL(trim, probe) are for the curriculum adaptive, not {curriculum}")
     _check_number("threshold", threshold, -1, 1)
     _check_number("scale", scale, 0, 1000)
     spectrum = Spectrum(
-        choose,
         _levels(curriculum, levels, level_zero),
+        curriculum=curriculum,
         threshold=threshold,
         scale=scale,
         drop_real_hard=drop_real_hard,
-        schedule=schedule,
-        level_zero=level_zero,
+        **switches,
     )
-    return Slots(augment=spectrum, curriculum=spectrum, onward=True, needs_pool=spectrum.needs_pool)
+    reads = "spectrum" if spectrum.needs_pool else None
+    return Slots(augment=spectrum, curriculum=spectrum, onward=True, reads=reads)
 
 
 def _levels(name: str, levels: Any, level_zero: str) -> tuple[int, ...] | None:

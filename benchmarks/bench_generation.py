@@ -35,7 +35,7 @@ def given() -> tuple[Any, Place, dict[str, np.ndarray], list[Request]]:
         sources[name] = scene.compose("train", concept, 0).pixels
         for level in LEVELS:
             for seed in range(SEEDS):
-                prompt = place.module.prompt(name, seed)
+                prompt = place.module.prompt(name, seed, place.recipe)
                 requests.append(Request(f"{name}/{level}/{seed}", name, level, seed, prompt))
     return pipeline, place, sources, requests
 

@@ -28,15 +28,17 @@ class Network(nn.Module):
 class BasicBlock(nn.Module):
     """3x3 conv, BN, ReLU, 3x3 conv, BN, plus the shortcut, ReLU (He et al. 2016)."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, stride: int, shortcut: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels:
+        self.shortcut: nn.Module = shortcut or nn.Identity()
+        if shortcut is None and (stride != 1 or channels_in != channels):
             projection = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels))
 
@@ -46,9 +48,53 @@ class BasicBlock(nn.Module):
         return out
 
 
+class Padded(nn.Module):
+    """Every second pixel, with channels of zeros before and after (shortcut of option A)."""
+
+    def __init__(self, more: int) -> None:
+        super().__init__()
+        self.before, self.after = more // 2, more - more // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        pad = (0, 0, 0, 0, self.before, self.after)
+        return nn.functional.pad(x[:, :, ::2, ::2], pad)
+
+
 def resnet10(classes: int, width: int = 64, generator: torch.Generator | None = None) -> Network:
     """ResNet-10 with the ImageNet stem: D = 8 * width; 32 px images end as 1x1 maps."""
     return _imagenet_resnet((1, 1, 1, 1), classes, width, generator)
+
+
+def resnet34(classes: int, width: int = 64, generator: torch.Generator | None = None) -> Network:
+    """ResNet-34 with the ImageNet stem: D = 8 * width."""
+    return _imagenet_resnet((3, 4, 6, 3), classes, width, generator)
+
+
+def resnet32(classes: int, width: int = 16, generator: torch.Generator | None = None) -> Network:
+    """ResNet-32 of CIFAR (He et al. 2016, 4.2): 3 stages of 5 blocks, D = 4 * width.
+
+    Shortcuts without parameters (option A). Initialisation: convolutions and head Kaiming-normal
+    with fan-in, as LDAM's code has it.
+    """
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    ]
+    channels = width
+    for stage in range(3):
+        for block in range(5):
+            stride = 2 if stage > 0 and block == 0 else 1
+            shortcut = Padded(width * 2**stage - channels) if stride == 2 else nn.Identity()
+            layers.append(BasicBlock(channels, width * 2**stage, stride, shortcut))
+            channels = width * 2**stage
+    encoder = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = Network(encoder, channels, classes)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, generator=generator)
+    _uniform(model.head.bias, channels**-0.5, generator)
+    return model
 
 
 def _imagenet_resnet(
@@ -79,6 +125,10 @@ def _initialised(model: Network, generator: torch.Generator | None) -> Network:
             )
         elif isinstance(module, nn.Linear):
             bound = module.in_features**-0.5
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+            _uniform(module.weight, bound, generator)
+            _uniform(module.bias, bound, generator)
     return model
+
+
+def _uniform(parameter: Tensor, bound: float, generator: torch.Generator | None) -> None:
+    nn.init.uniform_(parameter, -bound, bound, generator=generator)

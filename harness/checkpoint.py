@@ -17,62 +17,62 @@ import torch
 from harness.files import write_atomic
 from harness.types import DataError
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass
 class State:
-    """All that a run knows between two epochs; randomness is a function of (seed, epoch)."""
+    """All that a run knows between two epochs; randomness is a function of (seed, epochs done)."""
 
-    model: Any
-    optimiser: torch.optim.Optimizer
-    epoch: int = 0  # epochs done
+    phase: int = 0
+    epoch: int = 0  # epochs done in this phase
+    done: int = 0  # epochs done in all
     memory: dict[str, Any] = field(default_factory=dict)  # Progress.state
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per epoch
-    oracle: dict[str, Any] | None = None  # epoch, correct, prediction (N,), p_true (N,)
+    best: dict[str, dict[str, Any]] = field(default_factory=dict)  # selection -> see evaluate.py
+    model: dict[str, Any] | None = None  # as read from a file, not kept up to date
+    optimiser: dict[str, Any] | None = None  # likewise
 
 
-def save(path: Path, state: State, run: str) -> None:
+_KEPT = ("phase", "epoch", "done", "memory", "history", "best")
+
+
+def save(path: Path, state: State, model: Any, optimiser: torch.optim.Optimizer, run: str) -> None:
     """Write a state; `run` says whose it is. DataError (disk full, ...) leaves the old file."""
-    content = {
-        "version": VERSION,
-        "run": run,
-        "model": state.model.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
-        "epoch": state.epoch,
-        "memory": state.memory,
-        "history": state.history,
-        "oracle": state.oracle,
-    }
+    content = {name: getattr(state, name) for name in _KEPT}
+    content |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
     buffer = io.BytesIO()  # torch hides a full disk behind RuntimeError
-    torch.save(content, buffer)
+    torch.save({"version": VERSION, "run": run, **content}, buffer)
     write_atomic(path, buffer.getbuffer())
 
 
-def restore(path: Path, state: State, run: str) -> bool:
-    """Bring a state to where it was saved; False when nothing was.
+def read(path: Path, run: str) -> State | None:
+    """The state that was saved, or None.
 
     DataError for a damaged file and for one that another run wrote.
     """
     if not path.exists():
-        return False
+        return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = (content["version"], content["run"])
+        found = (content.pop("version"), content.pop("run"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as e:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as e:
         raise DataError(f"{path} is damaged; remove it to train from the beginning") from e
     if found != (VERSION, run):
         raise DataError(
             f"{path} belongs to another run (other method, recipe, seed, rows or start weights); "
             "remove it or name another folder"
         )
-    state.model.load_state_dict(content["model"])
-    state.optimiser.load_state_dict(content["optimiser"])
-    state.epoch, state.memory = content["epoch"], content["memory"]
-    state.history, state.oracle = content["history"], content["oracle"]
-    return True
+    return State(**content)
 
 
 def fingerprint(parts: Iterable[Any]) -> str:

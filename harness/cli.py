@@ -67,8 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--select", default="last", help="epoch: last (default) or oracle")
     _command(commands, "index", _index, "list the training images of every imbalance ratio")
     _command(commands, "hard", _hard, "choose the images that get a spectrum")
-    _command(commands, "generate", _generate, "make the synthetic images that are missing")
-    _command(commands, "score", _score, "CLIPScores of the synthetic images")
+    for name, stage, about in (
+        ("generate", _generate, "make the synthetic images that are missing"),
+        ("score", _score, "CLIPScores of the synthetic images"),
+    ):
+        _command(commands, name, stage, about).add_argument(
+            "--rows", nargs="+", metavar="METHOD", help="whose images (default: the table's rows)"
+        )
     train = _command(commands, "train", _train, "train the runs that are missing")
     _rows(train)
     train.add_argument("--method", action="append", help="an expression; may be repeated")
@@ -172,23 +177,26 @@ def _index(args: argparse.Namespace) -> None:
 
 
 def _hard(args: argparse.Namespace) -> None:
-    from harness import stages
+    from harness import runs, stages
 
-    table = stages.hard(_place(args))
+    place = _place(args)
+    table = stages.hard(place, runs.judge(place, args.workers, args.device))
     _say(f"hard: {table['source'].n_unique()} images get a spectrum")
 
 
 def _generate(args: argparse.Namespace) -> None:
     from harness import stages
 
-    made = stages.generate(_place(args), args.workers, args.device)
+    place = _place(args)
+    made = stages.generate(place, args.workers, args.device, _kinds(args, place))
     _say(f"generate: {made} images made")
 
 
 def _score(args: argparse.Namespace) -> None:
     from harness import stages
 
-    scored = stages.score(_place(args), args.device)
+    place = _place(args)
+    scored = sum(stages.score(place, args.device, kind) for kind in _kinds(args, place))
     _say(f"score: {scored} images scored")
 
 
@@ -197,10 +205,26 @@ def _asked(
 ) -> tuple[list[str], Sequence[int | None], Sequence[int]]:
     """Canonical expressions, imbalance ratios and seeds of the runs asked for."""
     from harness.compose import compose
+    from harness.jobs import check_text
 
     chosen = [*(args.rows or ()), *(getattr(args, "method", None) or ())]
-    rows = [compose(text).expression for text in chosen or _table_rows(place.module.NAME)]
+    methods = [
+        compose(text, place.module.NAME, place.profile)
+        for text in chosen or _table_rows(place.module.NAME)
+    ]
+    for method in methods:
+        check_text(method, place)
+    rows = [method.expression for method in methods]
     return rows, place.imbalances(args.imbalance), args.seeds or place.recipe.run_seeds
+
+
+def _kinds(args: argparse.Namespace, place: Place) -> list[str]:
+    """Kinds of synthetic images that the rows asked for, or those of the table, read."""
+    from harness.compose import compose
+
+    rows = args.rows or _table_rows(place.module.NAME)
+    found = {compose(text, place.module.NAME, place.profile).reads for text in rows}
+    return sorted(kind for kind in found if kind is not None) or ["spectrum"]
 
 
 def _check_view(args: argparse.Namespace) -> None:
@@ -226,9 +250,10 @@ def _table_rows(dataset: str) -> list[str]:
 
 def _train(args: argparse.Namespace) -> None:
     from harness import runs
+    from harness.jobs import plan
 
     place = _place(args)
-    jobs = runs.plan(place, *_asked(args, place))
+    jobs = plan(place, *_asked(args, place))
     done = runs.run(jobs, args.workers, args.device)
     _say(f"train: {done} of {len(jobs)} runs trained, the others were there")
 

@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,33 +16,56 @@ from harness.types import Method, Objective, Slots, UsageError
 
 PACKAGE = "baselines"
 LONGEST = 1000  # characters: keeps Python's parser off inputs that exhaust it
-_EXCLUSIVE = ("objective", "curriculum", "finetune", "ensemble", "onward")
+# What two terms of one expression must not both bring, and how to say it; told in this order.
+_EXCLUSIVE = {
+    "finetune": "a way to fine-tune",
+    "objective": "an objective",
+    "curriculum": "a curriculum",
+    "ensemble": "an ensemble",
+    "onward": "a start from other weights",
+}
 
 
 @dataclass(frozen=True)
 class Term:
-    """One term of an expression with the arguments that differ from their defaults."""
+    """One term of an expression: its arguments where they differ from their defaults, and these."""
 
     module: ModuleType
     arguments: tuple[tuple[str, Any], ...]
+    defaults: tuple[tuple[str, Any], ...]  # of every argument
 
     def __str__(self) -> str:
-        inside = ", ".join(f"{name}={_literal(value)}" for name, value in self.arguments)
+        return self._text(dict(self.arguments))
+
+    @property
+    def full(self) -> str:
+        """The term with all its arguments."""
+        return self._text(dict(sorted(self._all().items())))
+
+    def _text(self, arguments: dict[str, Any]) -> str:
+        inside = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
         return f"{self.module.NAME}({inside})" if inside else str(self.module.NAME)
+
+    def _all(self) -> dict[str, Any]:
+        return {**dict(self.defaults), **dict(self.arguments)}
 
     def slots(self) -> Slots:
         """Fresh objects at every call; the term itself refuses values that it cannot use."""
-        slots: Slots = self.module.term(**dict(self.arguments))
+        slots: Slots = self.module.term(**self._all())
         return slots
 
     def without(self, argument: str) -> Term:
-        return Term(self.module, tuple(pair for pair in self.arguments if pair[0] != argument))
+        kept = tuple(pair for pair in self.arguments if pair[0] != argument)
+        return Term(self.module, kept, self.defaults)
 
 
-def compose(expression: str, package: str = PACKAGE) -> Method:
+def compose(
+    expression: str, dataset: str | None = None, profile: str = "paper", package: str = PACKAGE
+) -> Method:
     """The method that an expression names, with fresh objects.
 
     Terms are joined by '+'; a term is a file's name, with keyword arguments in parentheses if any.
+    dataset, profile: where it is to run; some arguments have other defaults there.
     `Method.expression` is canonical: printed spelling, only arguments that differ from their
     defaults, sorted; the term with the objective first, an ensemble last.
     Raises UsageError for unknown names and arguments, positional arguments, values that are not
@@ -49,20 +73,25 @@ def compose(expression: str, package: str = PACKAGE) -> Method:
     """
     if len(expression) > LONGEST:
         raise UsageError(f"an expression of {len(expression)} characters; {LONGEST} are allowed")
-    terms = [_term(text, expression, package) for text in _split(expression)]
+    where = (package, dataset, profile)
+    terms = [_term(text, expression, *where) for text in _split(expression)]
     filled = [(term, term.slots()) for term in terms]
     filled.sort(key=lambda pair: (pair[1].objective is None, pair[1].ensemble is not None))
     for slot in _EXCLUSIVE:
         _refuse_conflict(slot, filled, expression)
     return Method(
-        expression="+".join(str(term) for term, _ in filled),
+        expression=_joined(term for term, _ in filled),
+        arguments="+".join(term.full for term, _ in filled),
         objective=_objective(filled, expression, package),
         augment=tuple(slots.augment for _, slots in filled if slots.augment is not None),
         curriculum=_only(filled, "curriculum"),
         finetune=_only(filled, "finetune"),
         ensemble=_only(filled, "ensemble"),
         start=_start(filled),
-        needs_pool=any(slots.needs_pool for _, slots in filled),
+        reference=_rest(filled, "consults"),
+        merges=_rest(filled, "ensemble"),
+        reads=_reads(filled, expression),
+        needs_text=next((str(term) for term, slots in filled if slots.needs_text), None),
     )
 
 
@@ -94,19 +123,27 @@ def _split(expression: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _term(text: str, expression: str, package: str) -> Term:
+def _term(text: str, expression: str, package: str, dataset: str | None, profile: str) -> Term:
     name, bracket, rest = text.partition("(")
     if bracket and not rest.rstrip().endswith(")"):
         raise UsageError(f"{expression!r}: cannot read {text!r}; a term is NAME or NAME(key=value)")
     module = lookup.find(package, name)
     arguments = _arguments(rest.rstrip()[:-1], module.NAME, expression) if bracket else {}
-    defaults = {name: p.default for name, p in inspect.signature(module.term).parameters.items()}
+    defaults = _defaults(module, dataset, profile)
     for argument in arguments:
         if argument not in defaults:
             hint = lookup.nearest(argument, defaults)
             raise UsageError(f"{module.NAME} has no argument {argument!r}{hint}")
     given = {k: v for k, v in sorted(arguments.items()) if not _same(v, defaults[k])}
-    return Term(module, tuple(given.items()))
+    return Term(module, tuple(given.items()), tuple(defaults.items()))
+
+
+def _defaults(module: ModuleType, dataset: str | None, profile: str) -> dict[str, Any]:
+    """Defaults of a term's arguments: its signature's, or what its `defaults` has for a place."""
+    found = {name: p.default for name, p in inspect.signature(module.term).parameters.items()}
+    if dataset is not None and hasattr(module, "defaults"):
+        found |= {k: _plain(v) for k, v in module.defaults(dataset, profile).items()}
+    return found
 
 
 def _arguments(text: str, name: str, expression: str) -> dict[str, Any]:
@@ -173,25 +210,32 @@ def _only(filled: list[tuple[Term, Slots]], slot: str) -> Any:
 def _refuse_conflict(slot: str, filled: list[tuple[Term, Slots]], expression: str) -> None:
     by = [str(term) for term, slots in filled if getattr(slots, slot) is not None]
     if len(by) > 1:
-        what = {
-            "objective": "an objective",
-            "onward": "a start from other weights",
-            "ensemble": "an ensemble",
-        }.get(slot, f"a {slot}")
-        raise UsageError(f"{expression!r}: {by[0]} and {by[1]} both bring {what}; keep one")
+        raise UsageError(
+            f"{expression!r}: {by[0]} and {by[1]} both bring {_EXCLUSIVE[slot]}; keep one"
+        )
 
 
 def _objective(filled: list[tuple[Term, Slots]], expression: str, package: str) -> Objective:
     found: Objective | None = _only(filled, "objective")
     if found is None:
         modules = [lookup.find(package, name) for name in lookup.names(package)]
-        able = [m.NAME for m in modules if Term(m, ()).slots().objective is not None]
+        able = [m.NAME for m in modules if m.term().objective is not None]
         raise UsageError(
             f"{expression!r} has no objective; put one in front, for example "
             f"'{able[0] if able else 'NAME'}+{expression.strip()}'; "
             f"terms with an objective: {', '.join(able) or 'none'}"
         )
     return found
+
+
+def _reads(filled: list[tuple[Term, Slots]], expression: str) -> str | None:
+    kinds = {slots.reads: str(term) for term, slots in filled if slots.reads is not None}
+    if len(kinds) > 1:
+        raise UsageError(
+            f"{expression!r}: {' and '.join(kinds.values())} read different synthetic images "
+            f"({', '.join(kinds)}); keep one"
+        )
+    return next(iter(kinds), None)
 
 
 def _start(filled: list[tuple[Term, Slots]]) -> str | None:
@@ -211,4 +255,15 @@ def _start(filled: list[tuple[Term, Slots]]) -> str | None:
         elif slots.objective is not None:
             shorter = (term.without(argument) for argument, _ in term.arguments)
             terms += [other for other in shorter if not other.slots().onward][:1]
-    return "+".join(map(str, terms)) or None
+    return _joined(terms) or None
+
+
+def _rest(filled: list[tuple[Term, Slots]], slot: str) -> str | None:
+    """The expression without ensembles and the terms that fill `slot`; None when none does."""
+    if not any(getattr(slots, slot) for _, slots in filled):
+        return None
+    return _joined(t for t, slots in filled if slots.ensemble is None and not getattr(slots, slot))
+
+
+def _joined(terms: Iterable[Term]) -> str:
+    return "+".join(map(str, terms))

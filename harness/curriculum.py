@@ -7,7 +7,12 @@ what must last longer than an epoch goes to `progress.state`. () means real imag
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from harness.types import Progress, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def diverse_to_specific(progress: Progress) -> tuple[int, ...]:
@@ -39,6 +44,44 @@ def random(progress: Progress) -> tuple[int, ...]:
         progress.state["random_stage"] = stage
         progress.state["random_level"] = int(progress.rng.choice(progress.levels))
     return (progress.state["random_level"],)
+
+
+def adaptive(progress: Progress) -> tuple[int, ...]:
+    """The level whose validation images gained most from a pass over real images (Algorithm 2).
+
+    Gain: mean rise of the true class's probability between a look before the pass and one after
+    it. Equal gains go to the lower level. The gains stay in `progress.state["gains"]`, by level.
+    """
+    if progress.epoch >= progress.curriculum_epochs:
+        return ()
+    if progress.trial is None or progress.tools is None:
+        raise UsageError("the curriculum adaptive needs validation images: it is for spectra only")
+    trial, tools = progress.trial(), progress.tools
+    begun = 2 * tools.batch if trial.late else 0
+    if begun:
+        tools.train(trial.training[:begun])
+    before = tools.probe(trial.validation)[1]
+    if trial.training.height > begun:
+        tools.train(trial.training[begun:])
+    rise = tools.probe(trial.validation)[1].astype("float64") - before
+    guidance = trial.validation["guidance"].to_numpy()
+    gains = {
+        level: float(_trimmed(rise[guidance == level], trial.trim).mean())
+        for level in progress.levels
+    }
+    progress.state["gains"] = gains
+    return (max(gains, key=lambda level: gains[level]),)
+
+
+def _trimmed(values: np.ndarray, trim: bool) -> np.ndarray:
+    """Without values more than 1.5 interquartile ranges outside the quartiles, if asked."""
+    import numpy as np
+
+    if not trim:
+        return values
+    low, high = np.quantile(values, (0.25, 0.75))
+    reach = 1.5 * (high - low)
+    return values[(values >= low - reach) & (values <= high + reach)]
 
 
 def all_level(progress: Progress) -> tuple[int, ...]:

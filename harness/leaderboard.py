@@ -93,6 +93,8 @@ def table(
     rule_named(rule)
     if isinstance(paper, Path):
         paper = published.read(paper)
+    if paper.kind != "runs":
+        raise UsageError(f"{paper.file} holds {paper.kind}, no runs; it has no leaderboard")
     here = [r for r in records if (r["profile"], r["dataset"]) == (profile, paper.dataset)]
     used = _of_table(paper, here)
     _check_same(used)
@@ -105,7 +107,13 @@ def table(
 def _of_table(paper: Paper, records: Sequence[Record]) -> list[Record]:
     methods = {row.method for row in paper.rows}
     ratios = {block.imbalance for block in paper.blocks}
-    return [r for r in records if r["method"] in methods and r["imbalance"] in ratios]
+    return [
+        r
+        for r in records
+        if r["method"] in methods
+        and r["imbalance"] in ratios
+        and paper.backbone in (None, r["backbone"])
+    ]
 
 
 def _check_same(records: Sequence[Record]) -> None:

@@ -33,7 +33,7 @@ def names(package: str) -> list[str]:
 
 
 def find(package: str, name: str) -> ModuleType:
-    """The module of `package` that `name` names: "LP-FT" is lp_ft.py; case, '-', '_' are one.
+    """The module of `package` that `name` names: "A-B" is a_b.py; case, '-', '_' are one.
 
     Raises UsageError with the nearest name when there is none.
     """

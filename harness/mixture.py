@@ -50,10 +50,56 @@ def mix(
     return pl.concat([drawn, tail, _draw(spectra, synthetic, rng, "synthetic image", again)])
 
 
+def union(
+    rows: pl.DataFrame,
+    spectra: pl.DataFrame | None,
+    rng: np.random.Generator,
+    *,
+    scale: float | None = None,
+    real_hard: bool = False,
+    other: bool = True,
+) -> pl.DataFrame:
+    """Rows of one epoch where nothing is drawn: `spectra` and the real rows beside the hard ones.
+
+    `spectra` None: all real rows. scale: int(scale * T) of the spectra for T real hard rows;
+    real_hard: the real hard rows too; other False: without the real rows that are not hard.
+    """
+    import polars as pl
+
+    hard = rows.filter(rows["hard"])
+    parts = [rows.filter(~rows["hard"])] if other else []
+    if spectra is None:
+        return pl.concat([*parts, hard])
+    if scale is not None:
+        wanted = int(scale * hard.height)
+        again = spectra.height <= wanted
+        spectra = _draw(spectra, wanted, rng, "synthetic image", again)
+    return pl.concat([*parts, spectra, *([hard] if real_hard else [])])
+
+
+def real(
+    rows: pl.DataFrame, mixture: Mixture | None, n: int, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Real rows for one pass: n drawn without replacement, or all when there are no more.
+
+    With a mixture: int(keep * N) of the N non-tail rows and as many tail rows as there are, drawn
+    with replacement (the released code's uniform set).
+    """
+    import polars as pl
+
+    if mixture is None:
+        return rows[rng.permutation(rows.height)[:n]]
+    other, tail = rows.filter(~rows["hard"]), rows.filter(rows["hard"])
+    drawn = other[rng.permutation(other.height)[: int(mixture.keep * other.height)]]
+    return pl.concat([drawn, _draw(tail, tail.height, rng, "real hard image", again=True)])
+
+
 class Control(Augment):
     """Epochs of the same make-up as with spectra, from real images only: the fair comparison."""
 
     def rows(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+        if progress.recipe.mixture is None:
+            return rows
         return mix(rows, None, progress.recipe.mixture, progress.rng)
 
 

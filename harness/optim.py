@@ -27,15 +27,20 @@ def optimiser(parameters: Iterable[nn.Parameter], schedule: Schedule) -> torch.o
     return (torch.optim.Adam if name == "adam" else torch.optim.AdamW)(parameters, **common)
 
 
-def learning_rate(schedule: Schedule, epoch: int, batch: int, batches: int) -> float:
-    """Learning rate of a batch, counted from 0, of an epoch of so many batches.
+def learning_rate(schedule: Schedule, position: float, batches: int) -> float:
+    """Learning rate at `position`, in epochs from 0; an epoch usually has so many batches.
 
     Steps: constant in an epoch. Cosine: to 0 at the end of the last epoch, per batch. Both times
-    (epoch + 1) / warmup in the warm-up epochs.
+    (epoch + 1) / warmup in the warm-up epochs, or (batch + 1) / warmup_steps in the warm-up
+    batches, after which the cosine begins.
     """
     decay = one_of("decay", schedule.decay, ("steps", "cosine"))
+    batch, first = round(position * batches), schedule.warmup_steps
+    if batch < first:
+        return schedule.lr * (batch + 1) / first
+    epoch, begun = math.floor(position), first / batches
     if decay == "cosine":
-        done = (epoch + batch / batches) / schedule.epochs
+        done = (position - begun) / (schedule.epochs - begun)
         factor = (1 + math.cos(math.pi * done)) / 2
     else:
         factor = schedule.gamma ** sum(epoch >= milestone for milestone in schedule.milestones)

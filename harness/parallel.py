@@ -24,6 +24,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def ranks() -> int:
+    """Processes that `accelerate launch` (or torchrun) started to work on one thing; usually 1."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """This process's number among them."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def check_device(device: str) -> None:
     """UsageError unless PyTorch can compute on `device` here."""
     if device == "cpu":
@@ -49,6 +59,11 @@ def run(
     job or in `start` ends all of them and is raised here; jobs that were finished stay finished.
     """
     if not jobs:
+        return
+    if ranks() > 1:  # each job is for all of them
+        if start is not None:
+            start(*arguments)
+        yield from ((job, function(job)) for job in jobs)
         return
     saved = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))

@@ -18,6 +18,7 @@ DATASETS = "harness.datasets"
 MODELS = Path(__file__).parent / "mini" / "models"  # the embedded foundation models
 EMBEDDED = "mini"  # the name under which a recipe asks for them
 LOSSLESS_UP_TO_PX = 64
+OPTIONAL = ("pretrained",)  # fields that hold a text or nothing
 NUMBERS = {int: "whole number", float: "finite number"}
 # What numbers of params.yaml may be: lowest, highest, and how to say it.
 RANGES: dict[str, tuple[float, float, str]] = {
@@ -137,6 +138,15 @@ class Place:
         return (f"local-dir:{MODELS / 'clip'}", None) if name == EMBEDDED else (name, "openai")
 
     @cached_property
+    def pretrained(self) -> str | None:
+        """Identity of the weights a run begins with, where these are not random."""
+        name = self.recipe.pretrained
+        if name is None:
+            return None
+        folder = str(MODELS / "clip") if name == EMBEDDED else name.removeprefix("local-dir:")
+        return weights_digest(folder)
+
+    @cached_property
     def scorer(self) -> str:
         """The scoring model and its weights, as scores are filed under."""
         name = self.recipe.clip
@@ -168,7 +178,7 @@ def _fitting(name: str, value: Any, example: Any) -> Any:
         value = tuple(_number(name, v, kind) for v in value)
     elif isinstance(example, int | float) and not isinstance(example, bool):
         value = _number(name, value, type(example))
-    elif type(value) is not type(example):
+    elif type(value) is not type(example) and not (name in OPTIONAL and type(value) is str):
         kind_name = "list" if isinstance(example, tuple) else type(example).__name__
         raise UsageError(f"parameter {name}: {value!r} is not a {kind_name}")
     for v in value if isinstance(value, tuple) else (value,):

@@ -1,7 +1,7 @@
 """One JSON file per training run: what was run, on what, with which result.
 
-results/records/<profile>/<dataset>/<method>-ir<imbalance>-s<seed>.json. The text depends on the
-run alone: names sorted, no times, no paths, so that a rerun leaves git silent.
+results/records/<profile>/<dataset>/<method>-<backbone>-ir<imbalance>-s<seed>.json. The text depends
+on the run alone: names sorted, no times, no paths, so that a rerun leaves git silent.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import write_atomic
-from harness.types import DataError, RunSpec, UsageError, key, plain
+from harness.types import DataError, Recipe, RunSpec, UsageError, key, plain
 
 ROOT = Path("results/records")
-VERSION = 1
+VERSION = 2
 PACKAGES = ("numpy", "polars", "torch")
-SELECTIONS = ("last", "oracle")  # rules by which a run's epoch is chosen
+SELECTIONS = ("last", "best_val", "oracle")  # rules by which a run's epoch is chosen
 
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "version": int,
@@ -29,6 +29,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "method": str,
     "dataset": str,
     "profile": str,
+    "backbone": str,
     "imbalance": (int, type(None)),
     "seed": int,
     "selection": dict,
@@ -58,6 +59,7 @@ def record(
         "method": spec.method,
         "dataset": spec.dataset,
         "profile": spec.recipe.profile,
+        "backbone": backbone(spec.recipe),
         "imbalance": spec.imbalance,
         "seed": spec.seed,
         "selection": {name: dict(found) for name, found in selection.items()},
@@ -65,6 +67,13 @@ def record(
         "n_test": int(n_test),
         "versions": dict(installed() if versions is None else versions),
     }
+
+
+def backbone(recipe: Recipe) -> str:
+    """What a record calls the network: its pretrained weights' name where it has some."""
+    return (
+        recipe.backbone if recipe.pretrained is None else f"{recipe.backbone}-{recipe.pretrained}"
+    )
 
 
 def installed(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
@@ -92,7 +101,7 @@ def slug(method: str) -> str:
 def path(record: Mapping[str, Any], root: Path = ROOT) -> Path:
     """Where a record lies."""
     imbalance = "" if record["imbalance"] is None else f"-ir{record['imbalance']}"
-    name = f"{slug(record['method'])}{imbalance}-s{record['seed']}.json"
+    name = f"{slug(record['method'])}-{slug(record['backbone'])}{imbalance}-s{record['seed']}.json"
     return Path(root, record["profile"], record["dataset"], name)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,14 @@ from tqdm import tqdm
 
 from harness import cache, parallel
 from harness.codec import resized
-from harness.datasets.base import Data
+from harness.datasets.base import Dataset
 from harness.files import write_atomic
 from harness.places import EMBEDDED, Place
-from harness.types import DataError, GeneratorSpec, Recipe
+from harness.types import DataError, GeneratorSpec, Recipe, UsageError
 
+Judge = Callable[[int | None], np.ndarray]
+KINDS = ("spectrum", "edits")  # of synthetic images, as the terms of a method ask for them
+EDIT_GUIDANCE = 50  # hundredths; ALIA's strength 0.5
 SPECTRUM = ("key", "source", "guidance", "seed", "text_score", "image_score")
 
 
@@ -32,11 +35,11 @@ SPECTRUM = ("key", "source", "guidance", "seed", "text_score", "image_score")
 def index(place: Place) -> pl.DataFrame:
     """The training rows of every imbalance ratio; writes work/.../index.parquet.
 
-    Columns imbalance, id, label, classname, count, source. The embedded profiles first write
-    their data set in its official format.
+    Columns imbalance, id, label, classname, count. The embedded profiles first write their data
+    set in its official format.
     """
     if place.given is None and place.recipe.generator == EMBEDDED:
-        place.module.write_embedded(place.data)
+        place.module.write_embedded(place.data, place.profile)
     parts = []
     for imbalance in place.imbalances():
         data = load(place, imbalance)
@@ -47,7 +50,6 @@ def index(place: Place) -> pl.DataFrame:
                 "label",
                 pl.Series("classname", [data.classes[i] for i in data.train["label"]], pl.String),
                 "count",
-                "source",
             )
         )
     table = pl.concat(parts)
@@ -55,25 +57,33 @@ def index(place: Place) -> pl.DataFrame:
     return table
 
 
-def load(place: Place, imbalance: int | None) -> Data:
+def load(place: Place, imbalance: int | None) -> Dataset:
     """The data set at an imbalance ratio, read once per process."""
     return _load(place.dataset, place.profile, str(place.data), imbalance, place.recipe)
 
 
 @lru_cache(maxsize=4)
-def _load(dataset: str, profile: str, root: str, imbalance: int | None, recipe: Recipe) -> Data:
-    data: Data = Place(dataset, profile).module.load(Path(root), imbalance, recipe)
+def _load(dataset: str, profile: str, root: str, imbalance: int | None, recipe: Recipe) -> Dataset:
+    data: Dataset = Place(dataset, profile).module.load(Path(root), imbalance, recipe)
     return data
 
 
-def hard(place: Place) -> pl.DataFrame:
-    """The hard samples of every imbalance ratio; writes work/.../hard.parquet (index's columns)."""
+def hard(place: Place, judge: Judge | None = None) -> pl.DataFrame:
+    """The hard samples of every imbalance ratio; writes work/.../hard.parquet.
+
+    index's columns and source, the SHA-256 of the picture's raw bytes. judge: gives p(true class)
+    of the training images (N,) at an imbalance ratio where the data set's rule asks for it.
+    """
     rows = read(place.work / "index.parquet", "harness index")
     parts = []
     for imbalance in place.imbalances():
-        chosen = place.module.hard(load(place, imbalance), place.recipe).select("id")
+        data = load(place, imbalance)
+        p_true = judge(imbalance) if judge is not None and place.module.HARD_BY else None
+        chosen = place.module.hard(data, place.recipe, p_true)
+        sources = pl.Series("source", data.sources(chosen), pl.String)
         mine = rows.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
-        parts.append(mine.join(chosen, on="id", how="semi", maintain_order="left"))
+        chosen = chosen.select("id").with_columns(sources)
+        parts.append(mine.join(chosen, on="id", how="inner", maintain_order="left"))
     table = pl.concat(parts)
     _write(place.work / "hard.parquet", table)
     return table
@@ -82,31 +92,61 @@ def hard(place: Place) -> pl.DataFrame:
 # ---------------------------------------------------------------- generate
 
 
-def requests(place: Place) -> pl.DataFrame:
-    """Every synthetic image the recipe asks for, once however many ratios share its source."""
+def requests(place: Place, kind: str = "spectrum") -> pl.DataFrame:
+    """Every synthetic image of a kind, once however many imbalance ratios share its source."""
     rows = read(place.work / "hard.parquet", "harness hard")
     sources = rows.select("source", "classname").unique(maintain_order=True)
-    recipe = place.recipe
-    grid = pl.DataFrame(
-        {"guidance": [round(100 * g) for g in recipe.levels]}, schema={"guidance": pl.Int16}
-    ).join(pl.DataFrame({"seed": recipe.pool_seeds}, schema={"seed": pl.Int32}), how="cross")
-    asked = sources.join(grid, how="cross")
-    prompts = [
-        place.module.prompt(name, seed) for name, seed in asked.select("classname", "seed").rows()
-    ]
+    asked = sources.join(grid(place, kind), how="cross")
+    names, recipe = asked["classname"].to_list(), place.recipe
+    if kind == "spectrum":
+        texts = [
+            place.module.prompt(n, s, recipe) for n, s in zip(names, asked["seed"], strict=True)
+        ]
+    else:
+        texts = [
+            place.module.EDITS[e].format(name=n) for n, e in zip(names, asked["edit"], strict=True)
+        ]
+    asked = asked.select("source", "classname", "guidance", "seed")
     return cache.request_rows(
-        asked.with_columns(pl.Series("prompt", prompts, pl.String)), place.generator
+        asked.with_columns(pl.Series("prompt", texts, pl.String)), place.generator
     )
 
 
-def generate(place: Place, workers: int | None = None, device: str = "cpu") -> int:
+def grid(place: Place, kind: str) -> pl.DataFrame:
+    """What is made of each source: guidance (hundredths), seed, and for edits which prompt.
+
+    Edits have one guidance and rotate through their prompts, as many per seed as the spectrum has
+    levels, so that both kinds cost the same.
+    """
+    recipe = place.recipe
+    if kind == "spectrum":
+        cells = [(round(100 * g), s, 0) for g in recipe.levels for s in recipe.pool_seeds]
+    else:
+        prompts = getattr(place.module, "EDITS", ())
+        if not prompts:
+            raise UsageError(f"{place.module.NAME} has no prompts for edits: EDITS in its file")
+        cells = [
+            (EDIT_GUIDANCE, seed, (number + nth) % len(prompts))
+            for number, seed in enumerate(recipe.pool_seeds)
+            for nth in range(min(len(recipe.levels), len(prompts)))
+        ]
+    schema = {"guidance": pl.Int16, "seed": pl.Int32, "edit": pl.Int32}
+    return pl.DataFrame(cells, schema=schema, orient="row")
+
+
+def generate(
+    place: Place,
+    workers: int | None = None,
+    device: str = "cpu",
+    kinds: Sequence[str] = ("spectrum",),
+) -> int:
     """Make the images of `requests` that the pool lacks; returns how many were made.
 
     Each worker takes a shard at a time; a shard appears whole or not at all, so an interrupted
     call loses at most one shard per worker and the next one goes on.
     """
     parallel.check_device(device)
-    asked = requests(place)
+    asked = pl.concat([requests(place, kind) for kind in kinds]).unique("key", maintain_order=True)
     if not len(asked):
         raise DataError(f"no image of {place.module.NAME} is hard: there is nothing to generate")
     shards = cache.pending(place.pool, asked, asked_by(place))
@@ -134,12 +174,20 @@ def asked_by(place: Place) -> str:
 
 def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
     """Source pictures by hash, uint8 (size, size, 3), at the generator's size."""
-    wanted, found = set(sources), {}
+    wanted = set(sources)
+    found: dict[str, np.ndarray] = {}
+    rows = read(place.work / "hard.parquet", "harness hard")
     for imbalance in place.imbalances():
         data = load(place, imbalance)
-        for row, source in enumerate(data.train["source"]):
-            if source in wanted and source not in found:
-                found[source] = resized(data.train_images[row], place.recipe.size_px)
+        mine = rows.filter(
+            pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)),
+            pl.col("source").is_in(list(wanted - found.keys())),
+        ).unique("source")
+        mine = mine.join(data.train.select("id", "image"), on="id")
+        mine = mine.filter(pl.Series(data.sources(mine), dtype=pl.String) == mine["source"])
+        pictures = data.train_images.take(mine["image"].to_numpy())
+        for source, picture in zip(mine["source"], pictures, strict=True):
+            found[source] = resized(picture, place.recipe.size_px)
     if len(found) < len(wanted):
         gone = f"{len(wanted) - len(found)} of {len(wanted)} source pictures"
         raise DataError(
@@ -179,29 +227,37 @@ def _make(job: tuple[cache.Shard, dict[str, np.ndarray]]) -> int:
 # ---------------------------------------------------------------- score
 
 
-def score(place: Place, device: str = "cpu") -> int:
-    """Score the pool's images that have none; writes work/.../spectrum.parquet (SPECTRUM).
+def score(place: Place, device: str = "cpu", kind: str = "spectrum") -> int:
+    """Score the pool's images that have none; writes work/.../<kind>.parquet (SPECTRUM).
 
     Raw CLIPScores: image and text, image and source. Thresholds are applied when training reads.
+    The text score of edits is their lead: similarity to the domain's text less the largest one to
+    the texts of other things.
     """
     parallel.check_device(device)
-    asked = requests(place).select("key")
+    asked = requests(place, kind).select("key")
     made = cache.read_index(place.pool)
     rows = made.join(asked, on="key", how="semi", maintain_order="left")
     if len(rows) < len(asked):
         missing = f"{len(asked) - len(rows)} of {len(asked)} images are not in {place.pool}"
         raise DataError(f"{missing}; `harness generate` makes them")
-    scores = cache.read_scores(place.pool, place.scorer)
+    name = scorer(place, kind)
+    scores = cache.read_scores(place.pool, name)
     todo = rows if scores is None else rows.join(scores, on="key", how="anti")
     if len(todo):
-        scores = cache.write_scores(place.pool, place.scorer, _scores(place, todo, device))
+        scores = cache.write_scores(place.pool, name, _scores(place, todo, device, kind))
     assert scores is not None
     table = rows.join(scores, on="key", maintain_order="left").select(SPECTRUM).sort("key")
-    _write(place.work / "spectrum.parquet", table)
+    _write(place.work / f"{kind}.parquet", table)
     return len(todo)
 
 
-def _scores(place: Place, rows: pl.DataFrame, device: str) -> pl.DataFrame:
+def scorer(place: Place, kind: str) -> str:
+    """What the scores of a kind of images are filed under."""
+    return place.scorer if kind == "spectrum" else f"{place.scorer}-{kind}"
+
+
+def _scores(place: Place, rows: pl.DataFrame, device: str, kind: str) -> pl.DataFrame:
     from harness.score import Scorer, cosine
 
     scorer = Scorer(*place.clip_source, device=device)
@@ -209,6 +265,7 @@ def _scores(place: Place, rows: pl.DataFrame, device: str) -> pl.DataFrame:
     texts = dict(
         zip(names, scorer.texts([place.module.score_prompt(n) for n in names]), strict=True)
     )
+    domain = scorer.texts(list(place.module.EDIT_CHECK)) if kind == "edits" else None
     pictures = _pictures(place, rows["source"].unique())
     sources = list(pictures)
     vectors = scorer.images(np.stack([pictures[s] for s in sources]))
@@ -220,10 +277,16 @@ def _scores(place: Place, rows: pl.DataFrame, device: str) -> pl.DataFrame:
             seen = scorer.images(np.stack(pixels))
             said = np.stack([texts[n] for n in part["classname"]])
             real = np.stack([originals[s] for s in part["source"]])
-            text, image = pl.Series(cosine(seen, said)), pl.Series(cosine(seen, real))
+            said_score = cosine(seen, said) if domain is None else _lead(seen @ domain.T)
+            text, image = pl.Series(said_score), pl.Series(cosine(seen, real))
             parts.append(part.select("key", text_score=text, image_score=image))
             bar.update(len(part))
     return pl.concat(parts)
+
+
+def _lead(similarity: np.ndarray) -> np.ndarray:
+    """(N, K) -> (N,): the first text's similarity less the largest of the others."""
+    return similarity[:, 0] - similarity[:, 1:].max(axis=1)
 
 
 # ---------------------------------------------------------------- tables on disk

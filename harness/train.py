@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,22 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from harness import augment, backbones, checkpoint, lookup, predict
+from harness import augment, backbones, checkpoint, lookup
 from harness.checkpoint import State
+from harness.evaluate import Evaluation
 from harness.files import write_atomic
+from harness.loop import Loop
 from harness.mixture import hundredths
-from harness.optim import learning_rate, optimiser
+from harness.optim import learning_rate
+from harness.predict import View
 from harness.train_data import TrainData
 from harness.types import (
     REAL,
     DataError,
     Machine,
     Method,
+    Objective,
+    Phase,
     Progress,
     Recipe,
     Schedule,
@@ -33,24 +36,10 @@ from harness.types import (
     key,
 )
 
-__all__ = ["Run", "TrainData", "fit"]
+__all__ = ["first_weights", "fit", "weights_of"]
 
 Weights = dict[str, Tensor]
 Watch = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What stays the same from epoch to epoch."""
-
-    method: Method
-    data: TrainData
-    recipe: Recipe
-    schedule: Schedule
-    seed: int
-    levels: tuple[int, ...]
-    mean: Tensor
-    std: Tensor
 
 
 def fit(
@@ -61,215 +50,257 @@ def fit(
     folder: Path,
     machine: Machine,
     start: Weights | None = None,
+    reference: tuple[Objective, Weights] | None = None,
     watch: Watch | None = None,
     save_s: float = 10.0,
 ) -> Weights:
     """Train, and return the weights after the last epoch (CPU tensors).
 
-    start: weights to go on from, then with the recipe's `onward` schedule; random ones otherwise.
-    watch: called after every epoch with epoch, epochs, levels, images, lr, loss, accuracy, train_s.
-    folder gets checkpoint.pt (about every save_s seconds; a second call goes on from it and ends
-    with the same bits), epochs.jsonl, predictions-last.parquet and predictions-oracle.parquet
-    (id, label, prediction, p_true; oracle: the epoch with the best test accuracy, the earlier of
-    two). Raises UsageError, and DataError for unusable tables, a loss that is not finite, a folder
-    that cannot be written and a checkpoint of another run.
+    start: weights to go on from, then with the recipe's `onward` schedule; otherwise random or
+    pretrained ones. reference: objective and weights of the run that the method consults.
+    watch: called after every epoch with phase, epoch, epochs, levels, images, lr, loss, accuracy,
+    train_s. folder gets checkpoint.pt (about every save_s seconds; a second call goes on from it
+    and ends with the same bits), epochs.jsonl, and predictions-last.parquet, -oracle and, with a
+    validation split, -best_val (split, id, label, prediction, p_true; oracle and best_val: the
+    epoch that is best by the data's metric on the test and on the validation split, the earlier
+    of two). Raises UsageError, and DataError for unusable tables, a loss that is not finite or
+    diverges, a folder that cannot be written and a checkpoint of another run.
     """
-    _check(method, seed, start)
+    _check(method, recipe, seed, start)
     torch.set_num_threads(machine.threads)
-    schedule = recipe.scratch if start is None else recipe.onward
-    mean, std = (torch.tensor(values, device=machine.device) for values in (data.mean, data.std))
-    levels = hundredths(recipe.levels, "recipe.levels") if recipe.levels else (REAL,)
-    run = Run(method, data, recipe, schedule, seed, levels, mean, std)
-    what = [method.expression, key(recipe), seed, data.rows, data.pool, data.test_ids, start]
+    schedule = _schedule(recipe, start)
+    what = [method.arguments, key(recipe), seed, data.rows, data.pool, start]
+    what += [split.ids for split in data.splits.values()]
     name = checkpoint.fingerprint(what)
     with torch.random.fork_rng(devices=[] if machine.device == "cpu" else None):
-        state = _begin(run, machine, start)
-        checkpoint.restore(folder / "checkpoint.pt", state, name)
-        _write_history(folder, state)  # also tells now whether the folder can be written
-        _epochs(run, state, folder, name, watch, save_s)
-        _write_predictions(run, state, folder)
-    return {k: v.detach().cpu().clone().contiguous() for k, v in state.model.state_dict().items()}
+        loop = _begin(method, data, recipe, seed, folder, machine, start, reference, schedule)
+        if method.finetune is not None:
+            method.finetune.first_weights(loop.model, loop)
+            method.finetune.start(loop.model, loop)
+        for hook in method.augment:
+            hook.start(loop.model, loop)
+        phases = method.finetune.phases(schedule) if method.finetune else (Phase("all"),)
+        state = _phases(loop, phases, schedule, seed, name, watch, save_s)
+        if loop.accelerator.is_main_process:
+            Evaluation(loop, state).write(folder)
+        loop.accelerator.wait_for_everyone()
+    return weights_of(loop.model)
 
 
-def _begin(run: Run, machine: Machine, start: Weights | None) -> State:
-    _, generator = _randomness(run.seed, 0)
-    build = lookup.function(backbones, run.recipe.backbone)
-    model = build(len(run.data.counts), width=run.recipe.width, generator=generator)
+def weights_of(model: Any) -> Weights:
+    return {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+
+
+def first_weights(
+    method: Method,
+    data: TrainData,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    machine: Machine,
+    start: Weights | None = None,
+) -> tuple[Loop, Weights]:
+    """A run before its first step, and its weights: what an ensemble merges the last ones with."""
+    schedule = _schedule(recipe, start)
+    with torch.random.fork_rng(devices=[] if machine.device == "cpu" else None):
+        loop = _begin(method, data, recipe, seed, folder, machine, start, None, schedule)
+        if method.finetune is not None:
+            method.finetune.first_weights(loop.model, loop)
+    return loop, weights_of(loop.model)
+
+
+def _schedule(recipe: Recipe, start: Weights | None) -> Schedule:
+    return recipe.scratch if start is None or recipe.onward is None else recipe.onward
+
+
+# ---------------------------------------------------------------- the beginning
+
+
+def _begin(
+    method: Method,
+    data: TrainData,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    machine: Machine,
+    start: Weights | None,
+    reference: tuple[Objective, Weights] | None,
+    schedule: Schedule,
+) -> Loop:
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=machine.device == "cpu", mixed_precision=recipe.precision)
+    device = str(accelerator.device) if accelerator.num_processes > 1 else machine.device
+    _, generator = _randomness(seed, 0)
+    model, view = _model(data, recipe, generator, start, device)
+    consulted = None
+    if reference is not None:
+        objective, weights = reference
+        consulted = (_model(data, recipe, generator, weights, device)[0], objective)
+        objective.start(consulted[0], data)
+    method.objective.start(model, data)
+    return Loop(
+        method=method,
+        data=data,
+        recipe=recipe,
+        folder=folder,
+        device=device,
+        bars=machine.bars,
+        view=view,
+        model=model,
+        accelerator=accelerator,
+        reference=consulted,
+        schedule=schedule,
+    )
+
+
+def _model(
+    data: TrainData,
+    recipe: Recipe,
+    generator: torch.Generator,
+    start: Weights | None,
+    device: str,
+) -> tuple[Any, View]:
+    """The recipe's network with its first weights on the device, and the view it has of images."""
+    mean, std = data.mean, data.std
+    model: Any
+    if recipe.pretrained is None:
+        build = lookup.function(backbones, recipe.backbone)
+        model = build(len(data.counts), width=recipe.width, generator=generator)
+    else:
+        from harness import clip
+
+        model = clip.load(recipe.pretrained, len(data.counts), weights=start is None)
+        mean, std = model.mean, model.std
     if start is not None:
         try:
             model.load_state_dict(start)
         except RuntimeError as error:
             why = " ".join(str(error).split())[:300]
-            raise DataError(f"start weights do not fit {run.recipe.backbone}: {why}") from error
-    model = model.to(machine.device, memory_format=torch.channels_last)
-    for hook in run.method.augment:
-        hook.start(model, run.data)
-    return State(model, optimiser(model.parameters(), run.schedule))
+            raise DataError(f"start weights do not fit {recipe.backbone}: {why}") from error
+    model = model.to(device, memory_format=torch.channels_last)
+    view = View(
+        train=lookup.function(augment, recipe.augment),
+        test=lookup.function(augment, recipe.test_view),
+        side=recipe.view_px,
+        mean=torch.tensor(mean, device=device),
+        std=torch.tensor(std, device=device),
+    )
+    return model, view
 
 
 # ---------------------------------------------------------------- epochs
 
 
-def _epochs(
-    run: Run, state: State, folder: Path, name: str, watch: Watch | None, save_s: float
-) -> None:
-    saved = time.monotonic()
-    while state.epoch < run.schedule.epochs:
-        begun = time.monotonic()
-        rng, generator = _randomness(run.seed, 1 + state.epoch)
-        rows = _rows(run, state, rng)
-        loss = _train(run, state, rows, rng, generator)
-        train_s = time.monotonic() - begun
-        accuracy = _test(run, state)
-        lr = learning_rate(run.schedule, state.epoch, 0, 1)
-        entry = {
-            "epoch": state.epoch,
-            "levels": [level / 100 for level in state.memory["levels"]],
-            "images": rows.height,
-            "lr": lr,
-            "loss": loss,
-            "accuracy": accuracy,
-        }
-        state.history.append(entry)
-        state.epoch += 1
-        done = state.epoch == run.schedule.epochs
-        if done or time.monotonic() - saved >= save_s:
-            checkpoint.save(folder / "checkpoint.pt", state, name)
-            _write_history(folder, state)
-            saved = time.monotonic()
-        if watch is not None:
-            watch({**entry, "epochs": run.schedule.epochs, "train_s": train_s})
+def _phases(
+    loop: Loop,
+    phases: tuple[Phase, ...],
+    schedule: Schedule,
+    seed: int,
+    name: str,
+    watch: Watch | None,
+    save_s: float,
+) -> State:
+    path, state, saved = loop.folder / "checkpoint.pt", State(), time.monotonic()
+    found = checkpoint.read(path, name)
+    if found is not None:
+        state = found
+        loop.model.load_state_dict(state.model)
+        state.model = None
+    main = loop.accelerator.is_main_process
+    if main:
+        _write_history(loop.folder, state)  # also tells now whether the folder can be written
+    for number in range(state.phase, len(phases)):
+        phase = phases[number]
+        length = phase.schedule or schedule
+        loop.enter(phase, length)
+        if number == state.phase and state.optimiser is not None:
+            loop.optimiser.load_state_dict(state.optimiser)
+        evaluation = Evaluation(loop, state)
+        while state.epoch < length.epochs:
+            entry = _epoch(loop, state, phase, seed, evaluation)
+            done = state.epoch == length.epochs
+            if main and (done or time.monotonic() - saved >= save_s):
+                checkpoint.save(path, state, loop.model, loop.optimiser, name)
+                _write_history(loop.folder, state)
+                saved = time.monotonic()
+            if watch is not None:
+                watch({**entry, "epochs": length.epochs})
+        state.phase, state.epoch, state.optimiser = number + 1, 0, None
+    return state
 
 
-def _rows(run: Run, state: State, rng: np.random.Generator) -> pl.DataFrame:
+def _epoch(
+    loop: Loop, state: State, phase: Phase, seed: int, evaluation: Evaluation
+) -> dict[str, Any]:
+    begun = time.monotonic()
+    rng, generator = _randomness(seed, 1 + state.done, int(loop.accelerator.process_index))
+    loop.begin(state.epoch, rng, generator)
+    levels: list[int] = []
+    try:
+        if phase.on_features:
+            loss, images = loop.features_pass(), 0
+        else:
+            rows = _rows(loop, state, rng)
+            loss, images, levels = loop.last_pass(rows), rows.height, state.memory["levels"]
+    except DataError as error:
+        kept = loop.folder / "checkpoint.pt"
+        last = f"; {kept} holds the last good epoch" if kept.exists() else ""
+        raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{last}") from error
+    train_s = time.monotonic() - begun
+    accuracy = evaluation.look()
+    lr = learning_rate(loop.schedule, state.epoch, max(1, loop.data.rows.height))
+    entry = {
+        "phase": phase.name,
+        "epoch": state.epoch,
+        "levels": [level / 100 for level in levels],
+        "images": images,
+        "lr": lr,
+        "loss": loss,
+        "accuracy": accuracy,
+    }
+    state.history.append(entry)
+    state.epoch += 1
+    state.done += 1
+    return {**entry, "train_s": train_s}
+
+
+def _rows(loop: Loop, state: State, rng: np.random.Generator) -> pl.DataFrame:
     """Rows of this epoch. The levels chosen are in `progress.state["levels"]` for the hooks."""
+    recipe = loop.recipe
     progress = Progress(
         epoch=state.epoch,
-        epochs=run.schedule.epochs,
-        curriculum_epochs=run.recipe.curriculum_epochs,
-        levels=run.levels,
+        epochs=loop.schedule.epochs,
+        curriculum_epochs=recipe.curriculum_epochs or 0,
+        levels=hundredths(recipe.levels, "recipe.levels") if recipe.levels else (REAL,),
         rng=rng,
-        recipe=run.recipe,
-        at=lambda levels: _at(run.data, levels),
-        probe=lambda rows: _probe(run, state.model, rows),
+        recipe=recipe,
+        at=loop.at,
+        tools=loop,
         state=state.memory,
     )
-    chosen = run.method.curriculum.levels(progress) if run.method.curriculum else ()
+    loop.progress = progress
+    chosen = loop.method.curriculum.levels(progress) if loop.method.curriculum else ()
     state.memory["levels"] = list(chosen)
-    rows = run.data.rows
-    for hook in run.method.augment:
+    rows = loop.data.rows
+    for hook in loop.method.augment:
         rows = hook.rows(rows, progress)
-    if rows.height < 2:
-        raise DataError(f"epoch {state.epoch} has {rows.height} images; it takes two or more")
+    if rows.height < 2 * loop.ranks:
+        raise DataError(f"the epoch has {rows.height} images; it takes two or more")
     return rows
 
 
-def _train(
-    run: Run,
-    state: State,
-    rows: pl.DataFrame,
-    rng: np.random.Generator,
-    generator: torch.Generator,
-) -> float:
-    """One pass over the rows in random order; mean loss. DataError when that is not finite."""
-    order = rng.permutation(rows.height)
-    images, labels = rows["image"].to_numpy()[order], rows["label"].to_numpy()[order]
-    device, model, objective = run.mean.device, state.model.train(), run.method.objective
-    change = lookup.function(augment, run.recipe.augment)
-    prior = _prior(run, labels).to(device)
-    batches = list(_batches(rows.height, run.schedule.batch))
-    total = torch.zeros((), device=device)
-    for index, part in enumerate(batches):
-        lr = learning_rate(run.schedule, state.epoch, index, len(batches))
-        for group in state.optimiser.param_groups:
-            group["lr"] = lr
-        pixels = torch.from_numpy(run.data.images.take(images[part])).to(device)
-        x = predict.normalise(change(pixels, generator), run.mean, run.std)
-        y = torch.from_numpy(labels[part]).to(device, torch.int64)
-        z = model.encoder(x)  # (B, D)
-        for hook in run.method.augment:
-            z, y = hook.features(z, y)
-        loss = objective.loss(model, z, y, prior)
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        state.optimiser.step()
-        total += loss.detach() * (part.stop - part.start)
-    mean = float(total) / rows.height
-    if not np.isfinite(mean):
-        peak = learning_rate(run.schedule, state.epoch, 0, 1)
-        raise DataError(f"the loss of epoch {state.epoch} is {mean} at learning rate {peak:g}")
-    return mean
+def _randomness(seed: int, part: int, rank: int = 0) -> tuple[np.random.Generator, torch.Generator]:
+    """Generators of the start (part 0) or of epoch part - 1, and PyTorch's global one with them.
 
-
-def _test(run: Run, state: State) -> float:
-    """Test accuracy; keeps the predictions when they are the best so far."""
-    guesses, p_true = _predictions(run, state.model)
-    if not np.isfinite(p_true).all():
-        lr = learning_rate(run.schedule, state.epoch, 0, 1)
-        raise DataError(f"epoch {state.epoch} left weights not finite, at learning rate {lr:g}")
-    correct = int((guesses == run.data.test_labels).sum())
-    if state.oracle is None or correct > state.oracle["correct"]:
-        state.oracle = {
-            "epoch": state.epoch,
-            "correct": correct,
-            "prediction": torch.from_numpy(guesses),
-            "p_true": torch.from_numpy(p_true),
-        }
-    return correct / len(guesses)
-
-
-# ---------------------------------------------------------------- parts of an epoch
-
-
-def _randomness(seed: int, part: int) -> tuple[np.random.Generator, torch.Generator]:
-    """Generators of the start (part 0) or of epoch part - 1, and PyTorch's global one with them."""
+    The first is the same in all ranks.
+    """
     first, second, third = np.random.SeedSequence((seed, part)).generate_state(3, np.uint64)
+    if rank:
+        own = np.random.SeedSequence((seed, part, rank)).generate_state(2, np.uint64)
+        second, third = own
     torch.manual_seed(int(third) >> 1)
     return np.random.default_rng(first), torch.Generator().manual_seed(int(second) >> 1)
-
-
-def _batches(n: int, size: int) -> Iterator[slice]:
-    """Slices of `size`; the rest is a batch too, but a rest of 1 joins the one before it, because
-    batch norm cannot train on a single 1x1 map.
-    """
-    first = 0
-    while first < n:
-        last = n if n - first - size in (0, 1) else min(first + size, n)
-        yield slice(first, last)
-        first = last
-
-
-def _prior(run: Run, labels: np.ndarray) -> Tensor:
-    """Class shares (C,): of the real images, or of the epoch if the objective's `counts` say so."""
-    counts: Sequence[int] | np.ndarray = run.data.counts
-    if getattr(run.method.objective, "counts", "real") == "epoch":
-        counts = np.bincount(labels, minlength=len(counts))
-    shares = torch.tensor(counts, dtype=torch.float32)
-    return shares / shares.sum()
-
-
-def _at(data: TrainData, levels: Sequence[int]) -> pl.DataFrame:
-    """Hard rows at these guidance levels, in hundredths."""
-    parts = [data.rows.filter(data.rows["hard"])] if REAL in levels else []
-    if data.pool is not None:
-        wanted = [level for level in levels if level != REAL]
-        parts.append(data.pool.filter(pl.col("guidance").is_in(wanted)))
-    return pl.concat(parts) if parts else data.rows.clear()
-
-
-def _probe(run: Run, model: Any, rows: pl.DataFrame) -> np.ndarray:
-    images, labels = rows["image"].to_numpy(), rows["label"].to_numpy()
-    take = run.data.images.take
-    return predict.true_class(
-        model, run.method.objective, lambda part: take(images[part]), labels, run.mean, run.std
-    )[1]
-
-
-def _predictions(run: Run, model: Any) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = run.data.test_images, run.data.test_labels
-    return predict.true_class(
-        model, run.method.objective, lambda part: images[part], labels, run.mean, run.std
-    )
 
 
 # ---------------------------------------------------------------- files and checks
@@ -280,24 +311,18 @@ def _write_history(folder: Path, state: State) -> None:
     write_atomic(folder / "epochs.jsonl", lines.encode())
 
 
-def _write_predictions(run: Run, state: State, folder: Path) -> None:
-    last = _predictions(run, state.model)
-    found = {"last": last}
-    if state.oracle is not None:
-        found["oracle"] = (state.oracle["prediction"].numpy(), state.oracle["p_true"].numpy())
-    for name, (guesses, p_true) in found.items():
-        table = predict.table(run.data.test_ids, run.data.test_labels, guesses, p_true)
-        buffer = io.BytesIO()
-        table.write_parquet(buffer)
-        write_atomic(folder / f"predictions-{name}.parquet", buffer.getbuffer())
-
-
-def _check(method: Method, seed: int, start: Weights | None) -> None:
+def _check(method: Method, recipe: Recipe, seed: int, start: Weights | None) -> None:
     if seed < 0:
         raise UsageError(f"seed {seed}; expected 0 or more")
-    if method.start is not None and start is None:
+    if method.start is not None and start is None and recipe.onward is not None:
         raise UsageError(
             f"{method.expression} starts from the weights of {method.start}; give them"
         )
-    if method.finetune is not None:
-        raise UsageError(f"{method.expression}: this loop knows no phases of fine-tuning yet")
+    if method.needs_text is not None and recipe.pretrained is None:
+        raise UsageError(
+            f"{method.needs_text} needs an image-text model, and {recipe.backbone} reads no text: "
+            'name one in the recipe, pretrained: "mini" or an open_clip name:tag'
+        )
+    for schedule in (recipe.scratch, recipe.onward):
+        if schedule is not None and schedule.batch < 2:
+            raise UsageError(f"batches of {schedule.batch}; expected two images or more")

@@ -1,7 +1,8 @@
-"""What a training run is given: tables of rows, pixels, and the test set."""
+"""What a training run is given: tables of rows, pixels, and the splits it is tested on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,15 +18,31 @@ COLUMNS = {
     "hard": pl.Boolean,
     "count": pl.Int32,  # real training images of the class
     "score": pl.Float32,  # CLIPScore; null for real images
+    "parent": pl.Int64,  # number of the real image that it was made from, or is
+    "caption": pl.Int8,  # which of its class's captions goes with it
 }
 
 
 class Images(Protocol):
-    """Where training images come from."""
+    """Where pictures come from."""
 
-    def take(self, ids: np.ndarray) -> np.ndarray:
-        """ids (B,) -> uint8 (B, H, W, 3)."""
+    def take(self, ids: np.ndarray) -> np.ndarray | Sequence[np.ndarray]:
+        """ids (B,) -> uint8 (B, H, W, 3), or a list of (H, W, 3) when sizes differ."""
         ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures a run is tested on: the n-th of `images` is that of labels[n] and ids[n]."""
+
+    images: Images
+    labels: np.ndarray  # (N,)
+    ids: np.ndarray  # (N,) as the predictions name them
+
+
+def accuracy(labels: np.ndarray, guesses: np.ndarray) -> float:
+    """Share of right guesses."""
+    return float((labels == guesses).mean())
 
 
 @dataclass(frozen=True)
@@ -34,30 +51,33 @@ class TrainData:
 
     rows and pool: tables with COLUMNS, the real images and all synthetic ones, whatever their
     score; other columns are dropped. mean, std: per channel, of images in [0, 1].
-    Raises DataError for tables and arrays that do not fit together.
+    test, val: the splits on which `metric` selects an epoch (oracle, best_val); val None: there is
+    no validation split. Raises DataError for tables and arrays that do not fit together.
     """
 
     rows: pl.DataFrame
     images: Images
     counts: tuple[int, ...]  # real training images by label
-    test_images: np.ndarray  # uint8 (N, H, W, 3)
-    test_labels: np.ndarray  # (N,)
-    test_ids: np.ndarray  # (N,)
+    splits: dict[str, Split]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     pool: pl.DataFrame | None = None
+    captions: tuple[tuple[str, ...], ...] = ()  # by label
+    test: str = "test"
+    val: str | None = None
+    metric: Callable[[np.ndarray, np.ndarray], float] = accuracy
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", _columns("rows", self.rows, len(self.counts)))
         if self.pool is not None:
             object.__setattr__(self, "pool", _columns("pool", self.pool, len(self.counts)))
-        sizes = [len(part) for part in (self.test_images, self.test_labels, self.test_ids)]
-        if len(set(sizes)) > 1 or not sizes[0]:
-            raise DataError(f"test images, labels and ids number {sizes}; expected equal, above 0")
-        if self.test_images.dtype != np.uint8 or self.test_images.ndim != 4:
-            found = f"{self.test_images.dtype} {self.test_images.shape}"
-            raise DataError(f"test images are uint8 (N, H, W, 3), not {found}")
-        _check_labels("test", self.test_labels, len(self.counts))
+        for name in {self.test, self.val or self.test} - self.splits.keys():
+            raise DataError(f"no split {name!r}; there is: {', '.join(self.splits) or 'none'}")
+        for name, split in self.splits.items():
+            if len(split.labels) != len(split.ids) or not len(split.ids):
+                sizes = f"{len(split.labels)} labels, {len(split.ids)} ids"
+                raise DataError(f"split {name}: {sizes}; expected as many of each, above 0")
+            _check_labels(f"split {name}", split.labels, len(self.counts))
 
 
 def _columns(table: str, rows: pl.DataFrame, classes: int) -> pl.DataFrame:

@@ -16,3 +16,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny  # imports diffusers: seconds, and only where it is needed
 
     return tiny.models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random image-text model."""
+    import tiny
+
+    return tiny.scorer(tmp_path_factory.mktemp("clip"))

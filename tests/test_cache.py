@@ -419,27 +419,6 @@ def test_pixels_of_large_or_different_pictures_are_refused(tmp_path):
     assert not list(tmp_path.glob("*pixels*"))
 
 
-def test_store_numbers_real_images_first():
-    rng = np.random.default_rng(0)
-    real, synthetic = rng.integers(0, 256, (2, 5, 4, 4, 3), np.uint8)
-    synthetic = synthetic[:3]
-    store = cache.Store(real, synthetic)
-    ids = np.array([7, 0, 4, 5, 7])
-    np.testing.assert_array_equal(store.take(ids), np.concatenate([real, synthetic])[ids])
-    assert len(store) == 8
-    assert store.take(np.array([], int)).shape == (0, 4, 4, 3)
-    only = cache.Store(real, None)
-    np.testing.assert_array_equal(only.take(np.array([4, 4])), real[[4, 4]])
-    assert len(cache.Store(real, np.zeros((0, 0, 0, 3), np.uint8))) == 5
-    for wrong in ([8], [-1]):
-        with pytest.raises(DataError, match=r"not in 0\.\.7"):
-            store.take(np.array(wrong))
-    with pytest.raises(DataError, match="differ in size"):
-        cache.Store(real, np.zeros((1, 8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="float32"):
-        cache.Store(real.astype(np.float32))
-
-
 # ---------------------------------------------------------------- scores and cleaning
 
 

@@ -214,29 +214,30 @@ def test_load(root: Path) -> None:
         "image": pl.Int64,
         "id": pl.Int64,
         "label": pl.Int32,
-        "split": pl.Utf8,
         "count": pl.Int32,
-        "source": pl.Utf8,
+        "path": pl.Utf8,
+        "location": pl.Int32,
     }
     assert data.train["image"].to_list() == list(range(52))
     assert tuple(data.train["label"].value_counts(sort=True)["count"]) == data.counts
     assert data.train["count"].to_list() == [30] * 30 + [13] * 13 + [6] * 6 + [3] * 3
-    assert data.test.columns == ["image", "id", "label", "split"]
-    assert data.test["id"].to_list() == list(range(12))
-    assert data.test_images.shape == (12, 32, 32, 3)
+    test = data.splits["test"]
+    assert test.table.columns == ["id", "label", "path", "location"]
+    assert test.table["id"].to_list() == list(range(12))
+    assert test.images.take(np.arange(12)).shape == (12, 32, 32, 3)
 
 
 def test_pixels_belong_to_their_rows(root: Path) -> None:
     raw = pickle.loads((root / "cifar-100-python/train").read_bytes())
     data = cifar.load(root, 10, MINI)
-    assert data.train_images.dtype == np.uint8
-    assert data.train_images.flags.c_contiguous
+    images = data.train_images.take(np.arange(52))
+    sources = data.sources(data.train)
     for row in data.train.iter_rows(named=True):
-        image = data.train_images[row["image"]]
+        image = images[row["image"]]
         red, green, blue = raw[b"data"][row["id"]].reshape(3, 32, 32)
         assert (image == np.stack([red, green, blue], axis=-1)).all()
         assert row["label"] == raw[b"fine_labels"][row["id"]]
-        assert row["source"] == hashlib.sha256(image.tobytes()).hexdigest()
+        assert sources[row["image"]] == hashlib.sha256(image.tobytes()).hexdigest()
 
 
 def test_no_imbalance_means_all_images(root: Path) -> None:
@@ -440,17 +441,21 @@ def test_pickles_of_python_2(root: Path) -> None:
     path.write_bytes(old)
     after = cifar.load(root, 10, MINI)
     assert after.index_hash == before.index_hash
-    assert (after.train_images == before.train_images).all()
+    assert after.sources(after.train) == before.sources(before.train)
 
 
 # ---------------------------------------------------------------- prompts and recipes
 
 
 def test_prompt_is_stable_and_varies() -> None:
-    assert cifar.prompt("apple", 10) == cifar.prompt("apple", 10)
-    assert cifar.prompt("apple", 10) == "a photo of a apple on yellow sand"
-    assert len({cifar.prompt("apple", seed) for seed in range(100)}) == len(cifar.TEMPLATES) == 10
-    assert all("aquarium fish" in cifar.prompt("aquarium fish", seed) for seed in range(20))
+    assert cifar.prompt("apple", 10, MINI) == cifar.prompt("apple", 10, MINI)
+    assert cifar.prompt("apple", 10, MINI) == "a photo of a apple on yellow sand"
+    assert (
+        len({cifar.prompt("apple", seed, MINI) for seed in range(100)})
+        == len(cifar.TEMPLATES)
+        == 10
+    )
+    assert all("aquarium fish" in cifar.prompt("aquarium fish", seed, MINI) for seed in range(20))
     assert cifar.score_prompt("apple") == "a photo of apple"
 
 

@@ -19,10 +19,17 @@ MECHANISM = [
     "checkpoint",
     "compose",
     "curriculum",
+    "evaluate",
+    "latent",
+    "logistic",
     "lookup",
+    "loop",
+    "merge",
     "mixture",
+    "operations",
     "optim",
     "predict",
+    "spectra",
     "train",
     "train_data",
 ]
@@ -72,15 +79,15 @@ def test_every_call_gives_fresh_objects():
 
 
 def test_the_pool_is_asked_for_only_where_it_is_used():
-    assert compose("CE+DisCL").needs_pool
+    assert compose("CE+DisCL").reads == "spectrum"
     for text in ("CE", "CE(control=True)", "CE+DisCL(scale=0)", 'CE+DisCL(curriculum="none")'):
-        assert not compose(text).needs_pool, text
+        assert compose(text).reads is None, text
 
 
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("CE+DisCl2", ["unknown name 'DisCl2'", "did you mean 'DisCL'?", "BS, CE, DisCL"]),
+        ("CE+DisCl2", ["unknown name 'DisCl2'", "did you mean 'DisCL'?", "CE, CUDA, DisCL"]),
         ("os.path", ["unknown name 'os.path'"]),
         ("__init__", ["unknown name '__init__'"]),
         ("", ["a term is empty"]),
@@ -170,7 +177,7 @@ def test_a_new_term_is_one_file(tmp_path, monkeypatch):
         "def term(*, on=False, n=1):\n    return Slots(objective=n, onward=on or None)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    method = compose("WE(alpha=0.25)+Go(n=2, on=True)", "other_terms")
+    method = compose("WE(alpha=0.25)+Go(n=2, on=True)", package="other_terms")
     assert method.expression == "Go(n=2, on=True)+WE(alpha=0.25)"
     assert method.ensemble == 0.25
     assert method.start == "Go(n=2)"  # weights before any ensemble, without what goes onward

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from baselines import discl
-from harness import curriculum
+from harness import curriculum, spectra
 from harness.compose import compose
 from harness.mixture import Control, hundredths, mix
 from harness.train_data import COLUMNS
-from harness.types import DataError, Mixture, Progress, Recipe, Schedule, UsageError
+from harness.types import DataError, Mixture, Progress, Recipe, Schedule, Trial, UsageError
 
 PAPER_LEVELS = (0, 10, 30, 50, 100)
 IMAGENET = Mixture(keep=0.3, tail_fraction=0.136)
@@ -31,10 +31,11 @@ RECIPE = Recipe(
     steps=1,
     text_guidance=1.0,
     size_px=32,
+    view_px=32,
 )
 
 
-def table(n, first=0, guidance=100, label=0, hard=False, score=None):
+def table(n, first=0, guidance=100, label=0, hard=False, score=None, parent=None):
     label = label if isinstance(label, list) else [label] * n
     columns = {
         "image": range(first, first + n),
@@ -43,6 +44,8 @@ def table(n, first=0, guidance=100, label=0, hard=False, score=None):
         "hard": [hard] * n,
         "count": [n] * n,
         "score": [score] * n,
+        "parent": range(first, first + n) if parent is None else parent,
+        "caption": [0] * n,
     }
     return pl.DataFrame(columns, schema=COLUMNS)
 
@@ -306,8 +309,193 @@ def test_control_and_the_last_epochs_draw_the_same_rows():
     assert isinstance(compose("BS(control=True)").augment[0], Control)
 
 
+# ---------------------------------------------------------------- without a mixture
+
+
+UNION = replace(RECIPE, mixture=None)
+
+
+def unmixed(expression, epoch, state=None):
+    """Rows of an epoch of 20 real images, 6 hard ones and the pool, where nothing is drawn."""
+    method = compose(expression)
+    now = progress(
+        epoch,
+        state={} if state is None else state,
+        at=lambda levels: pool().filter(pl.col("guidance").is_in(levels)),
+    )
+    now = replace(now, recipe=UNION)
+    now.state["levels"] = list(method.curriculum.levels(now))
+    rows = small()
+    for hook in method.augment:
+        rows = hook.rows(rows, now)
+    return {
+        key: rows.filter(rows["hard"] == hard, (rows["guidance"] == 100) == real).height
+        for key, hard, real in (("other", False, True), ("hard", True, True), ("made", True, False))
+    }
+
+
+def test_a_stage_is_the_levels_images_and_the_other_real_ones():
+    text = "CE+DisCL(threshold=0.29)"
+    assert unmixed(text.replace("29", "0"), 0) == {"other": 20, "hard": 0, "made": 20}
+    assert unmixed(text.replace("29", "0"), 50) == {"other": 20, "hard": 6, "made": 0}  # level 1
+    assert unmixed(text.replace("29", "0"), 62) == {"other": 20, "hard": 6, "made": 0}
+    fixed = 'CE+DisCL(curriculum="fixed", levels=(0.3,), threshold=0{})'
+    assert unmixed(fixed.format(""), 9) == {"other": 20, "hard": 6, "made": 40}
+    assert unmixed(fixed.format(".3"), 9) == {"other": 20, "hard": 6, "made": 20}
+    assert unmixed(fixed.format(", scale=2"), 9) == {"other": 20, "hard": 6, "made": 12}
+    assert unmixed(fixed.format(", drop_real_hard=True"), 9)["hard"] == 0
+    every = 'CE+DisCL(curriculum="all-level", threshold=0)'
+    assert unmixed(every, 9) == {"other": 20, "hard": 6, "made": 100}
+
+
+def test_the_released_code_leaves_the_other_real_images_out():
+    text = 'CE+DisCL(threshold=0, non_hard="released")'
+    assert unmixed(text, 0) == {"other": 0, "hard": 0, "made": 20}
+    assert unmixed(text, 62) == {"other": 0, "hard": 6, "made": 0}
+
+    class Tools:
+        class data:
+            pool = ()
+
+        recipe = RECIPE
+
+    with pytest.raises(UsageError, match="for recipes without a mixture"):
+        compose(text).augment[0].start(None, Tools)
+
+
+# ---------------------------------------------------------------- adaptive
+
+
+class Looks:
+    """Tools whose model answers what it was told, and who remember what was trained."""
+
+    batch = 2
+
+    def __init__(self, before, after):
+        self.answers, self.trained = [before, after], []
+
+    def probe(self, rows):
+        given = self.answers.pop(0)
+        return None, np.array([p for level in sorted(given) for p in given[level]])
+
+    def train(self, rows):
+        self.trained.append(rows.height)
+
+
+def adaptive(before, after, trim=False, late=False):
+    tools = Looks(before, after)
+    rows = [table(len(v), 0, level) for level, v in sorted(before.items())]
+    trial = Trial(pl.concat(rows), table(9), trim, late)
+    now = progress(3, tuple(sorted(before)), tools=tools, trial=lambda: trial)
+    return curriculum.adaptive(now), now.state["gains"], tools.trained
+
+
+def test_adaptive_takes_the_level_that_gained_most():
+    before = {0: [0.1, 0.2], 50: [0.5, 0.5], 100: [0.6, 0.9]}
+    after = {0: [0.1, 0.3], 50: [0.6, 0.7], 100: [0.7, 0.9]}
+    chosen, gains, trained = adaptive(before, after)
+    assert chosen == (50,)
+    assert gains == pytest.approx({0: 0.05, 50: 0.15, 100: 0.05})
+    assert trained == [9]
+
+
+def test_adaptive_looks_late_and_trims_as_the_released_code():
+    before = {0: [0.0] * 5, 50: [0.0] * 5}
+    # rises of level 0: quartiles 0.1 and 0.1, so 0.9 is an outlier; the mean is 0.26, then 0.1
+    after = {0: [0.1, 0.1, 0.1, 0.1, 0.9], 50: [0.2] * 5}
+    assert adaptive(before, after)[0] == (0,)
+    chosen, gains, trained = adaptive(before, after, trim=True, late=True)
+    assert chosen == (50,)
+    assert gains == pytest.approx({0: 0.1, 50: 0.2})
+    assert trained == [4, 5]  # two batches before the first look
+
+
+def test_adaptive_prefers_the_lower_of_two_and_ends_with_the_curriculum():
+    same = {0: [0.5], 50: [0.5]}
+    assert adaptive(same, same)[0] == (0,)
+    assert curriculum.adaptive(progress(60)) == ()
+    with pytest.raises(UsageError, match="needs validation images"):
+        curriculum.adaptive(progress(0))
+
+
+def hard_of(classes):
+    """Real hard images, `classes` by label, and two synthetic ones of each at two levels."""
+    labels = [label for label, n in enumerate(classes) for _ in range(n)]
+    n = len(labels)
+    real = table(n, 0, label=labels, hard=True)
+    made = [
+        table(n, n * (1 + i), level, labels, True, 0.5, parent=range(n))
+        for i, level in enumerate((0, 0, 50, 50))
+    ]
+    return real, pl.concat(made)
+
+
+def test_validation_images_have_every_level_and_leave_each_class_one():
+    real, made = hard_of((5, 1, 3))
+    held = spectra.validation(real, made, (0, 50, 100), 4, 42)
+    assert len(set(held["parents"])) == 4
+    assert 5 not in held["parents"]  # the only one of its class
+    rows = pl.concat([real, made]).filter(pl.col("image").is_in(held["images"]))
+    per_parent = rows.group_by("parent").agg(pl.col("guidance").sort())
+    assert sorted(per_parent["parent"].to_list()) == held["parents"]
+    assert per_parent["guidance"].to_list() == [[0, 50, 100]] * 4
+    everything = spectra.validation(real, made, (0, 50, 100), 99, 42)["parents"]
+    assert len(everything) == 4 + 2
+    gap = made.filter(~((pl.col("parent") == 0) & (pl.col("guidance") == 50)))
+    assert 0 not in spectra.validation(real, gap, (0, 50, 100), 99, 42)["parents"]
+    assert held == spectra.validation(real, made, (0, 50, 100), 4, 42)
+
+
+def test_validation_images_that_cannot_be_had_are_told():
+    real, made = hard_of((1, 1))
+    with pytest.raises(DataError, match="no hard image that its class can spare"):
+        spectra.validation(real, made, (0, 50, 100), 4, 42)
+    with pytest.raises(UsageError, match="probe_images"):
+        spectra.validation(real, made, (0, 50, 100), 0, 42)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, UNION])
+def test_an_adaptive_run_never_trains_on_its_validation_images(recipe):
+    recipe = replace(recipe, probe_images=2, probe_train=15, levels=(0.0, 0.5))
+    real, made = hard_of((4, 3))
+    other = table(20, 500, label=2)
+    rows = pl.concat([other, real])
+
+    class Tools(Looks):
+        def __init__(self):
+            super().__init__({}, {})
+            self.seen = []
+
+        def probe(self, rows):
+            self.seen.append(rows)
+            return None, np.linspace(0, len(self.seen), rows.height)
+
+        def train(self, rows):
+            self.trained.append(rows)
+
+        class data:
+            pass
+
+    tools, state = Tools(), {}
+    tools.data.rows = rows
+    method = compose('CE+DisCL(curriculum="adaptive", threshold=0.5)')
+    drawn, both = [], pl.concat([real, made])
+    for epoch in (0, 1, 61):
+        now = progress(epoch, (0, 50, 100), state=state, tools=tools)
+        now = replace(now, recipe=recipe, at=lambda g: both.filter(pl.col("guidance").is_in(g)))
+        state["levels"] = list(method.curriculum.levels(now))
+        drawn.append(method.augment[0].rows(rows, now))
+    held = set(state["validation"]["parents"])
+    assert len(held) == 2
+    assert [seen.height for seen in tools.seen] == [6] * 4  # 2 sources x 3 levels, twice an epoch
+    for table_ in (*drawn, *tools.trained):
+        assert not held & set(table_["parent"].to_list())
+    expected = 15 if recipe.mixture is None else 10 + 5  # half of the others, and 5 hard ones
+    assert [t.height for t in tools.trained] == [expected] * 2
+
+
 def test_a_missing_pool_is_told_at_the_start():
     hook = compose("CE+DisCL").augment[0]
     assert isinstance(hook, discl.Spectrum)
     with pytest.raises(DataError, match="no pool"):
-        hook.start(None, type("Data", (), {"pool": None}))
+        hook.start(None, type("Tools", (), {"data": type("Data", (), {"pool": None})}))

@@ -11,10 +11,12 @@ ROOT = Path(__file__).parents[1]
 # A module (or package, as one) imports only what stands to its left; none but a baseline imports a
 # baseline, because terms are found by name.
 ORDER = (
-    "__init__ types files lookup params parallel statistics metrics codec mini datasets places "
-    "hard generate score shards store cache pool_export stages mixture curriculum augment "
-    "baselines compose backbones optim checkpoint train_data predict train evaluate records runs "
-    "published leaderboard tables check report profile engine pretrain cli __main__"
+    "__init__ types files lookup params parallel statistics metrics codec pictures prompts "
+    "prompts_endpoint mini datasets places hard generate score shards store cache pool_export "
+    "stages mixture curriculum spectra operations operations_fast latent logistic clip baselines "
+    "compose augment backbones optim checkpoint train_data predict loop evaluate train merge "
+    "records jobs runs published audit leaderboard tables check report plan doctor profile engine "
+    "pretrain cli __main__"
 ).split(" ")
 FILES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("baselines/*.py")])
 

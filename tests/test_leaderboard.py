@@ -67,6 +67,9 @@ def run(
         "index": "a" * 64,
         "pool": None,
         "start": None,
+        "arguments": method,
+        "reference": None,
+        "pretrained": None,
         **changes,
     }
     spec = RunSpec(method=method, seed=seed, **fields)

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from harness.compose import compose
+from harness.types import Batch
 
 torch.manual_seed(0)
 Z = torch.randn(6, 4, dtype=torch.float64)
 Y = torch.tensor([0, 1, 2, 2, 1, 0])
 COUNTS = np.array([50.0, 5.0, 2.0])
 PRIOR = torch.from_numpy(COUNTS / COUNTS.sum())
+NO_CAPTION = torch.zeros(6, dtype=torch.int64)
 
 
 class Model:
@@ -32,7 +34,7 @@ def softmax_loss(logits):
 def test_ce_is_minus_log_softmax():
     model = Model()
     logits = model.head(Z).detach().numpy()
-    loss = compose("CE").objective.loss(model, Z, Y, PRIOR)
+    loss = compose("CE").objective.loss(model, Z, Batch(Y, PRIOR, NO_CAPTION))
     assert loss.item() == pytest.approx(softmax_loss(logits), rel=1e-12)
     loss.backward()
     assert torch.isfinite(model.weight.grad).all()
@@ -41,20 +43,22 @@ def test_ce_is_minus_log_softmax():
 def test_bs_adds_log_counts_whatever_their_scale():
     model = Model()
     logits = model.head(Z).detach().numpy()
-    loss = compose("BS").objective.loss(model, Z, Y, PRIOR).item()
+    loss = compose("BS").objective.loss(model, Z, Batch(Y, PRIOR, NO_CAPTION)).item()
     assert loss == pytest.approx(softmax_loss(logits + np.log(COUNTS)), rel=1e-12)
     assert loss == pytest.approx(softmax_loss(logits + np.log(COUNTS / COUNTS.sum())), rel=1e-12)
 
 
 def test_bs_with_equal_counts_is_ce():
     model, even = Model(), torch.full((3,), 1 / 3, dtype=torch.float64)
-    bs, ce = (compose(name).objective.loss(model, Z, Y, even).item() for name in ("BS", "CE"))
+    batch = Batch(Y, even, NO_CAPTION)
+    bs, ce = (compose(name).objective.loss(model, Z, batch).item() for name in ("BS", "CE"))
     assert bs == pytest.approx(ce, rel=1e-12)
 
 
 def test_bs_survives_a_class_that_an_epoch_lacks():
     model, prior = Model(), torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
-    loss = compose('BS(counts="epoch")').objective.loss(model, Z, Y.clamp(max=1), prior)
+    batch = Batch(Y.clamp(max=1), prior, NO_CAPTION)
+    loss = compose('BS(counts="epoch")').objective.loss(model, Z, batch)
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(model.weight.grad).all()

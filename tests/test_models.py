@@ -99,7 +99,7 @@ def test_every_prompt_is_made_of_known_words(pipeline, scorer):
     tokenizer = pipeline.tokenizer_2
     for name in names:
         for seed in range(10):
-            ids = tokenizer(cifar.prompt(name, seed)).input_ids
+            ids = tokenizer(cifar.prompt(name, seed, cifar.MINI)).input_ids
             assert len(ids) <= tokenizer.model_max_length
             said = tokenizer.decode(ids, skip_special_tokens=True)
             assert name in said
@@ -113,7 +113,7 @@ def test_it_draws_what_it_is_asked_for(pipeline, scorer):
     names = [scene.atlas().names[row] for row in world.rows_of_cifar100()][::4]
     spec = Place(cifar.NAME).generator
     grey = np.full((32, 32, 3), 128, np.uint8)
-    requests = [Request(name, "grey", 0, 0, cifar.prompt(name, 0)) for name in names]
+    requests = [Request(name, "grey", 0, 0, cifar.prompt(name, 0, cifar.MINI)) for name in names]
     made = {r.key: image for r, image in Generator(pipeline, spec, lambda _: grey).images(requests)}
     seen = scorer.images(np.stack([made[name] for name in names]))
     said = scorer.texts([cifar.score_prompt(name) for name in names])

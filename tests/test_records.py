@@ -22,6 +22,9 @@ SPEC = RunSpec(
     index="a" * 64,
     pool="b" * 64,
     start=None,
+    arguments="BS()+DisCL()",
+    reference=None,
+    pretrained=None,
 )
 GROUPS = {"many": 0.5, "medium": None, "few": 0.25, "classes": [1, 0, 1]}
 SCORES = {"overall": 0.375, "per_class": [0.5, 0.25], "rules": {"A": GROUPS}}
@@ -34,7 +37,7 @@ def sample(**changes: Any) -> dict[str, Any]:
 
 def test_round_trip(tmp_path: Path) -> None:
     file = records.write(sample(), tmp_path)
-    assert file == tmp_path / "mini/cifar100-lt/bs+discl-ir100-s1.json"
+    assert file == tmp_path / "mini/cifar100-lt/bs+discl-resnet10-ir100-s1.json"
     found = records.read(file)
     assert found == json.loads(json.dumps(sample()))
     assert found["key"] == key(SPEC)
@@ -84,7 +87,7 @@ def test_slugs_of_expressions_with_arguments_stay_apart() -> None:
 
 
 def test_data_set_without_imbalance(tmp_path: Path) -> None:
-    assert records.write(sample(imbalance=None), tmp_path).name == "bs+discl-s1.json"
+    assert records.write(sample(imbalance=None), tmp_path).name == "bs+discl-resnet10-s1.json"
 
 
 def test_read_all(tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_read_all(tmp_path: Path) -> None:
         ({"seed": 2}, "seed 2 is not that of its spec, 1"),
         ({"method": "CE"}, "method 'CE' is not that of its spec, 'BS[+]DisCL'"),
         ({"profile": "paper"}, "profile 'paper' is not that of its recipe"),
-        ({"version": 2}, "version 2, this code reads version 1"),
+        ({"version": 3}, "version 3, this code reads version 2"),
         ({"selection": {}}, "selection is empty"),
         ({"selection": {"last": {}}}, "selection 'last' holds no metrics"),
         ({"spec": {}}, "method 'BS[+]DisCL' is not that of its spec, None"),
@@ -133,7 +136,7 @@ def test_damaged_file(tmp_path: Path, content: bytes) -> None:
 def test_misplaced_record(tmp_path: Path) -> None:
     file = records.write(sample(), tmp_path)
     file.rename(file.with_name("ce-ir100-s1.json"))
-    with pytest.raises(DataError, match=r"belongs into bs\+discl-ir100-s1.json"):
+    with pytest.raises(DataError, match=r"belongs into bs\+discl-resnet10-ir100-s1.json"):
         records.read_all("mini", "cifar100-lt", tmp_path)
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from harness import cache, leaderboard, parallel, places, published, records, runs, stages, tables
 from harness.cli import main
+from harness.jobs import Job, plan, spectrum
 from harness.places import Place
 from harness.types import DataError
 
@@ -37,8 +38,8 @@ def quick(models: Path) -> Iterator[None]:
         yield
 
 
-def jobs(place: Place) -> list[runs.Job]:
-    return runs.plan(place, ROWS, RATIOS, (0,))
+def jobs(place: Place) -> list[Job]:
+    return plan(place, ROWS, RATIOS, (0,))
 
 
 def walk(place: Place) -> tuple[int, int, int]:
@@ -88,7 +89,7 @@ def record_files(place: Place) -> dict[str, bytes]:
 
 def test_tables(walked):
     index = pl.read_parquet(walked.work / "index.parquet")
-    assert index.columns == ["imbalance", "id", "label", "classname", "count", "source"]
+    assert index.columns == ["imbalance", "id", "label", "classname", "count"]
     sizes = index.group_by("imbalance", "label", maintain_order=True).len()["len"].to_list()
     assert sizes == [120, 25, 5, 1, 120, 32, 8, 2]
     hard = pl.read_parquet(walked.work / "hard.parquet")
@@ -99,24 +100,24 @@ def test_tables(walked):
 
 
 def test_statistics_of_the_pool(walked):
-    spectrum = pl.read_parquet(walked.work / "spectrum.parquet")
-    assert tuple(spectrum.columns) == stages.SPECTRUM
-    assert spectrum.null_count().sum_horizontal().item() == 0
-    assert spectrum["key"].is_unique().all()
-    assert spectrum["key"].is_sorted()
-    counted = spectrum.group_by("guidance", "seed").len().sort("guidance", "seed")
+    table = pl.read_parquet(walked.work / "spectrum.parquet")
+    assert tuple(table.columns) == stages.SPECTRUM
+    assert table.null_count().sum_horizontal().item() == 0
+    assert table["key"].is_unique().all()
+    assert table["key"].is_sorted()
+    counted = table.group_by("guidance", "seed").len().sort("guidance", "seed")
     assert counted.rows() == [(g, s, roads.HARD) for g in (0, 50) for s in (10, 20, 30)]
-    scores = spectrum.select("text_score", "image_score")
+    scores = table.select("text_score", "image_score")
     assert scores.min_horizontal().min() >= -1
     assert scores.max_horizontal().max() <= 1
-    assert spectrum["text_score"].n_unique() > IMAGES
+    assert table["text_score"].n_unique() > IMAGES
     index = cache.read_index(walked.pool)
     assert len(index) == 2 * IMAGES
     assert cache.verify(walked.pool) == []
     pixels = cache.pixels(walked.pool, index)
     assert pixels.shape == (2 * IMAGES, 32, 32, 3)
     assert len({p.tobytes() for p in pixels}) == 2 * IMAGES
-    kept = {r: len(runs.spectrum(walked, r)) for r in RATIOS}
+    kept = {r: len(spectrum(walked, r)) for r in RATIOS}
     assert kept == {100: 6 * 2 * roads.SPECTRUM, 50: 10 * 2 * roads.SPECTRUM}
 
 
@@ -128,7 +129,7 @@ def test_runs_and_records(walked):
         assert job.trained
         assert job.recorded
         found = {p.name for p in job.folder.iterdir()}
-        assert found == names | {"weights.safetensors", "timing.json"}
+        assert found == names | {"weights.safetensors", "timing.json", "done.json"}
         assert (job.spec.pool is not None) == ("DisCL" in job.spec.method)
         assert (job.start is None) == (job.spec.method in ("CE", "BS"))
     found_records = records.read_all("smoke", "cifar100-lt", walked.records)
@@ -172,7 +173,7 @@ def test_another_threshold_makes_no_image_and_trains_what_reads_the_pool(again, 
     assert walk(place) == (0, 0, WITH_POOL)
     assert pools.files(place.pool) == images
     changed = {name for name, content in record_files(place).items() if before[name] != content}
-    assert changed == {f"{m}+discl-ir{r}-s0.json" for m in ("ce", "bs") for r in RATIOS}
+    assert changed == {f"{m}+discl-resnet10-ir{r}-s0.json" for m in ("ce", "bs") for r in RATIOS}
     # and back: those runs are still there, their records are written from the predictions
     assert walk(again()) == (0, 0, 0)
     assert record_files(place) == before == record_files(walked)

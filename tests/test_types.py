@@ -36,14 +36,17 @@ RECIPE = Recipe(
     steps=50,
     text_guidance=10.0,
     size_px=32,
+    view_px=32,
 )
-RUN = RunSpec("cifar100-lt", 100, "BS+DisCL", 0, RECIPE, "cd", None, None)
+RUN = RunSpec(
+    "cifar100-lt", 100, "BS+DisCL", "BS()+DisCL()", 0, RECIPE, "cd", None, None, None, None
+)
 GOLDEN = {
     # a value here changes only together with the `version` of its spec
     GENERATOR: "7f7fa244ecdfff41f7f49259aa3ae2b0915bf76648b06a75ddb459e20720efd1",
-    SCHEDULE: "24f64bd54877c4eb8309e5cb0020ad9b8cb5b650e86a97e6b629a5ed07f51859",
-    RECIPE: "6a2d187e11491f7a6ce6d6adc447200e25445ae6fc4c4d055d1034326a5017d8",
-    RUN: "a7a8e4963dbb78b1eb699e0b8c5263197416a10940991fc7563b882e67b8801c",
+    SCHEDULE: "6807f56790940e60f5bb1454d2da2b79cdf419a92eec8dc4d5b023f766380975",
+    RECIPE: "c214d851f0e4b62cf85f3130e6c3abd8012e4b4448bd16e01e742a5fe24a15d5",
+    RUN: "0229693ac91f69a2b426634cd1c8ff1762c61cce0599cbe7b761f95c6481ec44",
     ImageSpec(
         "ab", "cd", 50, 0, "a photo of a fox"
     ): "4a2be50596f48b514dea1f0f34274c5c90e3b7c2023ee7a1c0812de04a2f9580",

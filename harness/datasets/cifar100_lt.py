@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 
 from harness import metrics as scoring
-from harness.datasets.base import Data
+from harness.datasets.base import Dataset, Split, index_hash
 from harness.datasets.unpickle import load as unpickle
+from harness.pictures import Block
 from harness.types import DataError, Mixture, Recipe, Schedule, UsageError
 
 T = TypeVar("T")
@@ -42,6 +43,19 @@ TEMPLATES = (
     "a photo of a {name} on a grey street",
     "a photo of a {name} in front of a red sunset",
 )
+
+# Settings, for edits by language.
+EDITS = (TEMPLATES[2], TEMPLATES[6], TEMPLATES[5], TEMPLATES[8])
+EDIT_CHECK = (  # what an edit should be a picture of, then what it should not (ALIA's code)
+    "a photo of a thing",
+    "a photo of an object",
+    "a photo of geometric shapes",
+    "an image",
+    "a painting",
+)
+
+TEST, VAL = "test", None
+HARD_BY = None  # the class sizes say what is hard
 
 MEAN = (0.4914, 0.4822, 0.4465)  # CUDA's and LDAM's code: CIFAR-10's, for CIFAR-100 too
 STD = (0.2023, 0.1994, 0.2010)
@@ -80,12 +94,16 @@ PAPER = Recipe(
     pool_seeds=(10, 20, 30, 40, 42, 50, 60, 70),  # released code; paper: 8 seeds
     threshold=0.30,  # paper, Table 9 (long-tailed sets)
     generator="stabilityai/stable-diffusion-xl-refiner-1.0",  # paper, Table 9
-    clip="ViT-B-32",  # paper, Table 9
+    clip="ViT-B-32-quickgelu",  # paper, Table 9; OpenAI's weights were trained with QuickGELU
     steps=50,  # released code's default; the paper says 1000
     text_guidance=10.0,  # paper, Table 9
     size_px=512,  # ours: not published for CIFAR
+    view_px=32,
+    probe_images=100,  # released code, ImageNet-LT; for CIFAR not published
     imbalances=(100, 50),  # paper, Table 2
 )
+
+_MINI_ONWARD = Schedule(optimiser="adam", lr=1e-3, batch=64, epochs=30, decay="cosine")
 
 MINI = Recipe(
     profile="mini",  # all values ours: minutes on two cores
@@ -101,7 +119,7 @@ MINI = Recipe(
         warmup=2,
         milestones=(24, 28),
     ),
-    onward=Schedule(optimiser="adam", lr=1e-3, batch=64, epochs=30, decay="cosine"),
+    onward=_MINI_ONWARD,
     curriculum_epochs=25,
     mixture=Mixture(keep=0.3, tail_fraction=None),
     levels=(0.0, 0.3, 0.5, 0.7),
@@ -112,6 +130,8 @@ MINI = Recipe(
     steps=12,
     text_guidance=3.0,
     size_px=32,
+    view_px=32,
+    probe_images=30,
     imbalances=(100, 50),
 )
 
@@ -119,7 +139,7 @@ SMOKE = replace(
     MINI,
     profile="smoke",
     scratch=replace(MINI.scratch, epochs=4, warmup=1, milestones=(3,)),
-    onward=replace(MINI.onward, epochs=6),
+    onward=replace(_MINI_ONWARD, epochs=6),
     curriculum_epochs=5,  # one per level and one at the real images
     pool_seeds=(10,),
     run_seeds=(0,),
@@ -186,7 +206,7 @@ def select(labels: np.ndarray, counts: Sequence[int]) -> np.ndarray:
 # ---------------------------------------------------------------- reading
 
 
-def load(root: Path, imbalance: int | None, recipe: Recipe) -> Data:
+def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
     """The training subset of that imbalance (None: all images) and the whole test set.
 
     DataError when a file is missing, damaged or not what the official one holds; UsageError for
@@ -200,22 +220,25 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Data:
         _check_official(folder, (len(classes), len(labels), len(test_labels)))
     counts = _counts(folder / "train", labels, len(classes), imbalance, recipe.count_profile)
     ids = select(labels, counts)
-    images = _hwc(pixels, ids)
-    train = _table(ids, labels[ids], "train").with_columns(
+    train = _table(ids, labels[ids]).select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("image"),
+        "id",
+        "label",
         pl.Series("count", np.asarray(counts)[labels[ids]], dtype=pl.Int32),
-        pl.Series("source", [hashlib.sha256(i.tobytes()).hexdigest() for i in images], pl.Utf8),
+        "path",
+        "location",
     )
     test_ids = np.arange(len(test_labels))
-    return Data(
+    images = _hwc(pixels, ids)
+    return Dataset(
         name=NAME,
         imbalance=imbalance,
         classes=classes,
         counts=counts,
         train=train,
-        test=_table(test_ids, test_labels, "test"),
-        train_images=images,
-        test_images=_hwc(test_pixels, test_ids),
-        index_hash=_index_hash(train),
+        train_images=Block(images),
+        splits={TEST: Split(_table(test_ids, test_labels), Block(_hwc(test_pixels, test_ids)))},
+        index_hash=index_hash(train, hashlib.sha256(images.tobytes()).hexdigest()),
     )
 
 
@@ -296,43 +319,46 @@ def _hwc(pixels: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
 
 
-def _table(ids: np.ndarray, labels: np.ndarray, split: str) -> pl.DataFrame:
+def _table(ids: np.ndarray, labels: np.ndarray) -> pl.DataFrame:
+    nothing = [None] * len(ids)
     return pl.DataFrame(
-        {"image": np.arange(len(ids)), "id": ids, "label": labels, "split": [split] * len(ids)},
-        schema={"image": pl.Int64, "id": pl.Int64, "label": pl.Int32, "split": pl.Utf8},
+        {"id": ids, "label": labels, "path": nothing, "location": nothing},
+        schema={"id": pl.Int64, "label": pl.Int32, "path": pl.Utf8, "location": pl.Int32},
     )
-
-
-def _index_hash(train: pl.DataFrame) -> str:
-    """Over the rows as text: independent of how polars lays out memory."""
-    digest = hashlib.sha256()
-    for row in train.select("id", "label", "count", "source").iter_rows():
-        digest.update(" ".join(map(str, row)).encode() + b"\n")
-    return digest.hexdigest()
 
 
 # ---------------------------------------------------------------- what the stages ask
 
 
-def hard(data: Data, recipe: Recipe) -> pl.DataFrame:
+def hard(data: Dataset, recipe: Recipe, p_true: np.ndarray | None = None) -> pl.DataFrame:
     """Training rows of tail classes: "<20" as on ImageNet-LT, or "<=20" as the paper's CIFAR."""
     if recipe.tail not in ("<20", "<=20"):
         raise UsageError(f"tail rule {recipe.tail!r}; there are '<20' and '<=20'")
     return data.train.filter(pl.col("count") < (20 if recipe.tail == "<20" else 21))
 
 
-def prompt(classname: str, seed: int) -> str:
+def prompt(classname: str, seed: int, recipe: Recipe) -> str:
     """What the generator is asked for: one of ten scenes, fixed by class and seed."""
     digest = hashlib.sha256(f"{classname}\n{seed}".encode()).digest()
     template = TEMPLATES[int.from_bytes(digest[:8], "big") % len(TEMPLATES)]
     return template.format(name=classname)
 
 
-def write_embedded(root: Path) -> Path:
+def metric(labels: np.ndarray, guesses: np.ndarray) -> float:
+    """What chooses an epoch: accuracy."""
+    return float((labels == guesses).mean())
+
+
+def write_embedded(root: Path, profile: str) -> Path:
     """The embedded world's twin of CIFAR-100, in the official format below `root`."""
     from harness.mini.world import write_cifar100
 
     return write_cifar100(root)
+
+
+def captions(classname: str) -> tuple[str, ...]:
+    """What an image-text model is told of a class: two templates, as FLYP's code has them."""
+    return (f"a photo of {classname}.", f"{classname} in the wild.")
 
 
 def score_prompt(classname: str) -> str:
@@ -343,3 +369,8 @@ def score_prompt(classname: str) -> str:
 def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
     """Top-1 accuracy over all, by class and by group: see harness.metrics."""
     return scoring.metrics(predictions, counts)
+
+
+def headline(scores: dict[str, Any]) -> float:
+    """The number that stands for a run in a line of progress."""
+    return float(scores["overall"])

@@ -17,18 +17,18 @@ import torch
 from PIL import Image
 
 from harness import places
-from harness.cache import Store
+from harness.augment import none
 from harness.compose import compose
 from harness.datasets import cifar100_lt
 from harness.generate import Generator, Request, load_pipeline
+from harness.jobs import relevant
 from harness.mini import scene, world
 from harness.mini.captions import caption
 from harness.mini.pretrain import web
-from harness.predict import true_class
-from harness.runs import relevant
+from harness.predict import View, features, true_class
 from harness.score import Scorer
 from harness.train import fit
-from harness.train_data import TrainData
+from harness.train_data import Split, TrainData
 from harness.types import REAL, GeneratorSpec, Machine, Recipe, Schedule
 
 RECIPE = cifar100_lt.RECIPES["mini"]
@@ -44,14 +44,16 @@ def judge(folder: Path) -> tuple[TrainData, dict[str, torch.Tensor]]:
         pl.lit(False).alias("hard"),
         "count",
         pl.lit(None, pl.Float32).alias("score"),
+        pl.col("image").alias("parent"),
+        pl.lit(0, pl.Int8).alias("caption"),
     )
+    test = data.splits["test"]
+    labels, ids = (test.table[name].to_numpy() for name in ("label", "id"))
     given = TrainData(
         rows=rows,
-        images=Store(data.train_images),
+        images=data.train_images,
         counts=data.counts,
-        test_images=data.test_images,
-        test_labels=data.test["label"].to_numpy(),
-        test_ids=data.test["id"].to_numpy(),
+        splits={"test": Split(test.images, labels, ids)},
         mean=cifar100_lt.MEAN,
         std=cifar100_lt.STD,
     )
@@ -83,7 +85,7 @@ def text_only(
         rng = np.random.Generator(np.random.PCG64([9, concept]))
         for n in range(per_class):
             name = scene.atlas().names[concept]
-            prompt = cifar100_lt.prompt(name, n)
+            prompt = cifar100_lt.prompt(name, n, RECIPE)
             if held_out:
                 prompt = caption(scene.compose("web", concept, web.PER_CONCEPT + n), rng)
             requests.append(Request(f"{label}/{n}", f"grey-{label}", 0, n, prompt))
@@ -100,9 +102,11 @@ def recognised(
 
     model = resnet10(len(given.counts), width=32, generator=torch.Generator())
     model.load_state_dict(weights)
-    mean, std = torch.tensor(given.mean), torch.tensor(given.std)
+    view = View(none, none, 32, torch.tensor(given.mean), torch.tensor(given.std))
     objective = compose("CE").objective
-    guess, _ = true_class(model.eval(), objective, lambda part: images[part], labels, mean, std)
+    guess, _ = true_class(
+        model, objective, lambda: features(model, view, lambda p: images[p], len(images)), labels
+    )
     return np.asarray(guess == labels)
 
 
@@ -111,8 +115,14 @@ def zero_shot(folder: str, given: TrainData) -> float:
     scorer = Scorer(f"local-dir:{folder}")
     names = [n.replace("_", " ") for n in world.CIFAR100]
     texts = scorer.texts([f"a photo of a {n}" for n in names])
-    guess = (scorer.images(given.test_images) @ texts.T).argmax(1)
-    return float((guess == given.test_labels).mean())
+    images, labels = tested(given)
+    return float(((scorer.images(images) @ texts.T).argmax(1) == labels).mean())
+
+
+def tested(given: TrainData) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and labels of the test split."""
+    split = given.splits["test"]
+    return np.asarray(split.images.take(np.arange(len(split.labels)))), split.labels
 
 
 def sheet(images: np.ndarray, columns: int, path: Path, scale: int = 2) -> None:
@@ -141,7 +151,7 @@ def spectra(
     pipeline = load_pipeline(str(models / "generator"), torch.float32, "cpu")
     generator = Generator(pipeline, spec, sources.__getitem__)
     requests = [
-        Request(f"{n}/{level}/{seed}", n, level, seed, cifar100_lt.prompt(n, seed))
+        Request(f"{n}/{level}/{seed}", n, level, seed, cifar100_lt.prompt(n, seed, RECIPE))
         for level in LEVELS[1:]
         for n in names
         for seed in range(seeds)
@@ -177,8 +187,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     given, weights = judge(args.out)
-    found: dict[str, Any] = {"judge on real test": float(recognised(
-        given, weights, given.test_images, given.test_labels).mean())}  # fmt: skip
+    on_test = recognised(given, weights, *tested(given)).mean()
+    found: dict[str, Any] = {"judge on real test": float(on_test)}
     if (args.models / "clip").is_dir():
         found["clip zero-shot on test"] = zero_shot(str(args.models / "clip"), given)
     for w in args.w:

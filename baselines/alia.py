@@ -1,0 +1,84 @@
+"""ALIA: edits of the training images by language, filtered (Dunlap et al. 2023, arXiv 2305.16289).
+
+Steps 3 and 4 of the method: images made at one strength from prompts that describe the data set's
+settings; dropped when CLIP takes them for something else than a picture of the domain, and when a
+classifier trained without them is surer of them than of the real images of their class. One edit
+per source is kept and added to the real images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.types import Augment, DataError, Progress, Slots, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+NAME = "ALIA"
+ROWS = ("FLYP+ALIA",)
+
+
+class Edits(Augment):
+    """Adds the edits that pass both filters, one per source, to every epoch.
+
+    margin: lowest lead of the domain's text over the other texts in CLIP similarity.
+    """
+
+    def __init__(self, margin: float, confidence: bool) -> None:
+        self.margin, self.confidence = margin, confidence
+
+    def start(self, model: Any, tools: Any) -> None:
+        if tools.data.pool is None:
+            raise DataError("ALIA needs edited images, and this data set has no pool of them yet")
+
+    def rows(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+        import polars as pl
+
+        assert progress.tools is not None
+        pool = progress.tools.data.pool
+        if "edits" not in progress.state:
+            progress.state["edits"] = self._kept(rows, pool, progress)
+        return pl.concat([rows, pool.filter(pool["image"].is_in(progress.state["edits"]))])
+
+    def _kept(self, rows: pl.DataFrame, pool: pl.DataFrame, progress: Progress) -> list[int]:
+        """Numbers of the images kept, ascending."""
+        assert progress.tools is not None
+        found = pool.filter(pool["score"] > self.margin)
+        if self.confidence and found.height:
+            real, edited = progress.tools.consult(rows), progress.tools.consult(found)
+            found = found.filter(
+                not_surer(real, rows["label"].to_numpy(), edited, found["label"].to_numpy())
+            )
+        if not found.height:
+            raise DataError(f"ALIA: none of {pool.height} edited images passes the filters")
+        shuffled = found[progress.rng.permutation(found.height)]
+        one = shuffled.unique("parent", keep="first", maintain_order=True)
+        return sorted(one["image"].to_list())
+
+
+def not_surer(
+    real: np.ndarray, real_labels: np.ndarray, edited: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Which edits have no class probability above t_c, c being the class they were made for.
+
+    real (N, C) and edited (M, C): class probabilities; t_c: mean probability of class c over the
+    real images of class c, 1 for a class without any. Returns (M,) booleans.
+    """
+    import numpy as np
+
+    classes = real.shape[1]
+    n = np.bincount(real_labels, minlength=classes)
+    of_label = np.bincount(real_labels, real[np.arange(len(real)), real_labels], classes)
+    t = np.where(n > 0, of_label / np.maximum(n, 1), 1.0)
+    return np.asarray(edited.max(1) <= t[labels])
+
+
+def term(*, margin: float = 0.0, confidence: bool = True) -> Slots:
+    """margin: in [-1, 1]; confidence: whether the classifier filters."""
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not -1 <= margin <= 1:
+        raise UsageError(f"ALIA(margin=...): {margin!r} is not allowed; a number in [-1, 1]")
+    if not isinstance(confidence, bool):
+        raise UsageError(f"ALIA(confidence=...): {confidence!r} is not allowed; True or False")
+    return Slots(augment=Edits(margin, confidence), reads="edits", consults=confidence or None)

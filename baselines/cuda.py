@@ -1,0 +1,173 @@
+"""CUDA: augmentation of a strength that each class has of its own (Ahn et al. 2023, 2302.05499).
+
+The rule is that of the authors' code for CIFAR. In their code for large pictures the levels are
+brought into their range, and the counts of right answers emptied, within the loop over the classes
+instead of after it: from the second class on there is nothing left to count, and the level only
+falls. Here the rule is the same for all data sets; with large pictures only `accept` differs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.lookup import one_of
+from harness.types import REAL, Augment, Progress, Slots, Tools, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    import torch
+
+NAME = "CUDA"
+ROWS = ("CE+CUDA", "BS+CUDA")
+STATE = "class_levels"  # in Progress.state: the level of every class, 0..10
+
+
+class ClassLevels(Augment):
+    """Chains of random operations, as many and as strong as the level L of the image's class.
+
+    Before an epoch, for s = 0..L, trials * (s + 1) training images of the class are drawn with
+    replacement and augmented with chains of state s; L rises by one when the network is right about
+    more than the share `accept` of them for every s, and falls by one otherwise, within 0..10 (the
+    paper's V_LoL). In training an image gets a chain of state L with `probability`.
+    """
+
+    def __init__(
+        self, accept: float, trials: int, probability: float, every: int, hole_px: int
+    ) -> None:
+        self.accept, self.trials, self.every = accept, trials, every
+        self.probability, self.hole_px = probability, hole_px
+        self.levels: torch.Tensor | None = None
+
+    def rows(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+        assert progress.tools is not None
+        if progress.epoch % self.every == 0:
+            before = _levels(progress)
+            after = self._updated(before, progress.tools, progress.rng)
+            progress.state[STATE] = after.tolist()
+        return rows
+
+    def dress(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+        import torch
+
+        self.levels = torch.from_numpy(_levels(progress))
+        return rows
+
+    def pixels(
+        self, images: torch.Tensor, y: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        import torch
+
+        from harness import operations, operations_fast
+
+        assert self.levels is not None
+        chosen = torch.rand(len(y), generator=generator) < self.probability
+        plan = operations.draw((self.levels[y] * chosen).numpy(), generator)
+        changed = torch.from_numpy(operations_fast.apply(images.numpy(), plan))
+        return _cut_out(changed, self.hole_px, generator) if self.hole_px else changed
+
+    def _updated(self, levels: np.ndarray, tools: Tools, rng: np.random.Generator) -> np.ndarray:
+        """Levels (C,) after one update; 0 for a class without images.
+
+        All classes are asked together, each from its level downwards (most fail there, if at all);
+        who fails once is not asked again.
+        """
+        import numpy as np
+
+        from harness.operations import TOP
+
+        real = tools.data.rows.filter(tools.data.rows["guidance"] == REAL)
+        labels = real["label"].to_numpy()
+        members, n = np.argsort(labels, kind="stable"), np.bincount(labels, minlength=len(levels))
+        first, passes = np.cumsum(n) - n, n > 0
+        for below in range(TOP + 1):
+            asked = np.flatnonzero(passes & (levels >= below))
+            if not len(asked):
+                break
+            states = levels[asked] - below
+            draws = self.trials * (states + 1)
+            classes = np.repeat(asked, draws)
+            chosen = members[first[classes] + rng.integers(n[classes])]
+            right = _right(real[chosen], np.repeat(states, draws), tools, rng)
+            share = np.bincount(classes, right, len(levels))[asked] / draws
+            passes[asked] = share > self.accept
+        return np.where(n > 0, np.clip(levels + np.where(passes, 1, -1), 0, TOP), 0)
+
+
+def _levels(progress: Progress) -> np.ndarray:
+    """(C,) int64, 0 for all classes at first."""
+    import numpy as np
+
+    assert progress.tools is not None
+    first = [0] * len(progress.tools.data.counts)
+    return np.array(progress.state.get(STATE, first), np.int64)
+
+
+def _right(
+    rows: pl.DataFrame, states: np.ndarray, tools: Tools, rng: np.random.Generator
+) -> np.ndarray:
+    """Which rows (N,) the network recognises after the recipe's augmentation and a random chain."""
+    import torch
+
+    from harness import operations, operations_fast
+
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    plan, seen = operations.draw(states, generator), 0
+
+    def change(images: torch.Tensor) -> torch.Tensor:
+        nonlocal seen
+        part = plan.part(slice(seen, seen + len(images)))
+        seen += len(images)
+        return torch.from_numpy(operations_fast.apply(images.numpy(), part))
+
+    guesses, _ = tools.probe(rows, change, generator)
+    return guesses == rows["label"].to_numpy()
+
+
+def _cut_out(images: torch.Tensor, hole_px: int, generator: torch.Generator) -> torch.Tensor:
+    """Black squares, one per image, whose centres are anywhere in it (DeVries and Taylor 2017)."""
+    import torch
+
+    n, h, w, _ = images.shape
+    y = torch.randint(h, (n, 1), generator=generator) - hole_px // 2
+    x = torch.randint(w, (n, 1), generator=generator) - hole_px // 2
+    rows, columns = torch.arange(h) - y, torch.arange(w) - x
+    inside_y, inside_x = ((at >= 0) & (at < hole_px) for at in (rows, columns))
+    return images * ~(inside_y[:, :, None] & inside_x[:, None, :])[..., None]
+
+
+# ---------------------------------------------------------------- the term
+
+
+def defaults(dataset: str, profile: str) -> dict[str, Any]:
+    """The authors' code takes another share for large pictures."""
+    return {} if dataset.startswith("cifar") else {"accept": 0.4}
+
+
+def term(
+    *,
+    accept: float = 0.6,
+    trials: int = 10,
+    probability: float = 0.5,
+    every: int = 1,
+    cutout: bool = False,
+    hole_px: int = 16,
+) -> Slots:
+    """accept, trials: of the update, see `ClassLevels`; every: epochs from one to the next.
+
+    probability: with which an image of an epoch is changed. cutout: a black square of hole_px
+    pixels in every image of an epoch, changed or not, but in none of those of the update.
+    """
+    for argument, number in (("accept", accept), ("probability", probability)):
+        if type(number) not in (int, float) or not 0 <= number <= 1:
+            _refuse(argument, number, "a number in [0, 1]")
+    for argument, whole in (("trials", trials), ("every", every), ("hole_px", hole_px)):
+        if type(whole) is not int or not 1 <= whole <= 10_000:
+            _refuse(argument, whole, "a whole number in [1, 10000]")
+    one_of("CUDA(cutout=...)", cutout, (False, True))
+    levels = ClassLevels(accept, trials, probability, every, hole_px if cutout else 0)
+    return Slots(augment=levels)
+
+
+def _refuse(argument: str, value: Any, allowed: str) -> None:
+    raise UsageError(f"CUDA({argument}=...): {value!r} is not allowed; {allowed}")

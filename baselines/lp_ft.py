@@ -1,0 +1,240 @@
+"""LP-FT: a linear probe, then fine-tuning of everything (Kumar et al. 2022, arXiv 2202.10054)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from harness.types import Batch, DataError, Finetune, Objective, Slots, Tools, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    import torch
+
+    from harness.logistic import Probe
+
+NAME = "LP-FT"
+ROWS = ("LP-FT", "LP-FT+WE")
+FILE = "probe.safetensors"
+BATCH = 256  # images whose features are taken at once
+
+
+class LinearHead(Objective):
+    """Cross-entropy of the linear head."""
+
+    def loss(self, model: Any, z: torch.Tensor, batch: Batch) -> torch.Tensor:
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(model.head(z), batch.y)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the probe; see `term`."""
+
+    grid: int
+    smallest: float
+    largest: float
+    max_iter: int
+    tolerance: float
+    held_out: float
+    seed: int
+
+
+class ProbeFirst(Finetune):
+    """Starts as the zero-shot classifier, and goes on from a linear probe of the start's features.
+
+    What counts as the start (WE merges with it) has the class vectors of the captions as its head,
+    divided by the mean length of the training images' embeddings: the head reads embeddings that
+    are not of unit length, so this gives the zero-shot predictions with logits of CLIP's size.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.z: torch.Tensor | None = None
+
+    def first_weights(self, model: Any, tools: Tools) -> None:
+        import torch
+
+        from harness.clip import zero_shot
+
+        length = self._features(tools).norm(dim=1).mean()
+        with torch.no_grad():
+            model.head.weight.copy_(zero_shot(model, tools.data.captions) / length)
+            model.head.bias.zero_()
+
+    def start(self, model: Any, tools: Tools) -> None:
+        """The probe is kept in the run's folder, so that a resumed run need not fit it again."""
+        import torch
+
+        judges = self._judges(tools)  # in every process, even where another one's probe is found
+        name = self._name(model, tools.data.rows)
+        probe = _read(tools, name)
+        if probe is None:
+            probe = self._fitted(tools, *judges)
+            _write(tools, name, probe)
+        self.z = None
+        with torch.no_grad():
+            model.head.weight.copy_(probe.weight)
+            model.head.bias.copy_(probe.bias)
+
+    def _features(self, tools: Tools) -> torch.Tensor:
+        """(N, D) of the training rows, augmented once."""
+        import torch
+
+        if self.z is None:
+            generator = torch.Generator().manual_seed(self.settings.seed)
+            rows = tools.data.rows
+            self.z = tools.features(rows, generator, batch=BATCH, batch_statistics=False)
+        return self.z
+
+    def _name(self, model: Any, rows: pl.DataFrame) -> str:
+        """SHA-256 of what the probe follows from."""
+        digest = hashlib.sha256(repr(astuple(self.settings)).encode())
+        digest.update(rows.select("image", "label").to_numpy().tobytes())
+        for weight in model.encoder.state_dict().values():
+            digest.update(weight.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _fitted(
+        self, tools: Tools, judges: torch.Tensor, truth: np.ndarray, seen: np.ndarray
+    ) -> Probe:
+        """The probe with the best validation accuracy, of equal ones that of the smallest C."""
+        import numpy as np
+
+        from harness.logistic import Fit
+
+        settings, z = self.settings, self._features(tools)
+        labels = tools.data.rows["label"].to_numpy()
+        fit = Fit(len(tools.data.counts), float(z.mean()), float(z.std(correction=0)), tools.device)
+        strengths = np.geomspace(settings.smallest, settings.largest, settings.grid)
+        ends = (settings.max_iter, settings.tolerance)
+        best, theta = None, None
+        for probe, optimum in fit.path(z[seen], labels[seen], strengths, *ends):
+            guesses = (judges @ probe.weight.T + probe.bias).argmax(1).numpy()
+            probe.accuracy = float((guesses == truth).mean())
+            if best is None or probe.accuracy > best.accuracy:
+                best, theta = probe, optimum
+        assert best is not None
+        if len(seen) < len(labels):
+            again = fit.path(z, labels, np.array([best.strength]), *ends, first=theta)
+            best = replace(next(again)[0], accuracy=best.accuracy)
+        return best
+
+    def _judges(self, tools: Tools) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """Features and labels that choose C, and the numbers of the training rows to fit on.
+
+        They are the validation split's, as tested; without one those of a share of every class's
+        training images, and the C chosen is then fitted to all.
+        """
+        import numpy as np
+
+        data, labels = tools.data, tools.data.rows["label"].to_numpy()
+        if data.val is not None:
+            every = np.arange(len(labels))
+            return tools.tested(data.val), data.splits[data.val].labels, every
+        rng = np.random.default_rng(self.settings.seed)
+        judge = stratified(labels, self.settings.held_out, rng)
+        return self._features(tools)[judge], labels[judge], np.flatnonzero(~judge)
+
+
+def stratified(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """A mask (N,) of int(share * n) random members of every class with n.
+
+    DataError when that is none at all.
+    """
+    import numpy as np
+
+    mask = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        mask[rng.permutation(members)[: int(share * len(members))]] = True
+    if not mask.any():
+        raise DataError(
+            f"LP-FT chooses its probe on {share:g} of every class's images, but no class has that "
+            "many; the data set has no validation split either"
+        )
+    return mask
+
+
+# ---------------------------------------------------------------- the probe's file
+
+
+def _read(tools: Tools, name: str) -> Probe | None:
+    """The probe of that name, None when there is none. DataError for a damaged file."""
+    from safetensors import SafetensorError, safe_open
+
+    from harness.logistic import Probe
+
+    path = tools.folder / FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+            if told.get("name") != name:
+                return None
+            weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
+            return Probe(weight, bias, float(told["C"]), float(told["accuracy"]))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is damaged; remove it to fit the probe again") from error
+
+
+def _write(tools: Tools, name: str, probe: Probe) -> None:
+    from safetensors.torch import save
+
+    from harness.files import write_atomic
+
+    told = {"name": name, "C": repr(probe.strength), "accuracy": repr(probe.accuracy)}
+    tensors = {"weight": probe.weight, "bias": probe.bias}
+    write_atomic(tools.folder / FILE, save(tensors, metadata=told))
+
+
+# ---------------------------------------------------------------- the term
+
+
+def defaults(dataset: str, profile: str) -> dict[str, Any]:
+    """On the embedded world one C per power of ten."""
+    return {} if profile == "paper" else {"grid": 10, "max_iter": 50}
+
+
+def term(
+    *,
+    grid: int = 50,
+    smallest: float = 1e-7,
+    largest: float = 1e2,
+    max_iter: int = 200,
+    tolerance: float = 1e-4,
+    held_out: float = 0.2,
+    seed: int = 0,
+) -> Slots:
+    """The probe's inverse penalty C is one of `grid` values, equal ratios apart.
+
+    max_iter: steps of L-BFGS for each; tolerance: of its gradient's largest entry, then it stops
+    (scikit-learn's, which the authors' code calls; grid, range and max_iter are that code's).
+    held_out: share of training images that choose C where there is no validation split (ours).
+    seed: of the probe's augmentation and of that choice, the same in all runs: ours.
+    """
+    for argument, value, low, high in (
+        ("grid", grid, 1, 1000),
+        ("max_iter", max_iter, 1, 100_000),
+        ("seed", seed, 0, 2**63 - 1),
+    ):
+        if type(value) is not int or not low <= value <= high:
+            allowed = f"a whole number in [{low}, {high}]"
+            raise UsageError(f"LP-FT({argument}=...): {value!r} is not allowed; {allowed}")
+    for argument, number, below in (
+        ("smallest", smallest, 1e30),
+        ("largest", largest, 1e30),
+        ("tolerance", tolerance, 1),
+        ("held_out", held_out, 1),
+    ):
+        if type(number) not in (int, float) or not 0 < number < below:
+            allowed = f"a number above 0 and below {below:g}"
+            raise UsageError(f"LP-FT({argument}=...): {number!r} is not allowed; {allowed}")
+    if smallest > largest:
+        raise UsageError(f"LP-FT(smallest={smallest!r}, largest={largest!r}): none lies between")
+    settings = Settings(grid, smallest, largest, max_iter, tolerance, held_out, seed)
+    return Slots(objective=LinearHead(), finetune=ProbeFirst(settings), needs_text=True)

@@ -1,0 +1,78 @@
+"""WE: weights between the start's and the end's (WiSE-FT, Wortsman et al. 2022, equation 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.types import DataError, Slots, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "WE"
+ROWS = ("LP-FT+WE", "FLYP+WE")
+ELEVEN = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+class Between:
+    """(1 - alpha) * start + alpha * end, of every weight; alpha in [0, 1]."""
+
+    def __init__(self, alpha: float, grid: tuple[float, ...]) -> None:
+        self.alpha, self.grid = alpha, grid
+
+    def merge(
+        self, start: dict[str, torch.Tensor], end: dict[str, torch.Tensor], alpha: float
+    ) -> dict[str, torch.Tensor]:
+        """Counters and other whole numbers are the end's.
+
+        DataError for state dicts whose names or shapes differ.
+        """
+        _check(start, end)
+        return {name: _between(start[name], w, alpha) for name, w in end.items()}
+
+
+def _between(start: torch.Tensor, end: torch.Tensor, alpha: float) -> torch.Tensor:
+    import torch
+
+    if not end.is_floating_point():
+        return end.clone()
+    exact = torch.promote_types(end.dtype, torch.float32)
+    mixed = (1 - alpha) * start.to(exact) + alpha * end.to(exact)
+    return mixed.to(end.dtype)
+
+
+def _check(start: dict[str, torch.Tensor], end: dict[str, torch.Tensor]) -> None:
+    lone = sorted(start.keys() ^ end.keys())
+    if lone:
+        where = "start" if lone[0] in start else "end"
+        raise DataError(
+            f"weights of the start and of the end do not match: {len(lone)} are in one only, "
+            f"{lone[0]} in the {where}'s"
+        )
+    for name, w in end.items():
+        if w.shape != start[name].shape:
+            raise DataError(
+                f"weights of the start and of the end do not match: {name} is "
+                f"{tuple(start[name].shape)} in the start's, {tuple(w.shape)} in the end's"
+            )
+
+
+def term(*, alpha: float = 0.5, grid: tuple[float, ...] = ELEVEN) -> Slots:
+    """alpha: the share of the fine-tuned weights; grid: shares, ascending, that validation tries.
+
+    The paper that has these rows names no alpha; 0.5 is what WiSE-FT recommends without a
+    validation set (section 4).
+    """
+    _number("alpha", alpha)
+    if not isinstance(grid, tuple) or not grid:
+        raise UsageError(f"WE(grid=...): {grid!r} is not allowed; numbers such as (0, 0.5, 1)")
+    for share in grid:
+        _number("grid", share)
+    if list(grid) != sorted(set(grid)):
+        raise UsageError(f"WE(grid=...): {grid!r} is not ascending")
+    return Slots(ensemble=Between(alpha, grid))
+
+
+def _number(argument: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise UsageError(f"WE({argument}=...): {value!r} is not allowed; a number in [0, 1]")

@@ -1,0 +1,94 @@
+"""Testing a run after every epoch, and the predictions it leaves behind."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from harness import predict
+from harness.checkpoint import State
+from harness.files import write_atomic
+from harness.loop import Loop
+from harness.types import DataError
+
+Guesses = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> predicted class, p of the true class
+
+
+class Evaluation:
+    """Looks at the splits of a run's data with the loop's model.
+
+    `state.best` keeps, by selection ("oracle": the test split, "best_val": the validation split),
+    the score and the predictions of the best epoch so far, the earlier of two.
+    """
+
+    def __init__(self, loop: Loop, state: State) -> None:
+        self.loop, self.state = loop, state
+        self.z: dict[str, list[Tensor]] = {}  # features by split while the encoder is frozen
+        data = loop.data
+        self.selections = {"oracle": data.test} | ({"best_val": data.val} if data.val else {})
+
+    def look(self) -> float:
+        """Score of the test split; keeps the predictions of the best epochs."""
+        found, data = self.guesses(), self.loop.data
+        scores = {name: data.metric(data.splits[name].labels, found[name][0]) for name in found}
+        for selection, split in self.selections.items():
+            best = self.state.best.get(selection)
+            if best is None or scores[split] > best["score"]:
+                kept = {
+                    k: (torch.from_numpy(g), torch.from_numpy(p)) for k, (g, p) in found.items()
+                }
+                self.state.best[selection] = {"score": scores[split], "guesses": kept}
+        return scores[data.test]
+
+    def guesses(self) -> Guesses:
+        """Predictions of every split; DataError when the weights are not finite."""
+        loop, found = self.loop, {}
+        for name, split in loop.data.splits.items():
+            found[name] = predict.true_class(
+                loop.model, loop.method.objective, self._features(name), split.labels
+            )
+            if not np.isfinite(found[name][1]).all():
+                raise DataError(f"{loop.method.expression}: the weights left are not finite")
+        return found
+
+    def _features(self, name: str) -> Callable[[], Iterable[Tensor]]:
+        loop, split = self.loop, self.loop.data.splits[name]
+
+        def fresh() -> Iterator[Tensor]:
+            images, n = split.images, len(split.labels)
+            return predict.features(
+                loop.model, loop.view, lambda part: images.take(np.arange(n)[part]), n
+            )
+
+        def kept() -> Iterable[Tensor]:
+            if name not in self.z:
+                self.z[name] = list(fresh())
+            return self.z[name]
+
+        return kept if loop.frozen else fresh
+
+    def write(self, folder: Path) -> None:
+        """predictions-<selection>.parquet of the last and the best epochs."""
+        if not self.state.best:  # nothing was trained
+            self.look()
+        write(self.loop, folder, "last", self.guesses())
+        for selection, best in self.state.best.items():
+            kept = {k: (g.numpy(), p.numpy()) for k, (g, p) in best["guesses"].items()}
+            write(self.loop, folder, selection, kept)
+
+
+def write(loop: Loop, folder: Path, selection: str, found: Guesses) -> None:
+    """predictions-<selection>.parquet: split, id, label, prediction, p_true."""
+    tables: list[Any] = []
+    for name, split in loop.data.splits.items():
+        tables.append(predict.table(split.ids, split.labels, *found[name], name))
+    buffer = io.BytesIO()
+    pl.concat(tables).write_parquet(buffer)
+    write_atomic(folder / f"predictions-{selection}.parquet", buffer.getbuffer())

@@ -1,0 +1,167 @@
+"""Which training runs there are, and what each of them needs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from harness import records, stages
+from harness.compose import compose
+from harness.places import Place
+from harness.types import DataError, Method, Recipe, RunSpec, UsageError, key
+
+POOL_FIELDS = (
+    "levels", "pool_seeds", "threshold", "generator", "clip", "steps", "text_guidance", "size_px",
+)  # fmt: skip
+ONWARD_FIELDS = ("onward", "curriculum_epochs", "mixture", "probe_images", "probe_train")
+NEVER = ("run_seeds", "imbalances")  # which runs there are changes none of them
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to do, and the runs it needs."""
+
+    place: Place
+    spec: RunSpec
+    start: Job | None  # whose weights it starts from
+    reference: Job | None = None  # which it consults
+    merges: Job | None = None  # whose weights its ensemble merges; then nothing is trained
+
+    @property
+    def needs(self) -> tuple[Job, ...]:
+        jobs = (self.start, self.reference, self.merges)
+        return tuple(job for job in jobs if job is not None)
+
+    def method(self) -> Method:
+        """Fresh objects."""
+        return compose(self.spec.method, self.spec.dataset, self.spec.recipe.profile)
+
+    @property
+    def folder(self) -> Path:
+        return self.place.runs / key(self.spec)[:16]
+
+    @property
+    def name(self) -> str:
+        ratio = "" if self.spec.imbalance is None else f" IR{self.spec.imbalance}"
+        return f"{self.spec.method}{ratio} seed {self.spec.seed}"
+
+    @property
+    def record(self) -> Path:
+        """Where the record of this run lies."""
+        about = {"method": self.spec.method, "imbalance": self.spec.imbalance}
+        about |= {"seed": self.spec.seed, "dataset": self.spec.dataset}
+        about |= {"backbone": records.backbone(self.spec.recipe)}
+        return records.path(about | {"profile": self.spec.recipe.profile}, self.place.records)
+
+    @property
+    def trained(self) -> bool:
+        """Whether it came to its end, and weights and predictions are there."""
+        files = ["done.json", "predictions-last.parquet"]
+        files += [] if self.merges else ["weights.safetensors", "predictions-oracle.parquet"]
+        return all((self.folder / name).is_file() for name in files)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the record is there, and that of this very run."""
+        return self.record.is_file() and records.read(self.record)["key"] == key(self.spec)
+
+
+def relevant(recipe: Recipe, method: Method) -> Recipe:
+    """The recipe with None for what the method's run does not read, so that it changes no key."""
+    unused = set(NEVER)
+    if method.reads is None:
+        unused |= set(POOL_FIELDS)
+    if method.start is None and method.curriculum is None:
+        unused |= set(ONWARD_FIELDS)
+    values: dict[str, Any] = {
+        f.name: None if f.name in unused else getattr(recipe, f.name) for f in fields(recipe)
+    }
+    return Recipe(**values)
+
+
+def plan(
+    place: Place, expressions: Sequence[str], imbalances: Sequence[int | None], seeds: Sequence[int]
+) -> list[Job]:
+    """The jobs of these rows and of the runs they need, each once, needed ones first."""
+    asked = _Plan(place)
+    for imbalance in imbalances:
+        for seed in seeds:
+            for expression in expressions:
+                asked.add(expression, imbalance, seed)
+    return list(asked.jobs.values())
+
+
+class _Plan:
+    """Jobs by key, in an order in which they can be done."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.jobs: dict[str, Job] = {}
+        self._pool_key = functools.cache(self._pool)
+
+    def add(self, expression: str, imbalance: int | None, seed: int) -> Job:
+        place, recipe = self.place, self.place.recipe
+        method = compose(expression, place.module.NAME, recipe.profile)
+        check_text(method, place)
+        start = method.start if recipe.onward is not None else None
+        needed = (start, method.reference, method.merges)
+        jobs = [None if text is None else self.add(text, imbalance, seed) for text in needed]
+        keys = [None if job is None else key(job.spec) for job in jobs]
+        spec = RunSpec(
+            dataset=place.module.NAME,
+            imbalance=imbalance,
+            method=method.expression,
+            arguments=method.arguments,
+            seed=seed,
+            recipe=relevant(recipe, method),
+            index=stages.load(place, imbalance).index_hash,
+            pool=self._pool_key(imbalance, method.reads) if method.reads else None,
+            start=keys[2] or keys[0],
+            reference=keys[1],
+            pretrained=place.pretrained,
+        )
+        return self.jobs.setdefault(key(spec), Job(place, spec, *jobs))
+
+    def _pool(self, imbalance: int | None, kind: str) -> str:
+        found = spectrum(self.place, imbalance, kind)
+        _check_spectrum(self.place, found, imbalance, kind)
+        return stages.pool_key(found, stages.scorer(self.place, kind))
+
+
+def check_text(method: Method, place: Place) -> None:
+    """UsageError when the method reads captions and the data set's backbone cannot."""
+    if method.needs_text is not None and place.recipe.pretrained is None:
+        raise UsageError(
+            f"{method.needs_text} needs an image-text model, and {place.recipe.backbone}, the "
+            f"backbone of {place.module.NAME} in profile {place.profile}, reads no text; set "
+            "`backbone: clip` and `pretrained: mini` in params.yaml, or take another data set"
+        )
+
+
+def spectrum(place: Place, imbalance: int | None, kind: str = "spectrum") -> pl.DataFrame:
+    """The scored synthetic images of a kind, of the hard samples at an imbalance ratio."""
+    rows = stages.read(place.work / f"{kind}.parquet", "harness score")
+    cells = stages.grid(place, kind).select("guidance", "seed").unique()
+    seen = rows.join(cells, on=("guidance", "seed"), how="semi", maintain_order="left")
+    mine = hard(place, imbalance).select("source")
+    return seen.join(mine, on="source", how="semi", maintain_order="left")
+
+
+def _check_spectrum(place: Place, found: pl.DataFrame, imbalance: int | None, kind: str) -> None:
+    """DataError unless these are the images that the recipe asks for now."""
+    asked = stages.requests(place, kind).join(hard(place, imbalance), on="source", how="semi")
+    missing = asked.join(found, on="key", how="anti")
+    if len(missing) or len(found) > len(asked):
+        said = f"{len(missing)} of {len(asked)} synthetic images are not scored"
+        raise DataError(f"{said}; `harness generate` and `harness score` do what is missing")
+
+
+def hard(place: Place, imbalance: int | None) -> pl.DataFrame:
+    """The hard samples at an imbalance ratio."""
+    found = stages.read(place.work / "hard.parquet", "harness hard")
+    return found.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))

@@ -1,0 +1,54 @@
+"""Ensembles of weights: the first and the last ones of a run, merged and tested."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.checkpoint import State
+from harness.evaluate import Evaluation, write
+from harness.files import write_atomic
+from harness.train import Weights, first_weights
+from harness.train_data import TrainData
+from harness.types import Machine, Method, Recipe
+
+
+def merge(
+    method: Method,
+    base: Method,
+    data: TrainData,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    machine: Machine,
+    end: Weights,
+    start: Weights | None = None,
+) -> None:
+    """Test merged weights of a run of `base`; folder gets its predictions and ensemble.json.
+
+    start: the weights that run started from, where these were another run's. predictions-last: at
+    the ensemble's headline alpha; with a validation split predictions-best_val: at the alpha of
+    its grid that is best there by the data's metric, the smaller of two.
+    """
+    assert method.ensemble is not None
+    loop, first = first_weights(base, data, recipe, seed, folder, machine, start)
+    evaluation, ensemble = Evaluation(loop, State()), method.ensemble
+
+    def tested(alpha: float) -> Any:
+        loop.model.load_state_dict(ensemble.merge(first, end, alpha))
+        return evaluation.guesses()
+
+    write(loop, folder, "last", tested(ensemble.alpha))
+    told: dict[str, Any] = {"alpha": ensemble.alpha}
+    if data.val is not None:
+        labels, best = data.splits[data.val].labels, None
+        scores = {}
+        for alpha in ensemble.grid:
+            found = tested(alpha)
+            scores[alpha] = data.metric(labels, found[data.val][0])
+            if best is None or scores[alpha] > scores[best]:
+                best = alpha
+                write(loop, folder, "best_val", found)
+        told |= {"best_val_alpha": best, "scores": [[a, s] for a, s in scores.items()]}
+    write_atomic(folder / "ensemble.json", json.dumps(told, sort_keys=True).encode())
