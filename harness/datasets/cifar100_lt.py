@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from harness import metrics as scoring
+from harness.datasets import cifar
 from harness.datasets.base import Dataset, Split, index_hash
 from harness.datasets.unpickle import load as unpickle
 from harness.pictures import Block
@@ -44,9 +45,9 @@ TEMPLATES = (
     "a photo of a {name} in front of a red sunset",
 )
 
-# Settings, for edits by language.
-EDITS = (TEMPLATES[2], TEMPLATES[6], TEMPLATES[5], TEMPLATES[8])
-EDIT_CHECK = (  # what an edit should be a picture of, then what it should not (ALIA's code)
+# Settings, for edits by language: of the embedded world; the paper edits iWildCam alone.
+EMBEDDED_EDITS = (TEMPLATES[2], TEMPLATES[6], TEMPLATES[5], TEMPLATES[8])
+EMBEDDED_EDIT_CHECK = (  # what an edit should be a picture of, then what it should not
     "a photo of a thing",
     "a photo of an object",
     "a photo of geometric shapes",
@@ -147,6 +148,12 @@ SMOKE = replace(
 )
 
 RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
+_DEEPER = {"resnet34": {"backbone": "resnet34"}}
+BACKBONES: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": _DEEPER | {"resnet32": {"backbone": "resnet32", "width": 16}},  # CUDA's and LDMLR's
+    "mini": _DEEPER | {"resnet32": {"backbone": "resnet32", "width": 8}},
+    "smoke": _DEEPER,
+}
 
 # ---------------------------------------------------------------- the long tail
 
@@ -374,3 +381,17 @@ def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
 def headline(scores: dict[str, Any]) -> float:
     """The number that stands for a run in a line of progress."""
     return float(scores["overall"])
+
+
+def check(root: Path, profile: str, decode: bool = False) -> list[str]:
+    """What was verified, a line each; DataError at the first offence. The pictures are decoded."""
+    data = load(Path(root), None, RECIPES[profile])
+    sizes = f"{len(data.train)} training and {len(data.splits[TEST].table)} test pictures"
+    said = [f"{len(data.classes)} classes, {sizes}, all decoded"]
+    for imbalance in RECIPES[profile].imbalances:
+        subset = load(Path(root), imbalance, RECIPES[profile])
+        said.append(f"imbalance {imbalance}: {len(subset.train)} training pictures")
+    return said + ([cifar.verify(Path(root) / FOLDER)] if profile == "paper" else [])
+
+
+fetch = cifar.fetch

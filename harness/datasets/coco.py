@@ -1,0 +1,115 @@
+"""Reads the JSON files of iNaturalist's data sets, which follow COCO's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from harness.datasets import rows, texts
+from harness.types import DataError
+
+
+def class_names(path: Path) -> list[str]:
+    """Names by category id: the common one where the file has one, the scientific one else.
+
+    DataError unless it is a list of categories with the ids 0, 1, 2, ... in this order.
+    """
+    found = texts.document(path, "the categories with their real names")
+    categories = _Entries(path, "", found)
+    if categories.column("id", int) != list(range(len(categories.entries))):
+        raise DataError(f"{path}: ids are not 0, 1, 2, ... in this order")
+    names = categories.column("name", str)
+    for number, entry in enumerate(categories.entries):
+        if isinstance(entry.get("common_name"), str):
+            names[number] = entry["common_name"]
+    spoken = [" ".join(re.split(r"[\s_]+", name)).strip() for name in names]
+    for number, name in enumerate(spoken):
+        if not any(c.isalnum() for c in name):
+            raise DataError(f"{categories.where(number)}: {names[number]!r} is no class name")
+    return spoken
+
+
+def listing(path: Path, classes: int) -> rows.Listing:
+    """The images of a file, labelled by their annotations; annotations[i] is of images[i].
+
+    DataError for a file that is damaged or says otherwise.
+    """
+    found = texts.document(path, "images, annotations and categories as in COCO's files")
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: a {type(found).__name__}, expected an object with images")
+    parts = {
+        name: _Entries(path, name, found.pop(name, None)) for name in ("images", "annotations")
+    }
+    images, notes = parts["images"], parts["annotations"]
+    if len(images.entries) != len(notes.entries):
+        said = f"{len(images.entries)} images and {len(notes.entries)} annotations"
+        raise DataError(f"{path}: {said}, expected one annotation per image")
+    ids = images.column("id", int)
+    _same(ids, notes, "id")
+    _same(ids, notes, "image_id")
+    entries = {"place": range(len(ids)), "id": ids, "label": notes.column("category_id", int)}
+    entries["path"] = images.column("file_name", str)
+    where = rows.Where(path, "images[{0}], annotations[{0}]")
+    return rows.listing(entries, where, classes)
+
+
+def _same(ids: list[int], notes: _Entries, name: str) -> None:
+    """DataError unless annotations[i] is that of images[i]."""
+    for number, (mine, its) in enumerate(zip(ids, notes.column(name, int), strict=True)):
+        if mine != its:
+            where = notes.where(number)
+            raise DataError(f"{where}: {name} {its}, expected {mine} as of images[{number}]")
+
+
+class _Entries:
+    """A list of objects in a JSON file; DataError for anything else."""
+
+    def __init__(self, path: Path, name: str, entries: Any) -> None:
+        self.path, self.name = path, name
+        if not isinstance(entries, list) or not entries:
+            kind = "nothing" if not entries else type(entries).__name__
+            raise DataError(f"{path}: {name or 'holds'} {kind}, expected a list of objects")
+        self.entries: list[Any] = entries
+
+    def where(self, number: int) -> str:
+        return f"{self.path}, {self.name}[{number}]"
+
+    def column(self, name: str, kind: type) -> list[Any]:
+        """The field of that name of all of them: whole numbers from 0 (int) or texts (str)."""
+        try:
+            values = [entry[name] for entry in self.entries]
+        except (KeyError, TypeError, IndexError):
+            values = []
+        fine = len(values) == len(self.entries) and set(map(type, values)) == {kind}
+        if not fine or not (_numbers if kind is int else _texts)(values):
+            for number, entry in enumerate(self.entries):
+                self._check(number, entry, name, kind)
+        return values
+
+    def _check(self, number: int, entry: Any, name: str, kind: type) -> None:
+        if not isinstance(entry, dict):
+            said = f"a {type(entry).__name__}, expected an object"
+        elif name not in entry:
+            said = f"no field {name!r} among {', '.join(entry) or 'none'}"
+        elif type(entry[name]) is not kind or not (_numbers if kind is int else _texts)(
+            [entry[name]]
+        ):
+            allowed = "a whole number from 0" if kind is int else "a text"
+            said = f"{name} {entry[name]!r}, expected {allowed}"
+        else:
+            return
+        raise DataError(f"{self.where(number)}: {said}")
+
+
+def _numbers(values: list[int]) -> bool:
+    return min(values) >= 0 and max(values) < 2**63
+
+
+def _texts(values: list[str]) -> bool:
+    """Whether they are Unicode: JSON can spell halves of characters."""
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

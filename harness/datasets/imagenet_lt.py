@@ -1,0 +1,314 @@
+"""ImageNet-LT: a long-tailed subset of ImageNet's training images (Liu et al. 2019, OLTR).
+
+Files, below the root: ImageNet_LT_{train,val,test}.txt, whose lines are `relative/path label`, and
+the pictures they name (train/nXXXXXXXX/*.JPEG, val/nXXXXXXXX/*.JPEG). Class names are those of
+classnames.txt, a name per line in the order of the labels, if it is there. ImageNet's 1,000 classes
+have names all the same, those that CLIP's authors gave them; other ones are named by
+LOC_synset_mapping.txt, which comes with ImageNet's archive at Kaggle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from harness.datasets import longtail, rows, texts, verify
+from harness.datasets.base import Dataset, Source
+from harness.types import DataError, Mixture, Recipe, Schedule, UsageError
+
+NAME = "imagenet-lt"
+LISTS = {split: f"ImageNet_LT_{split}.txt" for split in ("train", "val", "test")}
+NAMES, SYNSETS = "classnames.txt", "LOC_synset_mapping.txt"
+TEST, VAL = "test", "val"
+HARD_BY: str | None = None  # hard is what a tail class holds
+
+OFFICIAL = {"classes": 1000, "train": 115_846, "val": 20_000, "test": 50_000}
+# SHA-256 of the 1,000 class sizes in the order of the labels, joined by commas.
+OFFICIAL_COUNTS = "93782c2e7eda453ae409fed503a27bc8d430ecb583c7d4b3c3adc93c2887236e"
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+_TERMS = "ImageNet's terms of access: research and education, an account is needed"
+SOURCES = (
+    Source(
+        "ILSVRC2012_img_train.tar",
+        "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php",
+        "138 GiB",
+        "md5:1d675b47d978889d74fa0da5fadfb00e",
+        _TERMS,
+    ),
+    Source(
+        "ILSVRC2012_img_val.tar",
+        "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php",
+        "6.3 GiB",
+        "md5:29b22e2961454d5413ddabcf34fc5622",
+        _TERMS,
+    ),
+    Source(
+        "ILSVRC2012_devkit_t12.tar.gz",
+        "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php",
+        "2.5 MB",
+        "md5:fa75699e90414af021442c21a62c3abf",
+        _TERMS,
+    ),
+    *(
+        Source(
+            name,
+            "https://github.com/zhmiao/OpenLongTailRecognition-OLTR (README: Google Drive)",
+            "up to 5 MB",
+            None,
+            "no licence is stated; lists of file names and labels",
+        )
+        for name in LISTS.values()
+    ),
+)
+
+# ---------------------------------------------------------------- recipes
+
+PAPER = Recipe(
+    profile="paper",
+    backbone="resnet10",  # paper, Table 1
+    width=64,  # 5,418,792 parameters with 1,000 classes
+    scratch=Schedule(  # CE of LDMLR's code, whose weights DisCL starts from; its mixup is left out
+        optimiser="sgd",
+        lr=0.1,  # LDMLR
+        momentum=0.9,  # LDMLR
+        nesterov=True,  # LDMLR
+        weight_decay=2e-4,  # LDMLR
+        batch=128,  # LDMLR
+        epochs=100,  # LDMLR
+        warmup=5,  # LDMLR: lr * (e + 1) / 5
+        milestones=(60, 80),  # LDMLR
+        gamma=0.1,  # LDMLR: x 0.1, then x 0.01
+    ),
+    onward=Schedule(
+        optimiser="adam",  # paper, Table 9
+        lr=1e-3,  # paper, Table 9
+        weight_decay=1e-5,  # released code
+        batch=128,  # paper, Table 9
+        epochs=65,  # paper, Table 9
+        decay="cosine",  # paper, Table 9; to 0 per batch: released code
+    ),
+    curriculum_epochs=60,  # paper, Table 9
+    mixture=Mixture(
+        keep=0.3,  # released command (downsample ratio)
+        tail_fraction=0.136,  # paper, section 5.4, and released code: the share of tail classes
+    ),
+    levels=(0.0, 0.1, 0.3, 0.5),  # paper, Table 9
+    pool_seeds=(10, 20, 30, 40, 42, 50, 60, 70),  # released code; paper: 8 seeds
+    threshold=0.30,  # paper, Table 9
+    generator="stabilityai/stable-diffusion-xl-refiner-1.0",  # paper, Table 9
+    clip="ViT-B-32-quickgelu",  # paper, Table 9; OpenAI's weights were trained with QuickGELU
+    steps=50,  # released code's default; the paper says 1000
+    text_guidance=10.0,  # paper, Table 9
+    size_px=512,  # ours: the released code keeps each picture's own size
+    view_px=224,
+    augment="imagenet",  # LDMLR: random resized crop, flip, colour jitter 0.4
+    test_view="centre",  # LDMLR: 256, then the centre of 224
+    probe_images=100,  # released code
+)
+
+_MINI_ONWARD = Schedule(optimiser="adam", lr=1e-3, batch=64, epochs=25, decay="cosine")
+
+MINI = Recipe(
+    profile="mini",  # all values ours: minutes on two cores
+    backbone="resnet10",
+    width=16,
+    scratch=Schedule(
+        optimiser="sgd",
+        lr=0.1,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+        batch=64,
+        epochs=25,
+        warmup=2,
+        milestones=(20, 23),
+    ),
+    onward=_MINI_ONWARD,
+    curriculum_epochs=20,
+    mixture=Mixture(keep=0.3, tail_fraction=None),
+    levels=(0.0, 0.1, 0.3, 0.5),
+    pool_seeds=(10, 20),
+    threshold=0.55,
+    generator="mini",
+    clip="mini",
+    steps=12,
+    text_guidance=3.0,
+    size_px=64,
+    view_px=64,
+    augment="crop-flip",
+    probe_images=30,
+)
+
+SMOKE = replace(
+    MINI,
+    profile="smoke",
+    scratch=replace(MINI.scratch, epochs=3, warmup=1, milestones=(2,)),
+    onward=replace(_MINI_ONWARD, epochs=6),
+    curriculum_epochs=5,  # one per level and one at the real images
+    pool_seeds=(10,),
+    run_seeds=(0,),
+)
+
+RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
+BACKBONES: dict[str, dict[str, dict[str, Any]]] = {
+    profile: {"resnet34": {"backbone": "resnet34"}} for profile in RECIPES
+}
+
+# ---------------------------------------------------------------- reading
+
+
+def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
+    """The three lists as they are; `id` is the number of a line, from 0.
+
+    DataError names the file and the line of what is wrong; UsageError for an imbalance: the data
+    set comes long-tailed.
+    """
+    if imbalance is not None:
+        raise UsageError(f"{NAME} comes long-tailed: it has no imbalance {imbalance}")
+    return _load(Path(root), recipe.profile)[0]
+
+
+def _load(root: Path, profile: str) -> tuple[Dataset, dict[str, rows.Listing]]:
+    classes, synsets = _class_names(root)
+    listings = {split: _listing(root / file, len(classes)) for split, file in LISTS.items()}
+    if synsets is not None:
+        _check_order(listings["train"], synsets)
+    tested = {split: some for split, some in listings.items() if split != "train"}
+    data = rows.dataset(NAME, root, classes, listings["train"], tested)
+    if profile == "paper":
+        verify.sizes(NAME, data, OFFICIAL)
+    return data, listings
+
+
+def _class_names(root: Path) -> tuple[list[str], list[str] | None]:
+    """Names by label, and the synsets by label: [] for alphabetical order, None where unknown."""
+    if (root / NAMES).exists():
+        return _given(root / NAMES), None
+    synsets, first_names = _mapping(root / SYNSETS) if (root / SYNSETS).exists() else ([], [])
+    if synsets and len(synsets) != OFFICIAL["classes"]:
+        return first_names, synsets
+    from open_clip import IMAGENET_CLASSNAMES  # which, unlike the first names, tell cranes apart
+
+    return list(IMAGENET_CLASSNAMES), synsets
+
+
+def _given(path: Path) -> list[str]:
+    """A name per line; it may begin with the synset (n01440764 tench), which is left out."""
+    found = texts.lines(path, "a class name per line")
+    names = [_spoken(re.sub(r"^n\d{8}\s+", "", line)) for line in found]
+    for number, name in enumerate(names, 1):
+        if not any(c.isalnum() for c in name):
+            raise DataError(f"{path}, line {number}: {found[number - 1]!r} is no class name")
+    return names
+
+
+def _mapping(path: Path) -> tuple[list[str], list[str]]:
+    """Synsets and first names, in the order of the labels, of lines `n01440764 tench, Tinca`."""
+    synsets, names = [], []
+    for number, line in enumerate(texts.lines(path, "lines 'synset name, other names'"), 1):
+        match = re.fullmatch(r"(n\d{8})\s+([^,]*[^\W_][^,]*)(,.*)?", line)
+        if match is None:
+            raise DataError(f"{path}, line {number}: {line!r}, expected 'n01440764 tench, Tinca'")
+        synsets.append(match[1])
+        names.append(_spoken(match[2]))
+    return synsets, names
+
+
+def _spoken(name: str) -> str:
+    return " ".join(name.replace("_", " ").split())
+
+
+def _listing(path: Path, classes: int) -> rows.Listing:
+    paths, labels = [], []
+    for number, line in enumerate(texts.lines(path, "lines 'relative/path label'"), 1):
+        fields = line.split()
+        if len(fields) != 2:
+            said = f"{len(fields)} fields in {line!r}"
+            raise DataError(f"{path}, line {number}: {said}, expected 'relative/path label'")
+        paths.append(fields[0])
+        labels.append(texts.whole(fields[1], f"{path}, line {number}", "label"))
+    entries = {"place": range(1, len(paths) + 1), "id": range(len(paths))}
+    return rows.listing(entries | {"path": paths, "label": labels}, rows.Where(path), classes)
+
+
+def _check_order(train: rows.Listing, synsets: list[str]) -> None:
+    """DataError unless the training images of label i lie in the folder of the i-th synset.
+
+    Without synsets, the folders' alphabetical order is the labels'.
+    """
+    folder = pl.col("path").str.extract(r"([^/]*)/[^/]*$").fill_null("").alias("folder")
+    pairs = train.table.sort("place").select("label", folder, "place")
+    pairs = pairs.unique(["label", "folder"], keep="first", maintain_order=True)
+    in_order = dict(enumerate(synsets or sorted(pairs["folder"].unique())))
+    for label, found, place in pairs.rows():
+        if in_order.get(label) != found:
+            raise DataError(
+                f"{train.where(place)}: label {label} for {found}, expected {in_order.get(label)}; "
+                f"labels of another order need names of their own, in {NAMES}"
+            )
+
+
+# ---------------------------------------------------------------- what the stages ask
+
+hard = longtail.hard
+prompt = longtail.prompt
+captions = longtail.captions
+score_prompt = longtail.score_prompt
+metrics = longtail.metrics
+headline = longtail.headline
+metric = longtail.metric
+
+
+def check(root: Path, profile: str, decode: bool = False) -> list[str]:
+    """What was verified, a line each; DataError at the first offence, with file and line.
+
+    Profile paper: also the official sizes and the checksum of the class sizes. decode: decode
+    every picture, not only look for it.
+    """
+    root = Path(root)
+    data, listings = _load(root, profile)
+    said = [verify.described(data)]
+    if profile == "paper":
+        found = hashlib.sha256(",".join(map(str, data.counts)).encode()).hexdigest()
+        if found != OFFICIAL_COUNTS:
+            raise DataError(
+                f"{root / LISTS['train']}: the class sizes have SHA-256 {found}, expected the "
+                f"official {OFFICIAL_COUNTS}"
+            )
+        said.append("the class sizes are the official ones")
+    said.append(verify.apart(listings, "train", "test"))
+    said.append(verify.apart(listings, "train", "val"))
+    said.append(verify.files(root, listings.values(), decode))
+    return said + verify.archives(root, SOURCES)
+
+
+def fetch(root: Path) -> None:
+    """UsageError that explains what to do: ImageNet is given to account holders only."""
+    raise UsageError(
+        f"""{NAME} cannot be fetched: ImageNet needs an account. By hand:
+1. Sign up at https://image-net.org and ask for access; from the page of ILSVRC 2012
+   ({SOURCES[0].url}) download
+   {", ".join(source.file for source in SOURCES[:3])} ({SOURCES[0].size} and
+   {SOURCES[1].size} in all) to {root}
+2. Unpack them there, which makes train/n*/*.JPEG and val/n*/*.JPEG:
+   python -c "from torchvision.datasets import ImageNet; [ImageNet('{root}', s) for s in ('train',
+   'val')]"
+3. Download {", ".join(LISTS.values())} from
+   {SOURCES[3].url} to {root}
+4. harness check --dataset {NAME} --profile paper --root {root}"""
+    )
+
+
+def write_embedded(root: Path, profile: str) -> Path:
+    """The embedded world's twin, in the official format below `root`; smoke has a part of it."""
+    from harness.mini.imagenet import write_imagenet_lt
+
+    return write_imagenet_lt(root, share=longtail.SHARES[profile])

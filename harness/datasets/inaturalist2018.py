@@ -1,0 +1,163 @@
+"""iNaturalist 2018: 8,142 species, long-tailed as people photograph them (Van Horn et al. 2018).
+
+Files, below the root: train2018.json and val2018.json (as COCO's: images, annotations, categories),
+categories.json (real names; those in the other two are obfuscated), and the pictures they name
+(train_val2018/<supercategory>/<category id>/*.jpg). The validation set, 3 images per class, is what
+is tested on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from harness.datasets import coco, imagenet_lt, longtail, rows, verify
+from harness.datasets.base import Dataset, Source
+from harness.types import DataError, Mixture, Recipe, Schedule, UsageError, brief
+
+NAME = "inaturalist2018"
+LISTS = {"train": "train2018.json", "test": "val2018.json"}
+NAMES = "categories.json"
+PICTURES = "train_val2018"
+TEST = "test"
+VAL: str | None = None
+HARD_BY: str | None = None  # hard is what a tail class holds
+
+OFFICIAL = {"classes": 8142, "train": 437_513, "test": 24_426}
+
+MEAN = (0.466, 0.471, 0.380)  # CUDA's and the other long-tail codes'
+STD = (0.195, 0.194, 0.192)
+
+_URL = "https://ml-inat-competition-datasets.s3.amazonaws.com/2018/"
+_TERMS = "iNaturalist's terms of use: research and education, no redistribution of the images"
+SOURCES = tuple(
+    Source(file, _URL + file, size, digest, _TERMS)
+    for file, size, digest in (
+        ("train2018.json.tar.gz", "26 MB", "md5:bfa29d89d629cbf04d826a720c0a68b0"),
+        ("val2018.json.tar.gz", "26 MB", "md5:f2ed8bfe3e9901cdefceb4e53cd3775d"),
+        ("categories.json.tar.gz", "under 1 MB", None),
+        ("train_val2018.tar.gz", "120 GB", "md5:b1c6952ce38f31868cc50ea72d066cc3"),
+    )
+)
+
+# ---------------------------------------------------------------- recipes
+
+PAPER = replace(  # the paper: "same settings" as on ImageNet-LT; what differs is named
+    imagenet_lt.PAPER,
+    backbone="resnet10",  # paper, Table 3; 9,082,638 parameters with 8,142 classes
+    scratch=Schedule(  # CE of CUDA's large-scale code
+        optimiser="sgd",
+        lr=0.1,  # CUDA
+        momentum=0.9,  # CUDA
+        weight_decay=2e-4,  # CUDA
+        batch=512,  # CUDA
+        epochs=100,  # CUDA
+        warmup=5,  # CUDA: lr * E / 5 for the first five
+        milestones=(60, 80),  # CUDA: 1-based epoch > 60 and > 80
+        gamma=0.1,  # CUDA
+    ),
+    mixture=Mixture(
+        keep=0.3,  # as on ImageNet-LT
+        tail_fraction=None,  # its share of tail classes; 0.136 would not hold the real tail images
+    ),
+    pool_seeds=(10, 20, 30, 40),  # paper, Table 5: 4 seeds; the first of the released code's
+    augment="inaturalist",  # CUDA: random resized crop and flip
+)
+
+MINI, SMOKE = imagenet_lt.MINI, imagenet_lt.SMOKE  # ours, the same
+
+RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
+BACKBONES: dict[str, dict[str, dict[str, Any]]] = {
+    profile: {"resnet34": {"backbone": "resnet34"}} for profile in RECIPES
+}
+
+# ---------------------------------------------------------------- reading
+
+
+def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
+    """Training and validation images as the files have them; `id` is the official image id.
+
+    DataError names the file and the entry of what is wrong; UsageError for an imbalance: the data
+    set comes long-tailed.
+    """
+    if imbalance is not None:
+        raise UsageError(f"{NAME} comes long-tailed: it has no imbalance {imbalance}")
+    return _load(Path(root), recipe.profile)[0]
+
+
+def _load(root: Path, profile: str) -> tuple[Dataset, dict[str, rows.Listing]]:
+    classes = coco.class_names(root / NAMES)
+    listings = {split: coco.listing(root / file, len(classes)) for split, file in LISTS.items()}
+    data = rows.dataset(NAME, root, classes, listings["train"], {"test": listings["test"]})
+    if profile == "paper":
+        verify.sizes(NAME, data, OFFICIAL)
+    return data, listings
+
+
+# ---------------------------------------------------------------- what the stages ask
+
+hard = longtail.hard
+prompt = longtail.prompt
+captions = longtail.captions
+score_prompt = longtail.score_prompt
+metrics = longtail.metrics
+headline = longtail.headline
+metric = longtail.metric
+
+
+def check(root: Path, profile: str, decode: bool = False) -> list[str]:
+    """What was verified, a line each; DataError at the first offence, with file and entry.
+
+    Profile paper: also the official sizes. decode: decode every picture, not only look for it.
+    """
+    root = Path(root)
+    data, listings = _load(root, profile)
+    said = [verify.described(data)]
+    for some in listings.values():
+        _check_folders(some)
+    said.append("every picture lies in the folder of its category")
+    said.append(verify.apart(listings, "train", "test"))
+    said.append(verify.files(root, listings.values(), decode))
+    return said + verify.archives(root, SOURCES)
+
+
+def _check_folders(some: rows.Listing) -> None:
+    """DataError unless the path's last folder is the category id."""
+    folder = pl.col("path").str.extract(r"([^/]*)/[^/]*$")
+    wrong = some.table.filter(folder.ne_missing(pl.col("label").cast(pl.Utf8))).sort("place")
+    if wrong.height:
+        first = wrong.row(0, named=True)
+        raise DataError(
+            f"{some.where(first['place'])}: {first['path']} is not in the folder of its category, "
+            f"{first['label']}"
+        )
+
+
+def fetch(root: Path, sources: Sequence[Source] = SOURCES) -> None:
+    """Download and unpack what is not there yet: 120 GB, as much again unpacked.
+
+    torchvision does the transfer and compares checksums. DataError when it fails; what was
+    downloaded stays, and the next call goes on from there.
+    """
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    root = Path(root)
+    for source in sources:
+        if (root / source.file.removesuffix(".tar.gz")).exists():
+            continue
+        md5 = None if source.digest is None else source.digest.removeprefix("md5:")
+        try:
+            download_and_extract_archive(source.url, str(root), filename=source.file, md5=md5)
+        except (OSError, RuntimeError, EOFError) as error:
+            raise DataError(f"cannot fetch {source.url} ({brief(error)}); run it again") from error
+
+
+def write_embedded(root: Path, profile: str) -> Path:
+    """The embedded world's twin, in the official format below `root`; smoke has a part of it."""
+    from harness.mini.inaturalist import write_inaturalist
+
+    return write_inaturalist(root, share=longtail.SHARES[profile])

@@ -1,0 +1,84 @@
+"""What long-tailed sets of picture files have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness import metrics as scoring
+from harness import prompts
+from harness.datasets.base import Dataset
+from harness.lookup import one_of
+from harness.mini.scene import SCENES
+from harness.types import DataError, Recipe
+
+# The small generator of the embedded world knows captions of this form.
+EMBEDDED = tuple(f"a {{name}} {place[0]}." for place in SCENES.values())
+SHARES = {"mini": 1.0, "smoke": 0.5}  # of the embedded world's pictures
+
+
+def hard(data: Dataset, recipe: Recipe, p_true: np.ndarray | None = None) -> pl.DataFrame:
+    """Training rows of the classes whose size fits the recipe's tail rule, "<20" or "<=20".
+
+    p_true is not read: no classifier is asked.
+    """
+    rule = one_of("tail rule", recipe.tail, ("<20", "<=20"))
+    return data.train.filter(pl.col("count") < (20 if rule == "<20" else 21))
+
+
+def prompt(
+    classname: str, seed: int, recipe: Recipe, sentences: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """What the generator is asked for: one of ten scenes, fixed by class and seed.
+
+    sentences: by class name, from a file of prompts; without them the grammar's. The embedded
+    generator gets captions of its own world.
+    """
+    if recipe.generator == "mini":
+        some: Sequence[str] = [form.format(name=classname) for form in EMBEDDED]
+    elif sentences is None:
+        some = prompts.scenes(classname)
+    elif classname in sentences:
+        some = sentences[classname]
+    else:
+        raise DataError(f"the prompts have no sentence of class {classname!r}")
+    return prompts.real_photo(prompts.choose(some, classname, seed))
+
+
+def captions(classname: str) -> tuple[str, ...]:
+    """What an image-text model is told of a class: two templates, as FLYP's code has them."""
+    return (f"a photo of {classname}.", f"{classname} in the wild.")
+
+
+def score_prompt(classname: str) -> str:
+    """What CLIP compares an image with (released code)."""
+    return f"a photo of {classname}"
+
+
+def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
+    """Accuracy on the test split, over all, by class and by group: see harness.metrics."""
+    return scoring.metrics(tested(predictions, "test"), counts)
+
+
+def tested(predictions: pl.DataFrame, split: str) -> pl.DataFrame:
+    """The predictions of one split; DataError when there are none."""
+    if "split" not in predictions.columns:
+        raise DataError(f"predictions: no column split among {', '.join(predictions.columns)}")
+    found = predictions.filter(pl.col("split") == split)
+    if not found.height:
+        known = ", ".join(predictions["split"].unique().sort().to_list()) or "none"
+        raise DataError(f"predictions: none of split {split!r}; there are those of {known}")
+    return found
+
+
+def headline(scores: dict[str, Any]) -> float:
+    """The number that stands for a run in a line of progress."""
+    return float(scores["overall"])
+
+
+def metric(labels: np.ndarray, guesses: np.ndarray) -> float:
+    """What an epoch is selected by: accuracy."""
+    return float((labels == guesses).mean())

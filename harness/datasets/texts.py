@@ -1,0 +1,118 @@
+"""Reads the text files of data sets: lists, tables (CSV) and JSON, each with errors that say where.
+
+A byte order mark, Windows line ends and blank lines at the end of a file change nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.lookup import nearest
+from harness.types import DataError, brief
+
+WHOLE = "a whole number from 0"
+LONGEST = 18  # digits of a number that fits 64 bits whatever they are
+
+
+def text(path: Path, holds: str) -> str:
+    """A file as text; DataError when it is missing (`holds`: what it should be) or no UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; expected {holds}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def lines(path: Path, holds: str) -> list[str]:
+    """The lines of a file, without their ends; DataError for one that is blank, or for none."""
+    found = text(path, holds).split("\n")
+    while found and not found[-1].strip():
+        found.pop()
+    for number, line in enumerate(found, 1):
+        if not line.strip():
+            raise DataError(f"{path}, line {number}: blank, with {found[-1]!r} after it")
+    if not found:
+        raise DataError(f"{path}: empty, expected {holds}")
+    return [line.removesuffix("\r") for line in found]
+
+
+def whole(value: str, where: str, name: str) -> int:
+    """A number as the official files write it, digits only; DataError for anything else."""
+    if not (value.isascii() and value.isdigit() and len(value) <= LONGEST):
+        raise DataError(f"{where}: {name} {value!r}, expected {WHOLE}")
+    return int(value)
+
+
+class Table:
+    """The columns asked for of a CSV file with a header.
+
+    Raises DataError for a header that lacks one of them or names one twice, and for a row with
+    more or fewer fields than the header.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], holds: str) -> None:
+        self.path, self.columns = path, tuple(columns)
+        self.rows: list[list[str]] = []  # of the columns asked for
+        self.lines: list[int] = []  # the line that each row ends on
+        reader = csv.reader(io.StringIO(text(path, holds), newline=""), strict=True)
+        try:
+            header = next(reader, [])
+            self._read(reader, self._places(header), len(header))
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: {brief(error)}") from None
+        if not self.rows:
+            raise DataError(f"{path}: no row below the header, expected {holds}")
+
+    def column(self, name: str) -> list[str]:
+        place = self.columns.index(name)
+        return [row[place] for row in self.rows]
+
+    def numbers(self, name: str) -> list[int]:
+        """A column of whole numbers from 0."""
+        values = self.column(name)
+        return [whole(v, self.where(i), name) for i, v in enumerate(values)]
+
+    def where(self, row: int) -> str:
+        """How an error names a row."""
+        return f"{self.path}, line {self.lines[row]}"
+
+    def _places(self, header: list[str]) -> list[int]:
+        for name in self.columns:
+            if header.count(name) != 1:
+                said = "no column" if name not in header else "more than one column"
+                raise DataError(f"{self.path}, line 1: {said} {name!r}{nearest(name, header)}")
+        return [header.index(name) for name in self.columns]
+
+    def _read(self, reader: Any, places: list[int], width: int) -> None:
+        blank = 0
+        for row in reader:
+            if not row:
+                blank = blank or reader.line_num
+            elif blank:
+                raise DataError(f"{self.path}, line {blank}: blank, with rows after it")
+            elif len(row) != width:
+                said = f"{len(row)} fields, expected {width} as in the header"
+                raise DataError(f"{self.path}, line {reader.line_num}: {said}")
+            else:
+                self.rows.append([row[i] for i in places])
+                self.lines.append(reader.line_num)
+
+
+def document(path: Path, holds: str) -> Any:
+    """The value in a JSON file; DataError says in which line and column it is damaged."""
+    try:
+        return json.loads(text(path, holds))
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"{path}, {where}: damaged JSON ({error.msg})") from None
+    except RecursionError:
+        raise DataError(f"{path}: nested too deeply, expected {holds}") from None
