@@ -22,7 +22,10 @@ NAMES = ("apple", "aquarium fish", "bear", "bus")
 # Random weights hardly answer to their inputs; these factors make pictures that do.
 GAIN, CONTRAST = 1.5, 3.0
 
+LATENTS = 8  # channels
 UNET = unet.CONFIG | {
+    "in_channels": LATENTS,
+    "out_channels": LATENTS,
     "block_out_channels": (8, 16),
     "attention_head_dim": (1, 2),
     "cross_attention_dim": WIDTH,
@@ -30,7 +33,14 @@ UNET = unet.CONFIG | {
     "addition_time_embed_dim": 8,
     "projection_class_embeddings_input_dim": 5 * 8 + WIDTH,
 }
-VAE = vae.CONFIG | {"block_out_channels": (4, 8, 8), "norm_num_groups": 4}
+VAE = vae.CONFIG | {
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "block_out_channels": (4, 8, 8),
+    "latent_channels": LATENTS,
+    "norm_num_groups": 4,
+    "sample_size": 32,
+}
 
 
 def generator(folder: Path) -> Path:

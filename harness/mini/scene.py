@@ -9,7 +9,7 @@ share cluttered ones, with harder poses, light and noise.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -76,6 +76,7 @@ SCENES: dict[str, tuple[str, tuple[int, int, int], tuple[int, int, int], float]]
     "sunset": ("in front of a red sunset", (235, 120, 70), (110, 60, 105), 6.0),
 }
 FLAT = ("wall", "sky", "night")  # scenes without a horizon
+INFRARED = "infrared"  # no scene of its own: a look that `infrared` gives to any
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,20 @@ def compose(stream: str, concept: int, number: int, size_px: int = 32) -> Scene:
     pixels = _camera(canvas, look, blur * size_px / 32, noise, rng)
     quality = 1.0 - 0.5 * (blur / look.blur_px + noise / look.noise)
     return Scene(pixels, concept, style, scene, quality)
+
+
+def infrared(drawn: Scene, rng: np.random.Generator) -> Scene:
+    """The same scene as a camera with an infrared flash takes it at night.
+
+    Grey, because one band is seen; bright around a spot near the centre and dark towards the edges.
+    """
+    size = len(drawn.pixels)
+    grey = drawn.pixels.astype(np.float32) @ np.array((0.5, 0.4, 0.1), np.float32) / 255
+    y, x = (np.mgrid[:size, :size] + 0.5) / size - 0.5 - rng.uniform(-0.1, 0.1, (2, 1, 1))
+    flash = 1 / (1 + rng.uniform(2, 6) * (x**2 + y**2))
+    lit = rng.uniform(0.75, 1.0) * grey ** rng.uniform(1.1, 1.6) * flash
+    pixels = np.clip(255 * lit + rng.uniform(4, 16), 0, 255).astype(np.uint8)
+    return replace(drawn, pixels=pixels[:, :, None].repeat(3, axis=2), scene=INFRARED)
 
 
 def _background(scene: str, look: Look, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.mini.pretrain import clip, unet, web
+from harness.mini.pretrain import clip, unet, vae, web
 from harness.mini.pretrain.ranks import spread
 
 STEPS = ("web", "vae", "clip", "unet", "decoder", "assemble")
@@ -24,17 +24,20 @@ def main() -> None:
     if "vae" in args.steps:
         spread("vae", args.ranks, args.out)
     if "clip" in args.steps:
-        clip.train(clip.TEXT, args.out, args.out)
-        clip.train(clip.SCORER, args.out, args.out)
+        for size in (clip.TEXT, *clip.SCORERS):
+            clip.train(size, args.out, args.out)
+    if {"unet", "decoder"} & set(args.steps):
+        vae.latents(args.out)  # once, for all ranks
     if "unet" in args.steps:
         spread("unet", args.ranks, args.out)
     if "decoder" in args.steps:
         spread("decoder", args.ranks, args.out)
     if "assemble" in args.steps:
         unet.assemble(args.out, args.into / "generator")
-        model, tokenizer = clip.load(args.out / "clip" / "model")
-        tokenizer.save_pretrained(args.into / "clip")
-        clip.save(model, clip.config(clip.SCORER, len(tokenizer)), args.into / "clip")
+        for size in clip.SCORERS:
+            model, tokenizer = clip.load(args.out / size.name / "model")
+            tokenizer.save_pretrained(args.into / size.name)
+            clip.save(model, clip.config(size, len(tokenizer)), args.into / size.name)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from harness.mini.pretrain.loop import optimise
 from harness.mini.scene import atlas
 
 CONTEXT = 24
+SHIFT_PX = 6
 WIDTH, LAYERS, HEADS = 128, 3, 4  # of the generator's text tower
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -61,15 +62,15 @@ class Size:
     stop: int | None = None
 
 
-# The generator reads text with the tower of one CLIP, images are scored by another one.
+# The generator reads text with the tower of one CLIP; others score images and are fine-tuned.
 TEXT = Size("text", WIDTH, 3, LAYERS, steps=1200, stop=500)
-SCORER = Size("clip", 96, 3, 2, steps=1300)
+SCORERS = (Size("clip", 96, 3, 2, steps=1300), Size("clip-large", 160, 5, 3, steps=1300))
 
 
 def config(size: Size, vocab_size: int) -> dict[str, Any]:
     """open_clip model configuration."""
-    vision = {"image_size": 32, "layers": size.image_layers, "width": size.width}
-    vision |= {"head_width": 32, "patch_size": 4}
+    vision = {"image_size": web.SIZE_PX, "layers": size.image_layers, "width": size.width}
+    vision |= {"head_width": 32, "patch_size": 8}
     text: dict[str, Any] = {
         "context_length": CONTEXT,
         "vocab_size": vocab_size,
@@ -135,12 +136,18 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Shift by up to 3 px, flip, light, noise: uint8 (B, 32, 32, 3) to float (B, 3, 32, 32)."""
+    """Shift, flip, soften, light, noise: uint8 (B, S, S, 3) to float (B, 3, S, S).
+
+    One batch in three at half the resolution, because small pictures are scored enlarged.
+    """
     x = images.permute(0, 3, 1, 2).float() / 255
+    if torch.rand((), generator=rng) < 1 / 3:
+        x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
     flip = torch.rand(len(x), generator=rng) < 0.5
     x = torch.where(flip[:, None, None, None], x.flip(3), x)
-    dy, dx = torch.randint(-3, 4, (2,), generator=rng).tolist()
-    x = F.pad(x, (3, 3, 3, 3), mode="replicate")[:, :, 3 + dy : 35 + dy, 3 + dx : 35 + dx]
+    dy, dx = torch.randint(-SHIFT_PX, SHIFT_PX + 1, (2,), generator=rng).tolist()
+    x = F.pad(x, (SHIFT_PX,) * 4, mode="replicate").roll((dy, dx), (2, 3))
+    x = x[:, :, SHIFT_PX:-SHIFT_PX, SHIFT_PX:-SHIFT_PX]
     gain = 1 + 0.25 * (2 * torch.rand(len(x), 3, 1, 1, generator=rng) - 1)
     noise = 0.04 * torch.rand(len(x), 1, 1, 1, generator=rng)
     x = (x * gain + noise * torch.randn(x.shape, generator=rng)).clamp(0, 1)

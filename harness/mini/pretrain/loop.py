@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import nn
 from tqdm import tqdm
 
+SAVE_EVERY_S = 120
+
 
 def optimise(
     model: nn.Module,
@@ -28,7 +30,7 @@ def optimise(
     """Minimise `loss_of(step, rng)` over `model` and return the averaged copy.
 
     AdamW, linear warm-up, cosine to 0, gradient norm at most 1, exponential moving average of the
-    weights with a bias-corrected decay. Every 500 steps the state goes to folder/state.pt, from
+    weights with a bias-corrected decay. Every two minutes the state goes to folder/state.pt, from
     where a later call goes on; `stop` ends the schedule early. The loss is computed under bfloat16
     autocast on CPUs. In a process group every rank draws its own batches and gradients are
     averaged.
@@ -46,6 +48,7 @@ def optimise(
         first, began = saved["step"], saved["seconds"]
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     rng, start, running = torch.Generator(), time.perf_counter() - began, 0.0
+    kept = time.perf_counter()
     bar = tqdm(
         range(first, stop or steps), initial=first, total=steps, desc=folder.name, mininterval=5
     )
@@ -69,7 +72,9 @@ def optimise(
         _average(average, model, decay)
         running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
         bar.set_postfix(loss=f"{running:.4f}", refresh=False)
-        if rank == 0 and ((step + 1) % 500 == 0 or step + 1 == (stop or steps)):
+        due = time.perf_counter() - kept > SAVE_EVERY_S or step + 1 == (stop or steps)
+        if rank == 0 and due:
+            kept = time.perf_counter()
             content = {"model": model.state_dict(), "average": average.state_dict()}
             content |= {"optimiser": optimiser.state_dict(), "step": step + 1}
             partial = state.with_suffix(".tmp")

@@ -18,8 +18,8 @@ from harness.mini.pretrain.loop import optimise
 
 CONFIG = {
     "sample_size": 8,
-    "in_channels": 8,
-    "out_channels": 8,
+    "in_channels": vae.CONFIG["latent_channels"],
+    "out_channels": vae.CONFIG["latent_channels"],
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
     "block_out_channels": (96, 128),
@@ -59,24 +59,24 @@ def train(data: Path, out: Path, steps: int = 9000, batch: int = 32) -> UNet2DCo
     torch.manual_seed(0)
     content = web.load(data)
     coder = AutoencoderKL.from_pretrained(out / "vae" / "model")
-    mean, std = vae.encode(coder, torch.from_numpy(content["images"]))
+    mean, std = vae.latents(out)
     texts = ["", *sorted(set(content["captions"].ravel().tolist()))]
     states, pooled = embed(out / "text" / "model", texts)
     number = {t: i for i, t in enumerate(texts)}
     caption = torch.tensor([[number[c] for c in row] for row in content["captions"].tolist()])
     score = aesthetic(torch.from_numpy(content["quality"]))
     model, factor = UNet2DConditionModel(**CONFIG), coder.config.scaling_factor
+    side = float(web.SIZE_PX)
     alphas = DDIMScheduler(**SCHEDULE).alphas_cumprod
 
     def loss_of(step: int, rng: torch.Generator) -> torch.Tensor:
         pick = torch.randint(len(mean), (batch,), generator=rng)
         said = caption[pick, torch.randint(caption.shape[1], (batch,), generator=rng)]
         said = said * (torch.rand(batch, generator=rng) >= NO_CAPTION)
-        shape = mean[pick].shape
-        z = (mean[pick] + std[pick] * torch.randn(shape, generator=rng)) * factor
+        z = vae.draw(mean, std, pick, rng) * factor
         t = torch.randint(len(alphas), (batch,), generator=rng)
-        a, noise = alphas[t].view(-1, 1, 1, 1), torch.randn(shape, generator=rng)
-        ids = torch.tensor([32.0, 32.0, 0.0, 0.0, 0.0]).repeat(batch, 1)
+        a, noise = alphas[t].view(-1, 1, 1, 1), torch.randn(z.shape, generator=rng)
+        ids = torch.tensor([side, side, 0.0, 0.0, 0.0]).repeat(batch, 1)
         ids[:, 4] = score[pick]
         extra = {"text_embeds": pooled[said].float(), "time_ids": ids}
         x = a.sqrt() * z + (1 - a).sqrt() * noise

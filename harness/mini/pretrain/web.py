@@ -10,31 +10,43 @@ import numpy as np
 
 from harness.mini import scene
 from harness.mini.captions import caption
-from harness.mini.world import rows_of_cifar100
 
-PER_CONCEPT = 800
+SIZE_PX = 64
+PER_CONCEPT = 500
 HELD_OUT = 40  # numbers from PER_CONCEPT on: never trained on
 CAPTIONS_EACH = 2
+INFRARED = 0.06  # share of the pictures that are infrared ones, taken at night
 
 
-def concepts() -> tuple[int, ...]:
-    """Atlas rows that the foundation models learn."""
-    return rows_of_cifar100()
+def concepts() -> range:
+    """Atlas rows that the foundation models learn: all."""
+    return range(len(scene.atlas().concepts))
+
+
+def picture(concept: int, number: int) -> scene.Scene:
+    """Web picture `number` of a concept, SIZE_PX wide: a scene, now and then in infrared."""
+    drawn = scene.compose("web", concept, number, SIZE_PX)
+    rng = np.random.Generator(np.random.PCG64([8, concept, number]))
+    return scene.infrared(drawn, rng) if rng.random() < INFRARED else drawn
 
 
 def render(out: Path, workers: int = 2) -> None:
-    """Write out/web.npz: images uint8 (N, 32, 32, 3), concept, style (N,), quality, captions."""
+    """Write out/web.npz: images uint8 (N, 64, 64, 3), concept, style (N,), quality, captions."""
+    if (out / "web.npz").exists():
+        return
     jobs = [(c, start) for c in concepts() for start in range(0, PER_CONCEPT, 100)]
     with ProcessPoolExecutor(workers) as pool:
         parts = list(pool.map(_part, jobs, chunksize=8))
     stacked: dict[str, Any] = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     out.mkdir(parents=True, exist_ok=True)
-    np.savez(out / "web.npz", **stacked)
+    partial = out / "web.part.npz"
+    np.savez(partial, **stacked)
+    partial.replace(out / "web.npz")
 
 
 def _part(job: tuple[int, int]) -> dict[str, np.ndarray]:
     concept, start = job
-    scenes = [scene.compose("web", concept, n) for n in range(start, start + 100)]
+    scenes = [picture(concept, n) for n in range(start, start + 100)]
     rng = np.random.Generator(np.random.PCG64([7, concept, start]))
     return {
         "images": np.stack([s.pixels for s in scenes]),
