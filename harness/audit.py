@@ -101,3 +101,31 @@ def _finding(
 def _fit(groups: Sequence[float], overall: float, classes: Sequence[int]) -> Fit:
     value = sum(n * v for n, v in zip(classes, groups, strict=True)) / sum(classes)
     return Fit(value, overall - value)
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """As text: every row, what each rule makes of it, and which rule explains it."""
+    from tabulate import tabulate
+
+    rules = sorted({rule for finding in findings for rule in finding.by_rule})
+    head = ["Table", "Block", "Row", "Overall", *(f"{r} residual" for r in rules), "explained by"]
+    body = [
+        [
+            f"{f.table}{' (v1)' if f.v1 else ''}",
+            f.block,
+            f.row,
+            f"{f.overall:.2f}",
+            *(f"{f.by_rule[r].residual:+.2f}" if r in f.by_rule else "" for r in rules),
+            f.best if f.explained else "no rule",
+        ]
+        for f in findings
+    ]
+    off = [f for f in findings if f.flagged]
+    grid = tabulate(body, head, "simple", disable_numparse=True)
+    said = (
+        f"{len(findings)} rows: {len(off)} are more than {TOLERANCE} points off under rule "
+        f"{HEADLINE}, {sum(not f.explained for f in findings)} under every rule. Residual: the "
+        "printed Overall less the mean of Many, Medium and Few weighted by a rule's numbers of "
+        "classes."
+    )
+    return f"{grid}\n\n{said}"

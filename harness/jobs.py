@@ -55,7 +55,7 @@ class Job:
         """Where the record of this run lies."""
         about = {"method": self.spec.method, "imbalance": self.spec.imbalance}
         about |= {"seed": self.spec.seed, "dataset": self.spec.dataset}
-        about |= {"backbone": records.backbone(self.spec.recipe)}
+        about |= {"backbone": self.spec.recipe.backbone}
         return records.path(about | {"profile": self.spec.recipe.profile}, self.place.records)
 
     @property

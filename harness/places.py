@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -38,7 +39,8 @@ class Place:
     """One data set at one scale below `home`.
 
     `given` names the folder of the official files; without it the embedded world writes them.
-    `overrides` are recipe fields from params.yaml.
+    `overrides` are recipe fields from params.yaml; `backbone` replaces the recipe's, with what the
+    data set's BACKBONES has for that name.
     """
 
     dataset: str
@@ -46,6 +48,7 @@ class Place:
     home: Path = Path()
     given: Path | None = None
     overrides: tuple[tuple[str, Any], ...] = ()
+    backbone: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker gets the fields, not what was derived from them."""
@@ -70,7 +73,21 @@ class Place:
             if name not in allowed:
                 raise UsageError(f"unknown parameter {name!r}{lookup.nearest(name, allowed)}")
             changes[name] = _fitting(name, value, allowed[name])
-        return replace(recipe, **changes)
+        recipe = replace(recipe, **changes)
+        if self.backbone in (None, recipe.backbone):
+            return recipe
+        return replace(recipe, **self._other_backbone(recipe))
+
+    def _other_backbone(self, recipe: Recipe) -> dict[str, Any]:
+        others: dict[str, dict[str, Any]] = self.module.BACKBONES.get(self.profile, {})
+        if self.backbone not in others:
+            known = [recipe.backbone, *others]
+            where = f"of {self.module.NAME} in profile {self.profile}"
+            raise UsageError(
+                f"unknown backbone {self.backbone!r} {where}"
+                f"{lookup.nearest(str(self.backbone), known)}"
+            )
+        return others[str(self.backbone)]
 
     def imbalances(self, asked: Sequence[int] | None = None) -> tuple[int | None, ...]:
         """Those asked for, or all; (None,) for a data set that is long-tailed as it comes.
@@ -124,6 +141,22 @@ class Place:
             text_guidance=recipe.text_guidance,
             codec="webp-lossless" if small else "jpeg",
         )
+
+    def check_embedded(self) -> None:
+        """UsageError when the profile asks the embedded models for larger pictures than they make.
+
+        Only ImageNet-LT, iNaturalist and iWildCam do so yet.
+        """
+        path = MODELS / "generator" / "vae" / "config.json"
+        if self.recipe.generator != EMBEDDED or not path.is_file():
+            return
+        config = json.loads(path.read_text())
+        if self.recipe.size_px > config["sample_size"]:
+            raise UsageError(
+                f"profile {self.profile} of {self.module.NAME} wants pictures of "
+                f"{self.recipe.size_px} px, and the embedded models make {config['sample_size']}: "
+                "it waits for larger ones. Profile paper is there, and cifar100-lt on all profiles"
+            )
 
     @property
     def generator_source(self) -> str:

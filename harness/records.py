@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import write_atomic
-from harness.types import DataError, Recipe, RunSpec, UsageError, key, plain
+from harness.types import DataError, RunSpec, UsageError, key, plain
 
 ROOT = Path("results/records")
 VERSION = 2
@@ -59,7 +59,7 @@ def record(
         "method": spec.method,
         "dataset": spec.dataset,
         "profile": spec.recipe.profile,
-        "backbone": backbone(spec.recipe),
+        "backbone": spec.recipe.backbone,
         "imbalance": spec.imbalance,
         "seed": spec.seed,
         "selection": {name: dict(found) for name, found in selection.items()},
@@ -67,13 +67,6 @@ def record(
         "n_test": int(n_test),
         "versions": dict(installed() if versions is None else versions),
     }
-
-
-def backbone(recipe: Recipe) -> str:
-    """What a record calls the network: its pretrained weights' name where it has some."""
-    return (
-        recipe.backbone if recipe.pretrained is None else f"{recipe.backbone}-{recipe.pretrained}"
-    )
 
 
 def installed(packages: Sequence[str] = PACKAGES) -> dict[str, str]:

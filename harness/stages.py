@@ -103,9 +103,8 @@ def requests(place: Place, kind: str = "spectrum") -> pl.DataFrame:
             place.module.prompt(n, s, recipe) for n, s in zip(names, asked["seed"], strict=True)
         ]
     else:
-        texts = [
-            place.module.EDITS[e].format(name=n) for n, e in zip(names, asked["edit"], strict=True)
-        ]
+        edits = edit_texts(place)[0]
+        texts = [edits[e].format(name=n) for n, e in zip(names, asked["edit"], strict=True)]
     asked = asked.select("source", "classname", "guidance", "seed")
     return cache.request_rows(
         asked.with_columns(pl.Series("prompt", texts, pl.String)), place.generator
@@ -122,9 +121,7 @@ def grid(place: Place, kind: str) -> pl.DataFrame:
     if kind == "spectrum":
         cells = [(round(100 * g), s, 0) for g in recipe.levels for s in recipe.pool_seeds]
     else:
-        prompts = getattr(place.module, "EDITS", ())
-        if not prompts:
-            raise UsageError(f"{place.module.NAME} has no prompts for edits: EDITS in its file")
+        prompts = edit_texts(place)[0]
         cells = [
             (EDIT_GUIDANCE, seed, (number + nth) % len(prompts))
             for number, seed in enumerate(recipe.pool_seeds)
@@ -132,6 +129,17 @@ def grid(place: Place, kind: str) -> pl.DataFrame:
         ]
     schema = {"guidance": pl.Int16, "seed": pl.Int32, "edit": pl.Int32}
     return pl.DataFrame(cells, schema=schema, orient="row")
+
+
+def edit_texts(place: Place) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Prompts of edits, with {name}, and what CLIP compares edits with, the domain's text first.
+
+    UsageError for a data set that has none.
+    """
+    module, kind = place.module, "EMBEDDED_" if place.recipe.generator == EMBEDDED else ""
+    if not hasattr(module, f"{kind}EDITS"):
+        raise UsageError(f"{module.NAME} has no prompts for edits: {kind}EDITS in its file")
+    return getattr(module, f"{kind}EDITS"), getattr(module, f"{kind}EDIT_CHECK")
 
 
 def generate(
@@ -265,7 +273,7 @@ def _scores(place: Place, rows: pl.DataFrame, device: str, kind: str) -> pl.Data
     texts = dict(
         zip(names, scorer.texts([place.module.score_prompt(n) for n in names]), strict=True)
     )
-    domain = scorer.texts(list(place.module.EDIT_CHECK)) if kind == "edits" else None
+    domain = scorer.texts(list(edit_texts(place)[1])) if kind == "edits" else None
     pictures = _pictures(place, rows["source"].unique())
     sources = list(pictures)
     vectors = scorer.images(np.stack([pictures[s] for s in sources]))

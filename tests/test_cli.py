@@ -102,6 +102,14 @@ def refused(capsys: Any, code: int, home: Path, *arguments: Any) -> str:
         (["compare", "--dataset", SET, "--workers", "0"], ["'0' is not a whole number from 1"]),
         (["compare", "--dataset", SET, "--device", "gpu0"], ["device 'gpu0' cannot be used"]),
         (["compare", "--dataset", SET, "--colour"], ["unrecognized arguments", "--colour"]),
+        (["table", "--dataset", SET, "--table", "table1"], ["does not show", "table2, table7"]),
+        (["compare", "--dataset", SET, "--table", "table22"], ["no table 'table22'", "table2"]),
+        (["train", "--dataset", SET, "--backbone", "resnet43"], ["mean 'resnet34'", "resnet10"]),
+        (["train", "--dataset", SET, "--rows", "FLYP"], ["FLYP needs an image-text", "resnet10"]),
+        (["compare", "--dataset", "iwildcam"], ["pictures of 64 px", "make 32"]),
+        (["data", "--dataset", SET, "verify"], ["'verify'", "check"]),
+        (["data", "--dataset", SET, "fetch"], ["--root DIR"]),
+        (["prompts", "--dataset", SET], ["--out"]),
         (["cache", "--dataset", SET, "clean"], ["'clean'", "verify"]),
         (["cache", "--dataset", SET, "export"], ["--to"]),
         (["cache", "--dataset", SET, "export", "--format", "tar"], ["'tar'", "webdataset"]),
@@ -374,10 +382,45 @@ def test_interrupting(capsys, home, monkeypatch):
 
 
 def test_help_of_every_command(capsys):
-    for command in ("compare", "index", "hard", "generate", "score", "train", "table", "cache"):
+    for command in "compare index hard generate score train table cache data prompts".split():
         code, out, err = harness(capsys, command, "--help")
         assert (code, err) == (0, "")
         assert f"example: harness {command} " in out
+
+
+def test_checking_data(capsys, data):
+    words = ["data", "check", "--dataset", SET, "--profile", "smoke", "--root", data]
+    code, out, err = harness(capsys, *words)
+    assert (code, err) == (0, "")
+    assert out.startswith("4 classes, 480 training and 12 test pictures")
+    assert "imbalance 100: 151 training pictures" in out
+    code, out, err = harness(capsys, *words, "--profile", "paper")
+    assert (code, out) == (1, "")
+    assert "needs the official CIFAR-100" in err
+
+
+def test_writing_scenes(capsys, data, tmp_path):
+    words = ["prompts", "--dataset", SET, "--profile", "smoke", "--root", data]
+    code, _, err = harness(capsys, *words, "--out", tmp_path / "scenes.json")
+    assert (code, err.count("ten scenes for each of 4 classes")) == (0, 1)
+    assert "thing 3" in (tmp_path / "scenes.json").read_text()
+    code, _, err = harness(
+        capsys, *words, "--out", tmp_path / "other.json", "--endpoint", "http://127.0.0.1:9",
+        "--key", "NO_SUCH_KEY",
+    )  # fmt: skip
+    assert code == 2
+    assert "NO_SUCH_KEY" in err
+    assert not (tmp_path / "other.json").exists()
+
+
+def test_the_audit_of_the_published_tables(capsys):
+    code, out, err = harness(capsys, "audit")
+    assert (code, err) == (0, "")
+    assert "47 rows: 24 are more than 0.15 points off under rule A, 7 under every rule" in out
+    (line,) = [
+        x for x in out.splitlines() if x.startswith("table2 ") and "ir50" in x and "CE+D" in x
+    ]
+    assert line.split()[-1] == "X"
 
 
 HEAVY = ("torch", "diffusers", "transformers", "open_clip", "torchvision", "scipy", "pyarrow")
