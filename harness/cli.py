@@ -95,7 +95,9 @@ def _preparing(every: Any) -> None:
     data.add_argument("--decode", action="store_true", help="check: decode every picture, too")
     about = "write ten scene descriptions per class: an offline grammar, or a language model"
     prompts = _command(every, "prompts", commands.prompts, about)
-    prompts.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    prompts.add_argument(
+        "--out", type=Path, help="JSON file (default: the one that `harness generate` reads)"
+    )
     prompts.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible one; else grammar")
     prompts.add_argument("--model", default="gpt-3.5-turbo-0125", help="at the endpoint")
     prompts.add_argument(

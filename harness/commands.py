@@ -82,10 +82,12 @@ def index(args: argparse.Namespace) -> None:
 
 
 def hard(args: argparse.Namespace) -> None:
-    from harness import runs, stages
+    from harness import census, runs, stages
 
     place = _place(args)
     table = stages.hard(place, runs.judge(place, args.workers, args.device))
+    if args.command == "hard":
+        print(census.render(place, census.census(place)))
     _say(f"hard: {table['source'].n_unique()} images get a spectrum")
 
 
@@ -230,19 +232,19 @@ def prompts(args: argparse.Namespace) -> None:
     from harness import stages
 
     place = _place(args)
-    classes = stages.load(place, place.imbalances()[0]).classes
+    classes, out = stages.load(place, place.imbalances()[0]).classes, args.out or place.prompts
     if args.endpoint is None:
-        grammar.write(args.out, grammar.grammar(place.module.NAME, classes))
-        _say(f"{args.out}: ten scenes for each of {len(classes)} classes, by the grammar")
+        grammar.write(out, grammar.grammar(place.module.NAME, classes))
+        _say(f"{out}: ten scenes for each of {len(classes)} classes, by the grammar")
         return
     key = endpoint.key_from_environment(args.key)
     about = {"endpoint": args.endpoint, "model": args.model, "key": key}
-    failed = endpoint.fetch(classes, args.out, dataset=place.module.NAME, **about)
+    failed = endpoint.fetch(classes, out, dataset=place.module.NAME, **about)
     for name, why in failed.items():
         print(f"{name}: {why}")
     if failed:
         raise DataError(f"{len(failed)} of {len(classes)} classes have no scenes; the same command")
-    _say(f"{args.out}: scenes for {len(classes)} classes, by {args.model}")
+    _say(f"{out}: scenes for {len(classes)} classes, by {args.model}")
 
 
 def audit(args: argparse.Namespace) -> None:

@@ -125,6 +125,11 @@ class Place:
         return self._below("runs")
 
     @property
+    def prompts(self) -> Path:
+        """Scene descriptions for the generator, where `harness prompts` wrote some."""
+        return self.home / "prompts" / f"{self.module.NAME}.json"
+
+    @property
     def records(self) -> Path:
         return self.home / "results" / "records"
 

@@ -99,9 +99,8 @@ def requests(place: Place, kind: str = "spectrum") -> pl.DataFrame:
     asked = sources.join(grid(place, kind), how="cross")
     names, recipe = asked["classname"].to_list(), place.recipe
     if kind == "spectrum":
-        texts = [
-            place.module.prompt(n, s, recipe) for n, s in zip(names, asked["seed"], strict=True)
-        ]
+        seeds, told = asked["seed"], _sentences(place, names)
+        texts = [place.module.prompt(n, s, recipe, told) for n, s in zip(names, seeds, strict=True)]
     else:
         edits = edit_texts(place)[0]
         texts = [edits[e].format(name=n) for n, e in zip(names, asked["edit"], strict=True)]
@@ -109,6 +108,15 @@ def requests(place: Place, kind: str = "spectrum") -> pl.DataFrame:
     return cache.request_rows(
         asked.with_columns(pl.Series("prompt", texts, pl.String)), place.generator
     )
+
+
+def _sentences(place: Place, names: list[str]) -> dict[str, tuple[str, ...]] | None:
+    """Scene descriptions by class where a file has them; the embedded generator knows none."""
+    from harness import prompts
+
+    if place.recipe.generator == EMBEDDED or not place.prompts.is_file():
+        return None
+    return dict(prompts.read(place.prompts, set(names), place.module.NAME).of)
 
 
 def grid(place: Place, kind: str) -> pl.DataFrame:
@@ -195,7 +203,7 @@ def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
         mine = mine.filter(pl.Series(data.sources(mine), dtype=pl.String) == mine["source"])
         pictures = data.train_images.take(mine["image"].to_numpy())
         for source, picture in zip(mine["source"], pictures, strict=True):
-            found[source] = resized(picture, place.recipe.size_px)
+            found[source] = resized(np.array(picture), place.recipe.size_px)
     if len(found) < len(wanted):
         gone = f"{len(wanted) - len(found)} of {len(wanted)} source pictures"
         raise DataError(

@@ -447,6 +447,13 @@ def test_pickles_of_python_2(root: Path) -> None:
 # ---------------------------------------------------------------- prompts and recipes
 
 
+def test_a_prompt_may_come_from_sentences() -> None:
+    told = {"apple": [f"an apple, scene {n}" for n in range(10)]}
+    drawn = {cifar.prompt("apple", seed, PAPER, told) for seed in range(60)}
+    assert {text.partition(": ")[2] for text in drawn} == set(told["apple"])
+    assert all(text.startswith("a 8k real photo: ") for text in drawn)
+
+
 def test_prompt_is_stable_and_varies() -> None:
     assert cifar.prompt("apple", 10, MINI) == cifar.prompt("apple", 10, MINI)
     assert cifar.prompt("apple", 10, MINI) == "a photo of a apple on yellow sand"

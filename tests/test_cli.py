@@ -109,7 +109,6 @@ def refused(capsys: Any, code: int, home: Path, *arguments: Any) -> str:
         (["compare", "--dataset", "iwildcam"], ["pictures of 64 px", "make 32"]),
         (["data", "--dataset", SET, "verify"], ["'verify'", "check"]),
         (["data", "--dataset", SET, "fetch"], ["--root DIR"]),
-        (["prompts", "--dataset", SET], ["--out"]),
         (["cache", "--dataset", SET, "clean"], ["'clean'", "verify"]),
         (["cache", "--dataset", SET, "export"], ["--to"]),
         (["cache", "--dataset", SET, "export", "--format", "tar"], ["'tar'", "webdataset"]),
@@ -401,9 +400,9 @@ def test_checking_data(capsys, data):
 
 def test_writing_scenes(capsys, data, tmp_path):
     words = ["prompts", "--dataset", SET, "--profile", "smoke", "--root", data]
-    code, _, err = harness(capsys, *words, "--out", tmp_path / "scenes.json")
+    code, _, err = harness(capsys, *words, "--home", tmp_path)
     assert (code, err.count("ten scenes for each of 4 classes")) == (0, 1)
-    assert "thing 3" in (tmp_path / "scenes.json").read_text()
+    assert "thing 3" in (tmp_path / "prompts" / "cifar100-lt.json").read_text()
     code, _, err = harness(
         capsys, *words, "--out", tmp_path / "other.json", "--endpoint", "http://127.0.0.1:9",
         "--key", "NO_SUCH_KEY",

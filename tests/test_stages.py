@@ -11,7 +11,18 @@ import pytest
 import roads
 import yaml
 
-from harness import cache, leaderboard, parallel, places, published, records, runs, stages, tables
+from harness import (
+    cache,
+    census,
+    leaderboard,
+    parallel,
+    places,
+    published,
+    records,
+    runs,
+    stages,
+    tables,
+)
 from harness.cli import main
 from harness.jobs import Job, plan, spectrum
 from harness.places import Place
@@ -234,6 +245,25 @@ def test_images_that_are_gone_are_made_again(again):
         stages.score(place)
     assert walk(place) == (IMAGES, 0, 0)
     assert pools.files(place.pool) == images
+
+
+def test_the_census_counts_what_there_is(again):
+    place = again(threshold=0.0)
+    scores = pl.read_parquet(place.work / "spectrum.parquet")
+    counts = {c.imbalance: c for c in census.census(place)}
+    for ratio, sources in ((100, 6), (50, 10)):
+        mine = spectrum(place, ratio)
+        kept = len(mine.filter(mine["text_score"] >= 0))
+        found = counts[ratio]
+        assert (found.hard, found.levels, found.seeds) == (sources, 2, 3)
+        assert (found.generated, found.kept) == (sources * 6, kept)
+    assert len(scores) == 60
+    shown = census.render(place, census.census(place)).splitlines()
+    assert shown[2].split() == ["ours,", "profile", "smoke,", "imbalance", "ratio", "100",
+                                "6", "2", "3", "36", *shown[2].split()[-2:]]  # fmt: skip
+    assert shown[3].split() == ["published", "324", "4", "8", "2,592", "809", "31.21"]
+    shutil.rmtree(place.pool)
+    assert census.render(place, census.census(place)).splitlines()[2].split()[-3:] == ["·"] * 3
 
 
 # ---------------------------------------------------------------- by the command

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from harness import metrics as scoring
+from harness import prompts
 from harness.datasets import cifar
 from harness.datasets.base import Dataset, Split, index_hash
 from harness.datasets.unpickle import load as unpickle
@@ -344,8 +345,15 @@ def hard(data: Dataset, recipe: Recipe, p_true: np.ndarray | None = None) -> pl.
     return data.train.filter(pl.col("count") < (20 if recipe.tail == "<20" else 21))
 
 
-def prompt(classname: str, seed: int, recipe: Recipe) -> str:
-    """What the generator is asked for: one of ten scenes, fixed by class and seed."""
+def prompt(
+    classname: str, seed: int, recipe: Recipe, sentences: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """What the generator is asked for: one of ten scenes, fixed by class and seed.
+
+    sentences: by class name, from a file of prompts; without them the templates.
+    """
+    if sentences is not None:
+        return prompts.real_photo(prompts.choose(sentences[classname], classname, seed))
     digest = hashlib.sha256(f"{classname}\n{seed}".encode()).digest()
     template = TEMPLATES[int.from_bytes(digest[:8], "big") % len(TEMPLATES)]
     return template.format(name=classname)

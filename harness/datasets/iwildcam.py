@@ -7,7 +7,7 @@ are of the training locations, val and test are not.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,8 +222,10 @@ def hard(data: Dataset, recipe: Recipe, p_true: np.ndarray | None = None) -> pl.
     return data.train[np.sort(animal[:wanted])]
 
 
-def prompt(classname: str, seed: int, recipe: Recipe) -> str:
-    """What the generator is asked for, whatever the seed (paper, section 3.1)."""
+def prompt(
+    classname: str, seed: int, recipe: Recipe, sentences: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """What the generator is asked for, whatever the seed and the sentences (paper, section 3.1)."""
     return prompts.in_the_wild(classname)
 
 

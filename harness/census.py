@@ -1,0 +1,94 @@
+"""How many images are hard, generated and kept: the paper's table of statistics, beside ours."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+import polars as pl
+
+from harness import cache, published, stages
+from harness.jobs import hard
+from harness.places import Place
+from harness.published import Block, Paper
+
+MISSING = "·"  # not made or not scored yet
+TABLE = "statistics"
+
+
+@dataclass(frozen=True)
+class Count:
+    """Images at one imbalance ratio; None: not known yet."""
+
+    imbalance: int | None
+    hard: int
+    levels: int
+    seeds: int
+    generated: int | None
+    kept: int | None
+
+    @property
+    def rate(self) -> float | None:
+        """Share of the generated ones that are kept, in [0, 1]."""
+        if not self.generated or self.kept is None:
+            return None
+        return self.kept / self.generated
+
+    def cells(self) -> dict[str, str]:
+        """By the published table's columns."""
+        numbers = {"hard": self.hard, "levels": self.levels, "seeds": self.seeds}
+        known = numbers | {"generated": self.generated, "kept": self.kept}
+        text = {name: MISSING if n is None else f"{n:,}" for name, n in known.items()}
+        return text | {"rate": MISSING if self.rate is None else f"{100 * self.rate:.2f}"}
+
+
+def census(place: Place) -> list[Count]:
+    """Of every imbalance ratio, from what the stages have left so far."""
+    return [_count(place, imbalance) for imbalance in place.imbalances()]
+
+
+def _count(place: Place, imbalance: int | None) -> Count:
+    recipe, mine = place.recipe, hard(place, imbalance)
+    generated = kept = None
+    asked = stages.requests(place).join(mine, on="source", how="semi").select("key")
+    if (place.pool / "images").is_dir():
+        made = cache.read_index(place.pool).join(asked, on="key", how="semi")
+        generated = len(made)
+        scores = cache.read_scores(place.pool, place.scorer)
+        if scores is not None:
+            scored = made.join(scores, on="key")
+            kept = len(scored.filter(pl.col("text_score") >= recipe.threshold))
+    return Count(imbalance, len(mine), len(recipe.levels), len(recipe.pool_seeds), generated, kept)
+
+
+def render(place: Place, counts: list[Count]) -> str:
+    """Ours above the published ones, and what is known about these."""
+    from tabulate import tabulate
+
+    paper = published.read(published.find(TABLE))
+    head = ["", *(column.name for column in paper.columns)]
+    body = []
+    for count in counts:
+        ratio = "" if count.imbalance is None else f", imbalance ratio {count.imbalance}"
+        cells = count.cells()
+        ours = [cells[column.path] for column in paper.columns]
+        body.append([f"ours, profile {place.profile}{ratio}", *ours])
+        body += [_published(paper, b) for b in paper.blocks if _same(b, place, count)]
+    grid = tabulate(body, head, "simple", disable_numparse=True, stralign="right")
+    notes = (f"- {note}" for note in (f"Published: {paper.source}.", *paper.caveats))
+    told = (textwrap.fill(note, 100, subsequent_indent="  ") for note in notes)
+    return "\n".join([grid, "", *told])
+
+
+def _same(block: Block, place: Place, count: Count) -> bool:
+    return block.dataset == place.module.NAME and block.imbalance == count.imbalance
+
+
+def _published(paper: Paper, block: Block) -> list[str]:
+    numbers = paper.rows[0].cells[block.key].numbers
+    texts = []
+    for column in paper.columns:
+        number = numbers.get(column.name)
+        decimals = 0 if column.unit == "count" else paper.decimals
+        texts.append(MISSING if number is None else f"{number.value:,.{decimals}f}")
+    return ["published", *texts]
