@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy, pad
 from harness.backbones import resnet10
 from harness.compose import compose
 from harness.datasets.cifar100_lt import MINI
+from harness.pictures import Block
 from harness.store import Store
 from harness.train import fit
 from harness.train_data import COLUMNS, Split, TrainData
@@ -36,9 +37,9 @@ def harness_s(width: int, batch: int, folder: Any) -> float:
     columns |= {"guidance": [100] * N, "hard": [False] * N, "score": [None] * N}
     data = TrainData(
         rows=pl.DataFrame(columns, schema=COLUMNS),
-        images=Store(images),
+        images=Store(Block(images)),
         counts=(N // CLASSES,) * CLASSES,
-        splits={"test": Split(Store(images[:64]), labels[:64], np.arange(64))},
+        splits={"test": Split(Block(images[:64]), labels[:64], np.arange(64))},
         mean=MEAN,
         std=STD,
     )
