@@ -128,7 +128,9 @@ def _begin(
     schedule: Schedule,
 ) -> Loop:
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state()  # a process may train one run in half precision, the next not
     accelerator = Accelerator(cpu=machine.device == "cpu", mixed_precision=recipe.precision)
     device = str(accelerator.device) if accelerator.num_processes > 1 else machine.device
     _, generator = _randomness(seed, 0)

@@ -9,6 +9,7 @@ import pytest
 from baselines import discl
 from harness import curriculum, spectra
 from harness.compose import compose
+from harness.loop import batches
 from harness.mixture import Control, hundredths, mix
 from harness.train_data import COLUMNS
 from harness.types import DataError, Mixture, Progress, Recipe, Schedule, Trial, UsageError
@@ -176,6 +177,7 @@ def test_an_epoch_of_imagenet_lt_has_the_released_numbers(fraction):
     assert real["image"].sort().to_list() == list(range(114_203, 114_203 + 1643))
     assert epoch.filter(pl.col("guidance") == 30).height == 3749
     assert epoch["image"].n_unique() == 39_652  # nothing is drawn twice
+    assert len(list(batches(epoch.height, 128))) == 310
     assert epoch.schema == rows.schema
 
 

@@ -1,6 +1,7 @@
 """The training loop: what it learns, repeats, resumes and refuses."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -262,6 +263,24 @@ def test_learning_rates():
     assert found == pytest.approx([2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5])
     with pytest.raises(UsageError, match="did you mean 'cosine'"):
         learning_rate(replace(cosine, decay="cosin"), 0, 1)
+
+
+def test_learning_rate_of_image_text_models():
+    """508 batches an epoch: 500 of warm-up, then a cosine over the other 9,660 (FLYP's code)."""
+    schedule = Schedule("adamw", 1e-5, 256, 20, decay="cosine", warmup_steps=500)
+    found = [learning_rate(schedule, step / 508, 508) for step in (0, 9, 499, 500, 5330, 10_159)]
+    half = 1e-5 * (1 + math.cos(math.pi / 2)) / 2  # (5330 - 500) / 9660 = 1/2
+    last = 1e-5 * (1 + math.cos(math.pi * 9659 / 9660)) / 2
+    assert found == pytest.approx([2e-8, 2e-7, 1e-5, 1e-5, half, last], rel=1e-6)
+
+
+def test_mixed_precision_trains(data, tmp_path):
+    found = fit(compose("CE"), data, replace(MINI, precision="bf16"), 0, tmp_path, CPU)
+    exact = fit(compose("CE"), data, MINI, 0, tmp_path / "exact", CPU)
+    assert {value.dtype for value in found.values()} == {value.dtype for value in exact.values()}
+    assert not same(found, exact)
+    first, other = (history(folder)[0]["loss"] for folder in (tmp_path, tmp_path / "exact"))
+    assert first == pytest.approx(other, rel=0.1)
 
 
 def test_optimisers():
