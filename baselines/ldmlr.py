@@ -95,6 +95,26 @@ class LatentDiffusion(Finetune):
         )
         return (Phase("head", schedule=head, trains=("head",), on_features=True),)
 
+    def price(self, counts: Sequence[int], features: int) -> tuple[int, float]:
+        """Images to encode, and TFLOP of training and sampling the diffusion model.
+
+        counts: training images by label; features: entries of z. Counted on meta tensors.
+        """
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        from harness.latent import Network
+
+        s, n = self.settings, sum(counts)
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            heads = (s.heads, s.head_width)
+            network = Network(features, len(counts), s.dim, s.multipliers, heads, s.positions)
+            t = y = torch.zeros(1, dtype=torch.int64)
+            network(torch.zeros(1, features), t, y)
+        made = sum(numbers(counts, s.share, s.minimum, s.groups))
+        passes = 3 * n * s.epochs + made * s.timesteps  # backward takes two
+        return n, passes * counter.get_total_flops() / 1e12
+
     def table(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The generated features, class by class, then the encoded ones, in the order drawn."""
         assert self.made_and_real is not None

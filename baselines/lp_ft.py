@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,16 @@ class ProbeFirst(Finetune):
         with torch.no_grad():
             model.head.weight.copy_(probe.weight)
             model.head.bias.copy_(probe.bias)
+
+    def price(self, counts: Sequence[int], features: int) -> tuple[int, float]:
+        """Images to encode, and at most so many TFLOP (float64) of fitting the probes.
+
+        counts: training images by label; features: entries of z. A step of L-BFGS takes one
+        product of features and weights, and one of features and residuals.
+        """
+        n = sum(counts)
+        steps = self.settings.grid * self.settings.max_iter
+        return n, steps * 2 * 2 * n * (features + 1) * len(counts) / 1e12
 
     def _features(self, tools: Tools) -> torch.Tensor:
         """(N, D) of the training rows, augmented once."""

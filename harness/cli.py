@@ -106,6 +106,16 @@ def _preparing(every: Any) -> None:
         metavar="VARIABLE",
         help="environment variable of the key",
     )
+    plan = _command(
+        every, "plan", commands.plan, "what would run, and what it costs; needs no data"
+    )
+    _rows(plan)
+    plan.add_argument("--table", metavar="NAME", help="default: the data set's main table")
+    plan.add_argument("--tflops", type=float, help="rate of the machine to plan for, TFLOP/s")
+    about = "what is installed and found here, and what each profile still needs"
+    doctor = every.add_parser("doctor", help=about, description=about)
+    doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
+    doctor.set_defaults(run=commands.doctor)
     audit = every.add_parser("audit", help="the published tables against their own class counts")
     audit.set_defaults(run=commands.audit)
 

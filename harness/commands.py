@@ -254,3 +254,20 @@ def audit(args: argparse.Namespace) -> None:
 
     papers = [published.read(file) for file in sorted(published.FOLDER.glob("*.toml"))]
     print(published_audit.render(published_audit.audit(papers)))
+
+
+def plan(args: argparse.Namespace) -> None:
+    """What would run, without any data."""
+    from harness import plan as planning
+
+    place = _place(args)
+    rows = args.rows or _table_rows(args, place)
+    told = planning.plan(place, rows, place.imbalances(args.imbalance), args.seeds, args.tflops)
+    print(planning.render(told))
+
+
+def doctor(args: argparse.Namespace) -> None:
+    """What is installed and found here, and what each profile still needs."""
+    from harness import doctor as looking
+
+    print(looking.render(looking.doctor(args.home)))

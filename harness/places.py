@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -107,10 +108,15 @@ class Place:
 
     @property
     def data(self) -> Path:
-        """Folder of the official files."""
-        if self.given is None and self.profile == "paper":
-            raise UsageError("profile paper needs the official files: name their folder by --root")
-        return self.given or self._below("data")
+        """Folder of the official files: for profile paper --root or $HARNESS_DATA/<data set>."""
+        if self.given is not None or self.profile != "paper":
+            return self.given or self._below("data")
+        if "HARNESS_DATA" not in os.environ:
+            raise UsageError(
+                "profile paper needs the official files: name their folder by --root, or a folder "
+                f"that holds a folder {self.module.NAME} by $HARNESS_DATA"
+            )
+        return Path(os.environ["HARNESS_DATA"]) / self.module.NAME
 
     @property
     def work(self) -> Path:
@@ -144,6 +150,7 @@ class Place:
             size_px=recipe.size_px,
             steps=recipe.steps,
             text_guidance=recipe.text_guidance,
+            dtype="float32" if recipe.generator == EMBEDDED else "bfloat16",
             codec="webp-lossless" if small else "jpeg",
         )
 

@@ -381,7 +381,7 @@ def test_interrupting(capsys, home, monkeypatch):
 
 
 def test_help_of_every_command(capsys):
-    for command in "compare index hard generate score train table cache data prompts".split():
+    for command in "compare index hard generate score train table cache data prompts plan".split():
         code, out, err = harness(capsys, command, "--help")
         assert (code, err) == (0, "")
         assert f"example: harness {command} " in out
@@ -410,6 +410,24 @@ def test_writing_scenes(capsys, data, tmp_path):
     assert code == 2
     assert "NO_SUCH_KEY" in err
     assert not (tmp_path / "other.json").exists()
+
+
+def test_planning_and_looking_around(capsys, home):
+    words = ["plan", "--dataset", SET, "--profile", "paper", "--rows", "CE+DisCL", "--seeds", "0"]
+    code, out, err = harness(capsys, *words, "--imbalance", "100", "--tflops", "100")
+    assert (code, err) == (0, "")
+    assert "305 of them hard" in out
+    assert "GPU-h" in out
+    assert refused(capsys, 2, home, *words, "--tflops", "0")
+    code, out, err = harness(capsys, "doctor", "--home", home)
+    assert (code, err) == (0, "")
+    assert "cifar100-lt: ready" in out
+
+
+def test_official_files_by_the_environment(capsys, home, data, monkeypatch):
+    monkeypatch.setenv("HARNESS_DATA", str(data))
+    err = refused(capsys, 1, home, "index", "--dataset", SET, "--profile", "paper")
+    assert str(data / SET) in err
 
 
 def test_the_audit_of_the_published_tables(capsys):

@@ -196,6 +196,27 @@ def _largest(
     return n
 
 
+def _sizes(n_max: int, classes: int) -> Callable[[int | None, Recipe], tuple[int, ...]]:
+    """Class sizes as a function of imbalance and recipe."""
+
+    def counts(imbalance: int | None, recipe: Recipe) -> tuple[int, ...]:
+        if imbalance is None:
+            return (n_max,) * classes
+        return class_counts(n_max, classes, imbalance, recipe.count_profile)
+
+    return counts
+
+
+# Of the embedded world: 60 classes of 200 training and 20 test pictures (harness.mini.world).
+_EMBEDDED = {"counts": _sizes(200, 60), "splits": {"test": 60 * 20}}
+FACTS: dict[str, Any] = {  # see harness.facts
+    "files": tuple(f"{FOLDER}/{name}" for name in ("train", "test", "meta")),
+    "paper": {"counts": _sizes(500, 100), "splits": {"test": OFFICIAL[2]}},
+    "mini": _EMBEDDED,
+    "smoke": _EMBEDDED,
+}
+
+
 def select(labels: np.ndarray, counts: Sequence[int]) -> np.ndarray:
     """Indices (int64, by class) of the images kept, as LDAM draws them.
 

@@ -30,6 +30,16 @@ HARD_BY: str | None = None  # hard is what a tail class holds
 OFFICIAL = {"classes": 1000, "train": 115_846, "val": 20_000, "test": 50_000}
 # SHA-256 of the 1,000 class sizes in the order of the labels, joined by commas.
 OFFICIAL_COUNTS = "93782c2e7eda453ae409fed503a27bc8d430ecb583c7d4b3c3adc93c2887236e"
+FACTS: dict[str, Any] = {  # see harness.facts
+    "files": (*LISTS.values(), "train", "val"),
+    "paper": {
+        "train": OFFICIAL["train"],
+        "classes": OFFICIAL["classes"],
+        "hard": {"<20": 1643, "<=20": 1843},  # of the official class sizes; the paper: 1,643
+        "hard_classes": {"<20": 136, "<=20": 146},
+        "splits": {split: OFFICIAL[split] for split in ("val", "test")},
+    },
+}
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -28,6 +28,16 @@ VAL: str | None = None
 HARD_BY: str | None = None  # hard is what a tail class holds
 
 OFFICIAL = {"classes": 8142, "train": 437_513, "test": 24_426}
+FACTS: dict[str, Any] = {  # see harness.facts
+    "files": (*LISTS.values(), NAMES, PICTURES),
+    "paper": {
+        "train": OFFICIAL["train"],
+        "classes": OFFICIAL["classes"],
+        "hard": {"<20": 44_956},  # paper, Table 5
+        "hard_classes": {"<20": 3224},  # the usual groups: 842 many, 4,076 medium, 3,224 few
+        "splits": {"test": OFFICIAL["test"]},
+    },
+}
 
 MEAN = (0.466, 0.471, 0.380)  # CUDA's and the other long-tail codes'
 STD = (0.195, 0.194, 0.192)

@@ -34,6 +34,17 @@ OFFICIAL = {  # FLYP's code for the training images, WILDS for the others
 HARD_BY: str | None = "FLYP"  # whose p(true class) says what is hard; the paper names no classifier
 HARD_IMAGES = 8_260  # paper, Table 5
 HARD_SHARE = 8_260 / 129_809  # of the training images, where these are not the official ones
+FACTS: dict[str, Any] = {  # see harness.facts
+    "files": (METADATA, camera_traps.CATEGORIES, "train"),
+    "folder": FOLDER,
+    "paper": {
+        "train": OFFICIAL["train"],
+        "classes": OFFICIAL["classes"],
+        "hard": HARD_IMAGES,
+        "hard_classes": None,
+        "splits": {split: OFFICIAL[split] for split in ("val", "test", "id_val", "id_test")},
+    },
+}
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's
 STD = (0.26862954, 0.26130258, 0.27577711)

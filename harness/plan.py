@@ -1,0 +1,440 @@
+"""What a comparison costs, told without data: images, runs, FLOPs, GPU-hours, disk."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from harness import doctor, stages
+from harness.cache import PIXELS_UP_TO_PX
+from harness.compose import compose
+from harness.facts import Facts, facts, hard_sources, kept_share
+from harness.flops import (
+    CARD,
+    DECODE_MS,
+    PRECISIONS,
+    PREDICTION_B,
+    RATES,
+    REFINER,
+    REFINER_PARAMETERS,
+    ROW_KB,
+    SHARES,
+    SPOKEN,
+    Network,
+    image_tflop,
+    network,
+    picture_kb,
+)
+from harness.jobs import check_text
+from harness.places import Place
+from harness.rehearsal import Passes, Rehearsal
+from harness.types import DataError, Method, UsageError, brief
+
+if TYPE_CHECKING:
+    pass
+
+WIDTH = 100  # of the text, in characters
+
+
+@dataclass(frozen=True)
+class Images:
+    """Synthetic images of one kind at one guidance level (hundredths)."""
+
+    kind: str
+    guidance: int
+    images: int
+    steps: int  # of denoising
+    tflop: float | None  # of one image
+    pflop: float | None  # of all
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method at an imbalance ratio; it is run once per seed, and numbers are of one run."""
+
+    imbalance: int | None
+    method: str
+    why: str  # "row", or what it is needed for
+    seeds: tuple[int, ...]
+    passes: Passes
+    train_pflop: float
+    forward_pflop: float  # passes without gradients
+    fitted_pflop: float | None
+    weights_gb: float
+
+    @property
+    def pflop(self) -> float:
+        return self.train_pflop + self.forward_pflop + (self.fitted_pflop or 0.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    dataset: str
+    profile: str
+    facts: tuple[Facts, ...]
+    sources: int  # different hard images
+    pool: tuple[Images, ...]
+    runs: tuple[Run, ...]
+    tflops: tuple[float, float]  # TFLOP/s that hours are told at: of generation, of training
+    disk_gb: dict[str, float]  # in 10^9 bytes
+    refused: dict[str, str]  # rows that will not run, and why
+    missing: tuple[str, ...]  # here
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def generation_pflop(self) -> float | None:
+        known = [level.pflop for level in self.pool if level.pflop is not None]
+        return sum(known) if len(known) == len(self.pool) else None
+
+    @property
+    def training_pflop(self) -> float:
+        return sum(run.pflop * len(run.seeds) for run in self.runs)
+
+    def gpu_h(self, pflop: float | None, training: bool) -> float | None:
+        return None if pflop is None else pflop * 1e3 / self.tflops[training] / 3600
+
+
+def plan(
+    place: Place,
+    rows: Sequence[str],
+    imbalances: Sequence[int | None] | None = None,
+    seeds: Sequence[int] | None = None,
+    tflops: float | None = None,
+    kept: float | None = None,
+) -> Plan:
+    """What these rows (expressions) take, with the runs and synthetic images that they need.
+
+    imbalances, seeds: None takes the recipe's. tflops: TFLOP/s of generation and training; None
+    takes RATES. kept: share of the synthetic images above the threshold, in [0, 1]; None takes the
+    published one. Nothing is read but the lists of `harness index` and `harness hard`, if they are
+    there. UsageError for unknown rows and ratios and numbers out of range, DataError for sizes that
+    nobody knows.
+    """
+    _check(rows, tflops, kept)
+    recipe, methods = place.recipe, _methods(place, rows)
+    asked = place.imbalances(cast("Sequence[int] | None", imbalances))
+    known = {ratio: facts(place, ratio) for ratio in dict.fromkeys((*place.imbalances(), *asked))}
+    sources = hard_sources(place, [known[ratio] for ratio in place.imbalances()])
+    wanted = tuple(recipe.run_seeds if seeds is None else seeds)
+    every = tuple(dict.fromkeys((*wanted, *recipe.run_seeds)))
+    judge, runs, refused = _judge(place, methods), [], {}
+    for ratio in asked:
+        for name, (method, why) in methods.items():
+            some = every if name == judge else wanted
+            try:
+                runs.append(_run(place, method, why, known[ratio], some, kept))
+            except (UsageError, DataError) as error:  # what the run itself would say
+                refused[name] = brief(error)
+    kinds = sorted({method.reads for method, _ in methods.values() if method.reads is not None})
+    pool = [level for kind in kinds for level in _pool(place, kind, sources)]
+    rates = (RATES[PRECISIONS[place.generator.dtype]], RATES[recipe.precision])
+    told = Plan(
+        dataset=place.module.NAME,
+        profile=place.profile,
+        facts=tuple(known[ratio] for ratio in asked),
+        sources=sources,
+        pool=tuple(pool),
+        runs=tuple(runs),
+        tflops=rates if tflops is None else (float(tflops), float(tflops)),
+        disk_gb=_disk(place, pool, runs, known[asked[0]]),
+        refused=refused,
+        missing=doctor.missing(place),
+    )
+    return replace(told, assumed=tuple(_assumed(told, place, tflops, kept)))
+
+
+def _check(rows: Sequence[str], tflops: float | None, kept: float | None) -> None:
+    if not rows:
+        raise UsageError("a plan needs rows: expressions such as CE or BS+CUDA")
+    if tflops is not None and not 0 < tflops < math.inf:
+        raise UsageError(f"{tflops:g} TFLOP/s is not allowed; a number above 0")
+    if kept is not None and not 0 <= kept <= 1:
+        raise UsageError(f"a share of {kept:g} of the images is not allowed; a number in [0, 1]")
+
+
+def _methods(place: Place, rows: Sequence[str]) -> dict[str, tuple[Method, str]]:
+    """The rows and the runs they need, by expression, needed ones first, each with why."""
+    found: dict[str, tuple[Method, str]] = {}
+
+    def add(text: str, why: str) -> None:
+        method = compose(text, place.module.NAME, place.profile)
+        check_text(method, place)
+        start = method.start if place.recipe.onward is not None else None
+        for role, other in (
+            ("start", start),
+            ("consulted", method.reference),
+            ("merged", method.merges),
+        ):
+            if other is not None:
+                add(other, role)
+        if why == "row" or method.expression not in found:
+            found[method.expression] = (method, why)
+
+    for text in rows:
+        add(text, "row")
+    judge = _judge(place, found)
+    if judge is not None:
+        add(judge, "hard images")
+    return found
+
+
+def _judge(place: Place, methods: dict[str, tuple[Method, str]]) -> str | None:
+    """The run at every seed that says which images are hard, where rows read synthetic ones."""
+    by = getattr(place.module, "HARD_BY", None)
+    if by is None or not any(method.reads for method, _ in methods.values()):
+        return None
+    return compose(by, place.module.NAME, place.profile).expression
+
+
+def _run(
+    place: Place,
+    method: Method,
+    why: str,
+    sizes: Facts,
+    seeds: tuple[int, ...],
+    kept: float | None,
+) -> Run:
+    grid = None if method.reads is None else stages.grid(place, method.reads)
+    share = kept_share(place, sizes.imbalance) if kept is None else kept
+    cost = _network(place, sizes)
+    passes = Rehearsal(method, place.recipe, sizes, cost.features, grid, share).passes()
+    return Run(
+        imbalance=sizes.imbalance,
+        method=method.expression,
+        why=why,
+        seeds=seeds,
+        passes=passes,
+        train_pflop=(passes.trained * cost.train + passes.texts * cost.text) / 1e6,
+        forward_pflop=passes.forward * cost.forward / 1e6,
+        fitted_pflop=None if passes.fitted_tflop is None else passes.fitted_tflop / 1e3,
+        weights_gb=0.0 if method.merges else 4 * cost.parameters / 1e9,
+    )
+
+
+def _network(place: Place, sizes: Facts) -> Network:
+    r = place.recipe
+    return network(r.backbone, r.width, len(sizes.counts), r.view_px, r.pretrained)
+
+
+def _pool(place: Place, kind: str, sources: int) -> list[Images]:
+    from harness.generate import denoising_steps
+
+    recipe, found = place.recipe, []
+    cells = stages.grid(place, kind)["guidance"].to_list()
+    for guidance, per_source in sorted(Counter(cells).items()):
+        steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
+        tflop = image_tflop(recipe.generator, recipe.size_px, steps)
+        pflop = None if tflop is None else n * tflop / 1e3
+        found.append(Images(kind, guidance, n, steps, tflop, pflop))
+    return found
+
+
+def _disk(
+    place: Place, pool: Sequence[Images], runs: Sequence[Run], sizes: Facts
+) -> dict[str, float]:
+    """What the stages leave behind and what they fetch, in GB."""
+    recipe, images = place.recipe, sum(level.images for level in pool)
+    stored = picture_kb(place.generator.codec, recipe.size_px) + ROW_KB
+    found = {"synthetic images": images * stored / 1e6}
+    if recipe.view_px <= PIXELS_UP_TO_PX:
+        found["their pixels, unpacked"] = images * 3 * recipe.view_px**2 / 1e9
+    found["weights of the runs"] = sum(len(run.seeds) * run.weights_gb for run in runs)
+    files = sum(len(run.seeds) for run in runs) * (2 + sizes.validated)
+    found["predictions"] = files * sum(sizes.splits.values()) * PREDICTION_B / 1e9
+    if pool and recipe.generator == REFINER:
+        found["generator, from the hub"] = 4 * REFINER_PARAMETERS / 1e9
+    if recipe.pretrained is not None:
+        found["model the runs start from"] = 4 * _network(place, sizes).parameters / 1e9
+    return found
+
+
+def _assumed(told: Plan, place: Place, tflops: float | None, kept: float | None) -> Iterator[str]:
+    source = {sizes.source for sizes in told.facts}
+    if source == {"FACTS"}:
+        yield "The data set's sizes are those that its module knows: nothing of it was read."
+    else:
+        yield f"The data set's sizes are those listed in {', '.join(sorted(source))}."
+    if not all(sizes.splits for sizes in told.facts):
+        yield "The sizes of its test splits are not known: tests are not counted."
+    yield from _rates(told, place, tflops)
+    yield "FLOPs are counted, two per multiply-add, and not measured."
+    if told.pool and told.generation_pflop is None:
+        yield f"Those of the generator {place.recipe.generator} are not known."
+    elif told.pool:
+        yield (
+            "A synthetic image is encoded, denoised by two passes per step (with and without the "
+            "text), decoded and scored, on its own: nothing is shared between images."
+        )
+    if told.pool and place.recipe.mixture is None:
+        whose = "published" if kept is None else "given"
+        shares = {kept_share(place, f.imbalance) if kept is None else kept for f in told.facts}
+        said = ", ".join(f"{100 * share:.1f} %" for share in sorted(shares))
+        yield (
+            f"Of the synthetic images of each level, {said} pass the threshold ({whose}), whatever "
+            "a row's own threshold."
+        )
+    yield from _about_runs(told, place)
+
+
+def _rates(told: Plan, place: Place, tflops: float | None) -> Iterator[str]:
+    if tflops is not None:
+        yield f"Hours are at the {tflops:g} TFLOP/s given, in generation and training alike."
+        return
+    kinds = {"training": place.recipe.precision}
+    if told.generation_pflop:
+        kinds = {"generation": PRECISIONS[place.generator.dtype], **kinds}
+    by_kind = {kind: " and ".join(k for k in kinds if kinds[k] == kind) for kind in kinds.values()}
+    said = "; ".join(
+        f"{what} in {SPOKEN[kind]} at {RATES[kind]:g} TFLOP/s, {SHARES[kind]} that NVIDIA gives "
+        f"for an {CARD}"
+        for kind, what in by_kind.items()
+    )
+    yield f"GPU-hours are at assumed rates, not measured here: {said}. --tflops sets another."
+
+
+def _about_runs(told: Plan, place: Place) -> Iterator[str]:
+    passes = [(run.passes, len(run.seeds)) for run in told.runs]
+    yield (
+        "Runs: passes with gradients, and tests after every epoch and at the end; not augmentation."
+    )
+    if place.recipe.view_px > PIXELS_UP_TO_PX:
+        read = sum((p.trained + p.forward) * n for p, n in passes)
+        hours = read * DECODE_MS / 3.6e6
+        yield (
+            f"Reading the runs' {_n(read)} pictures takes some {_n(hours)} core-hours beside, "
+            f"{DECODE_MS} ms each (a JPEG of 512 px)."
+        )
+    looking = [run.method for run in told.runs if run.passes.looked]
+    if looking:
+        yield (
+            f"{', '.join(dict.fromkeys(looking))}: passes that depend on the network's answers are "
+            "those of one that is never right, a lower bound; an adaptive curriculum then stays at "
+            "its lowest level."
+        )
+    if any(p.texts for p, _ in passes):
+        yield "A caption is embedded for every image, at most: equal ones of a batch are shared."
+    for method in dict.fromkeys(r.method for r in told.runs if r.fitted_pflop is None):
+        yield f"{method}: what it fits before its first epoch is not counted."
+
+
+def as_json(told: Plan) -> dict[str, Any]:
+    """The plan as JSON can say it, with sums and GPU-hours."""
+    content = asdict(told)
+    for entry, sizes in zip(content["facts"], told.facts, strict=True):
+        del entry["counts"]
+        entry |= {"classes": len(sizes.counts), "train": sizes.train}
+    for entry, run in zip(content["runs"], told.runs, strict=True):
+        entry |= {"pflop": run.pflop, "gpu_h": told.gpu_h(run.pflop, True)}
+    for entry in content["pool"]:
+        entry["gpu_h"] = told.gpu_h(entry["pflop"], False)
+    made, trained = told.generation_pflop, told.training_pflop
+    content["total"] = {
+        "images": sum(level.images for level in told.pool),
+        "runs": sum(len(run.seeds) for run in told.runs),
+        "generation_pflop": made,
+        "generation_gpu_h": told.gpu_h(made, False),
+        "training_pflop": trained,
+        "training_gpu_h": told.gpu_h(trained, True),
+    }
+    return content
+
+
+# ---------------------------------------------------------------- text
+
+
+def render(told: Plan) -> str:
+    """For the terminal: tables, then what they rest on."""
+    pieces = [f"Plan of {told.dataset}, profile {told.profile}"]
+    pieces[0] += "".join(f"\n{_about(sizes)}" for sizes in told.facts)
+    if told.pool:
+        pieces.append(f"Synthetic images of {told.sources:,} hard images\n\n{_images(told)}")
+    for sizes in told.facts:
+        at = "" if sizes.imbalance is None else f" at imbalance ratio {sizes.imbalance}"
+        mine = [run for run in told.runs if run.imbalance == sizes.imbalance]
+        pieces.append(f"Runs{at}\n\n{_runs(told, mine)}")
+    if told.refused:
+        why = (f"{method}: {said}" for method, said in told.refused.items())
+        pieces.append("\n".join(["Rows that will not run:", *_bullets(why)]))
+    pieces.append(_sums(told))
+    pieces.append("\n".join(["Missing here:", *_bullets(told.missing or ("nothing",))]))
+    pieces.append("\n".join(["Assumptions:", *_bullets(told.assumed)]))
+    return "\n\n".join(pieces) + "\n"
+
+
+def _about(sizes: Facts) -> str:
+    at = "" if sizes.imbalance is None else f"Imbalance ratio {sizes.imbalance}: "
+    hard = "" if sizes.hard_classes is None else f" (all of {sizes.hard_classes:,} classes)"
+    tests = ", ".join(f"{n:,} ({name})" for name, n in sizes.splits.items()) or "unknown splits"
+    return textwrap.fill(
+        f"{at}{sizes.train:,} training images of {len(sizes.counts):,} classes, {sizes.hard:,} of "
+        f"them hard{hard}; tested on {tests}",
+        WIDTH,
+    )
+
+
+def _images(told: Plan) -> str:
+    head = ["kind", "guidance", "images", "steps", "TFLOP each", "PFLOP", "GPU-h"]
+    body = []
+    for level in told.pool:
+        hours = told.gpu_h(level.pflop, False)
+        each = "-" if level.tflop is None else f"{level.tflop:.1f}"
+        made = (f"{level.images:,}", level.steps, each, _n(level.pflop), _n(hours))
+        body.append([level.kind, f"{level.guidance / 100:.2f}", *made])
+    total, images = told.generation_pflop, sum(level.images for level in told.pool)
+    sums = ["all", "", f"{images:,}", "", "", _n(total), _n(told.gpu_h(total, False))]
+    return _grid(head, [*body, sums])
+
+
+def _runs(told: Plan, mine: Sequence[Run]) -> str:
+    head = ["method", "for", "runs", "epochs", "images/epoch", "batches"]
+    head += ["PFLOP/run", "GPU-h/run", "GPU-h"]
+    body = []
+    for run in mine:
+        (low, high), batches = run.passes.images, f"{run.passes.batches:,}"
+        images = f"{low:,}" if low == high else f"{low:,}-{high:,}"
+        shown = (images, batches) if high else ("-", "-")
+        each = told.gpu_h(run.pflop, True) or 0.0
+        more = "+" if run.fitted_pflop is None else ""  # at least so much
+        cost = [_n(value) + more for value in (run.pflop, each, each * len(run.seeds))]
+        body.append([run.method, run.why, len(run.seeds), run.passes.epochs, *shown, *cost])
+    return _grid(head, body, left=2)
+
+
+def _sums(told: Plan) -> str:
+    made, trained = told.generation_pflop, told.training_pflop
+    runs = sum(len(run.seeds) for run in told.runs)
+    body = [["training", f"{runs:,} runs", _n(trained), _n(told.gpu_h(trained, True))]]
+    if told.pool:
+        images = f"{sum(level.images for level in told.pool):,} images"
+        body.insert(0, ["generation", images, _n(made), _n(told.gpu_h(made, False))])
+    sums = _grid(["in all", "", "PFLOP", "GPU-h"], body)
+    disk = [[what, f"{_n(gb)}"] for what, gb in told.disk_gb.items()]
+    total = _n(sum(told.disk_gb.values()))
+    return f"{sums}\n\n{_grid(['disk', 'GB'], [*disk, ['all', total]])}"
+
+
+def _grid(head: list[str], body: Sequence[Sequence[Any]], left: int = 1) -> str:
+    from tabulate import tabulate
+
+    align = ["left"] * left + ["right"] * (len(head) - left)
+    return tabulate(body, head, "simple", disable_numparse=True, colalign=align)
+
+
+def _n(value: float | None) -> str:
+    """Three figures, thousands apart; "-" for what is not known."""
+    if value is None:
+        return "-"
+    if 0 < value < 0.001:
+        return "<0.001"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
+
+
+def _bullets(texts: Iterable[str]) -> Iterator[str]:
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    for text in texts:
+        yield textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ", **options)
