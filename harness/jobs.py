@@ -138,8 +138,8 @@ def check_text(method: Method, place: Place) -> None:
     if method.needs_text is not None and place.recipe.pretrained is None:
         raise UsageError(
             f"{method.needs_text} needs an image-text model, and {place.recipe.backbone}, the "
-            f"backbone of {place.module.NAME} in profile {place.profile}, reads no text; set "
-            "`backbone: clip` and `pretrained: mini` in params.yaml, or take another data set"
+            f"backbone of {place.module.NAME} in profile {place.profile}, reads no text; "
+            "iwildcam's does"
         )
 
 

@@ -322,8 +322,7 @@ def _check(method: Method, recipe: Recipe, seed: int, start: Weights | None) -> 
         )
     if method.needs_text is not None and recipe.pretrained is None:
         raise UsageError(
-            f"{method.needs_text} needs an image-text model, and {recipe.backbone} reads no text: "
-            'name one in the recipe, pretrained: "mini" or an open_clip name:tag'
+            f"{method.needs_text} needs an image-text model, and {recipe.backbone} reads no text"
         )
     for schedule in (recipe.scratch, recipe.onward):
         if schedule is not None and schedule.batch < 2:

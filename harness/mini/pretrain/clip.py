@@ -64,7 +64,7 @@ class Size:
 
 # The generator reads text with the tower of one CLIP; others score images and are fine-tuned.
 TEXT = Size("text", WIDTH, 3, LAYERS, steps=1200, stop=500)
-SCORERS = (Size("clip", 96, 3, 2, steps=1300), Size("clip-large", 160, 5, 3, steps=1300))
+SCORERS = (Size("clip", 96, 3, 2, steps=1300), Size("clip-large", 128, 5, 3, steps=1300))
 
 
 def config(size: Size, vocab_size: int) -> dict[str, Any]:
@@ -136,13 +136,16 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Shift, flip, soften, light, noise: uint8 (B, S, S, 3) to float (B, 3, S, S).
+    """Shift, flip, soften, fade, light, noise: uint8 (B, S, S, 3) to float (B, 3, S, S).
 
-    One batch in three at half the resolution, because small pictures are scored enlarged.
+    One batch in three at half the resolution, because small pictures are scored enlarged; one
+    picture in seven without colour.
     """
     x = images.permute(0, 3, 1, 2).float() / 255
     if torch.rand((), generator=rng) < 1 / 3:
         x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
+    grey = torch.rand(len(x), generator=rng) < 1 / 7
+    x = torch.where(grey[:, None, None, None], x.mean(1, keepdim=True), x)
     flip = torch.rand(len(x), generator=rng) < 0.5
     x = torch.where(flip[:, None, None, None], x.flip(3), x)
     dy, dx = torch.randint(-SHIFT_PX, SHIFT_PX + 1, (2,), generator=rng).tolist()
