@@ -8,7 +8,6 @@ leaves them open, and in sampling, by DDPM in all steps, where the paper speaks 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import pickle
@@ -208,11 +207,10 @@ class LatentDiffusion(Finetune):
 
     def _name(self, model: Any, rows: pl.DataFrame) -> str:
         """SHA-256 of what the features follow from."""
-        digest = hashlib.sha256(repr(astuple(self.settings)).encode())
-        digest.update(rows.select("image", "label").to_numpy().tobytes())
-        for weight in model.encoder.state_dict().values():
-            digest.update(weight.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        from harness.checkpoint import fingerprint
+
+        parts = (astuple(self.settings), rows.select("image", "label"), model.encoder.state_dict())
+        return fingerprint(parts)
 
 
 def numbers(
@@ -245,7 +243,14 @@ def _read(tools: Tools, file: str, name: str) -> dict[str, Any] | None:
         return content if content.pop("name") == name else None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as e:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as e:
         raise DataError(f"{path} is damaged; remove it to make its features again") from e
 
 

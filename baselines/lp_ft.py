@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -103,11 +102,10 @@ class ProbeFirst(Finetune):
 
     def _name(self, model: Any, rows: pl.DataFrame) -> str:
         """SHA-256 of what the probe follows from."""
-        digest = hashlib.sha256(repr(astuple(self.settings)).encode())
-        digest.update(rows.select("image", "label").to_numpy().tobytes())
-        for weight in model.encoder.state_dict().values():
-            digest.update(weight.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        from harness.checkpoint import fingerprint
+
+        parts = (astuple(self.settings), rows.select("image", "label"), model.encoder.state_dict())
+        return fingerprint(parts)
 
     def _fitted(
         self, tools: Tools, judges: torch.Tensor, truth: np.ndarray, seen: np.ndarray

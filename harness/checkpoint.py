@@ -17,7 +17,7 @@ import torch
 from harness.files import write_atomic
 from harness.types import DataError
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass
@@ -26,15 +26,14 @@ class State:
 
     phase: int = 0
     epoch: int = 0  # epochs done in this phase
-    done: int = 0  # epochs done in all
     memory: dict[str, Any] = field(default_factory=dict)  # Progress.state
-    history: list[dict[str, Any]] = field(default_factory=list)  # one entry per epoch
+    history: list[dict[str, Any]] = field(default_factory=list)  # one entry per epoch of all phases
     best: dict[str, dict[str, Any]] = field(default_factory=dict)  # selection -> see evaluate.py
     model: dict[str, Any] | None = None  # as read from a file, not kept up to date
     optimiser: dict[str, Any] | None = None  # likewise
 
 
-_KEPT = ("phase", "epoch", "done", "memory", "history", "best")
+_KEPT = ("phase", "epoch", "memory", "history", "best")
 
 
 def save(path: Path, state: State, model: Any, optimiser: torch.optim.Optimizer, run: str) -> None:

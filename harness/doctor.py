@@ -6,7 +6,6 @@ the data set: it is there when the `files` that FACTS of its module names are (s
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -22,7 +21,7 @@ from typing import Any
 
 from harness import lookup, parallel
 from harness.params import PROFILES
-from harness.places import DATASETS, EMBEDDED, MODELS, Place, weights_digest
+from harness.places import DATASETS, EMBEDDED, MODELS, Place, embedded_px, weights_digest
 from harness.types import DataError, Recipe
 
 DATA = "HARNESS_DATA"  # environment variable: a folder with a folder for each data set
@@ -299,8 +298,7 @@ def _generator(recipe: Recipe, cache: Path | None) -> Found:
     name = recipe.generator
     label = f"generator {name}"
     if name == EMBEDDED:
-        config = MODELS / "generator" / "vae" / "config.json"
-        made_px = json.loads(config.read_text())["sample_size"] if config.is_file() else None
+        made_px = embedded_px()
         if made_px is not None and made_px < recipe.size_px:
             of_size = f"{label} for {recipe.size_px} px"
             return Found(of_size, MISSING, f"the one there is makes pictures of {made_px} px")

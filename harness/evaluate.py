@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +59,12 @@ class Evaluation:
         return found
 
     def _features(self, name: str) -> Callable[[], Iterable[Tensor]]:
-        loop, split = self.loop, self.loop.data.splits[name]
-
-        def fresh() -> Iterator[Tensor]:
-            images, n = split.images, len(split.labels)
-            return predict.features(
-                loop.model, loop.view, lambda part: images.take(np.arange(n)[part]), n
-            )
-
         def kept() -> Iterable[Tensor]:
             if name not in self.z:
-                self.z[name] = list(fresh())
+                self.z[name] = list(self.loop.split_features(name))
             return self.z[name]
 
-        return kept if loop.frozen else fresh
+        return kept if self.loop.frozen else lambda: self.loop.split_features(name)
 
     def write(self, folder: Path) -> None:
         """predictions-<selection>.parquet of the last and the best epochs."""

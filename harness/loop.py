@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import predict
-from harness.optim import learning_rate
+from harness.optim import learning_rate, optimiser
 from harness.predict import View
 from harness.train_data import TrainData
 from harness.types import (
@@ -78,8 +78,6 @@ class Loop:
 
     def enter(self, phase: Phase, schedule: Schedule) -> None:
         """Begin a phase: its parts of the model get gradients, and a fresh optimiser."""
-        from harness.optim import optimiser
-
         self.schedule, self.on_features = schedule, phase.on_features
         trains = phase.trains or self.method.objective.trains
         for name, parameter in self.model.named_parameters():
@@ -98,6 +96,11 @@ class Loop:
     @property
     def batch(self) -> int:
         return self.schedule.batch
+
+    @property
+    def usual(self) -> int:
+        """Batches of an epoch of all real images."""
+        return -(-self.data.rows.height // self.schedule.batch)
 
     @property
     def ranks(self) -> int:
@@ -159,12 +162,11 @@ class Loop:
         self, n: int, batch: Callable[[slice], tuple[Tensor, Batch]], first: float, last: float
     ) -> float:
         self.step.train()
-        usual = -(-self.data.rows.height // self.schedule.batch)
         slices = list(batches(n, self.schedule.batch, self.ranks))
         total, seen = torch.zeros((), device=self.device), 0
         for index, part in enumerate(slices):
             position = self.epoch + first + (last - first) * index / len(slices)
-            lr = learning_rate(self.schedule, position, usual)
+            lr = learning_rate(self.schedule, position, self.usual)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
             mine = self._mine(part)
@@ -237,16 +239,17 @@ class Loop:
 
     def tested(self, split: str) -> Tensor:
         """Tools."""
-        found, was_training = self.data.splits[split], self.model.training
-        n = len(found.labels)
+        was_training = self.model.training
         self.model.eval()
         with torch.inference_mode():
-            z = predict.features(
-                self.model, self.view, lambda part: found.images.take(np.arange(n)[part]), n
-            )
-            kept = [part.float().cpu() for part in z]
+            kept = [part.float().cpu() for part in self.split_features(split)]
         self.model.train(was_training)
         return torch.as_tensor(self._same(torch.cat(kept).clone()))
+
+    def split_features(self, split: str) -> Iterator[Tensor]:
+        """z of a split's images in batches; call it in inference mode, with the model in eval."""
+        images, ids = self.data.splits[split].images, np.arange(len(self.data.splits[split].ids))
+        return predict.features(self.model, self.view, lambda p: images.take(ids[p]), len(ids))
 
     def probe(
         self,

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 from harness.types import DataError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
 GROUPS = ("many", "medium", "few")
+
+
+def accuracy(labels: np.ndarray, guesses: np.ndarray) -> float:
+    """Share of right guesses (N,)."""
+    return float((labels == guesses).mean())
 
 
 @dataclass(frozen=True)

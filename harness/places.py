@@ -159,14 +159,11 @@ class Place:
 
         Only ImageNet-LT, iNaturalist and iWildCam do so yet.
         """
-        path = MODELS / "generator" / "vae" / "config.json"
-        if self.recipe.generator != EMBEDDED or not path.is_file():
-            return
-        config = json.loads(path.read_text())
-        if self.recipe.size_px > config["sample_size"]:
+        made = embedded_px()
+        if self.recipe.generator == EMBEDDED and made is not None and made < self.recipe.size_px:
             raise UsageError(
                 f"profile {self.profile} of {self.module.NAME} wants pictures of "
-                f"{self.recipe.size_px} px, and the embedded models make {config['sample_size']}: "
+                f"{self.recipe.size_px} px, and the embedded models make {made}: "
                 "it waits for larger ones. Profile paper is there, and cifar100-lt on all profiles"
             )
 
@@ -196,6 +193,12 @@ class Place:
         """The scoring model and its weights, as scores are filed under."""
         name = self.recipe.clip
         return f"mini-{weights_digest(str(MODELS / 'clip'))[:12]}" if name == EMBEDDED else name
+
+
+def embedded_px() -> int | None:
+    """Side of the embedded generator's pictures; None where it is not installed."""
+    path = MODELS / "generator" / "vae" / "config.json"
+    return int(json.loads(path.read_text())["sample_size"]) if path.is_file() else None
 
 
 def weights_digest(source: str) -> str:

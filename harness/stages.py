@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from harness import cache, parallel
+from harness import cache, parallel, prompts
 from harness.codec import resized
 from harness.datasets.base import Dataset
 from harness.files import write_atomic
@@ -112,8 +112,6 @@ def requests(place: Place, kind: str = "spectrum") -> pl.DataFrame:
 
 def _sentences(place: Place, names: list[str]) -> dict[str, tuple[str, ...]] | None:
     """Scene descriptions by class where a file has them; the embedded generator knows none."""
-    from harness import prompts
-
     if place.recipe.generator == EMBEDDED or not place.prompts.is_file():
         return None
     return dict(prompts.read(place.prompts, set(names), place.module.NAME).of)
@@ -144,10 +142,10 @@ def edit_texts(place: Place) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
     UsageError for a data set that has none.
     """
-    module, kind = place.module, "EMBEDDED_" if place.recipe.generator == EMBEDDED else ""
-    if not hasattr(module, f"{kind}EDITS"):
-        raise UsageError(f"{module.NAME} has no prompts for edits: {kind}EDITS in its file")
-    return getattr(module, f"{kind}EDITS"), getattr(module, f"{kind}EDIT_CHECK")
+    if not hasattr(place.module, "edits"):
+        raise UsageError(f"{place.module.NAME} has no prompts for edits: `edits` in its file")
+    found: tuple[tuple[str, ...], tuple[str, ...]] = place.module.edits(place.recipe)
+    return found
 
 
 def generate(
@@ -198,8 +196,8 @@ def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
         mine = rows.filter(
             pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)),
             pl.col("source").is_in(list(wanted - found.keys())),
-        ).unique("source")
-        mine = mine.join(data.train.select("id", "image"), on="id")
+        ).unique("source", maintain_order=True)
+        mine = mine.join(data.train.select("id", "image"), on="id", maintain_order="left")
         mine = mine.filter(pl.Series(data.sources(mine), dtype=pl.String) == mine["source"])
         pictures = data.train_images.take(mine["image"].to_numpy())
         for source, picture in zip(mine["source"], pictures, strict=True):

@@ -236,7 +236,7 @@ def _epoch(
     loop: Loop, state: State, phase: Phase, seed: int, evaluation: Evaluation
 ) -> dict[str, Any]:
     begun = time.monotonic()
-    rng, generator = _randomness(seed, 1 + state.done, int(loop.accelerator.process_index))
+    rng, generator = _randomness(seed, 1 + len(state.history), int(loop.accelerator.process_index))
     loop.begin(state.epoch, rng, generator)
     levels: list[int] = []
     try:
@@ -251,7 +251,7 @@ def _epoch(
         raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{last}") from error
     train_s = time.monotonic() - begun
     accuracy = evaluation.look()
-    lr = learning_rate(loop.schedule, state.epoch, max(1, loop.data.rows.height))
+    lr = learning_rate(loop.schedule, state.epoch, loop.usual)
     entry = {
         "phase": phase.name,
         "epoch": state.epoch,
@@ -263,7 +263,6 @@ def _epoch(
     }
     state.history.append(entry)
     state.epoch += 1
-    state.done += 1
     return {**entry, "train_s": train_s}
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from harness.metrics import accuracy
 from harness.types import DataError
 
 COLUMNS = {
@@ -38,11 +39,6 @@ class Split:
     images: Images
     labels: np.ndarray  # (N,)
     ids: np.ndarray  # (N,) as the predictions name them
-
-
-def accuracy(labels: np.ndarray, guesses: np.ndarray) -> float:
-    """Share of right guesses."""
-    return float((labels == guesses).mean())
 
 
 @dataclass(frozen=True)

@@ -349,6 +349,13 @@ class Finetune:
         """In order; () trains nothing. `schedule`: the run's."""
         return (Phase("all"),)
 
+    def price(self, counts: Sequence[int], features: int) -> tuple[int, float]:
+        """What `start` costs: images to encode, and TFLOP beside those.
+
+        counts: training images by label; features: entries of z.
+        """
+        return 0, 0.0
+
     def table(self) -> tuple[torch.Tensor, torch.Tensor]:
         """z (N, D) float32, y (N,) int64: what phases with `on_features` train on."""
         raise NotImplementedError

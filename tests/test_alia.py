@@ -100,7 +100,7 @@ def test_edits_cost_what_the_spectrum_costs(tmp_path):
     assert edits["key"].n_unique() == len(edits)
     one = edits.filter(edits["source"] == edits["source"][0])
     assert one.group_by("seed").agg(pl.col("prompt").n_unique())["prompt"].to_list() == [3] * 3
-    assert one["prompt"].n_unique() == len(place.module.EMBEDDED_EDITS)
+    assert one["prompt"].n_unique() == len(place.module.EDITS)
 
 
 def test_the_lead_is_over_the_best_of_the_other_texts():

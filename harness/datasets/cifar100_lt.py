@@ -18,7 +18,7 @@ import polars as pl
 
 from harness import metrics as scoring
 from harness import prompts
-from harness.datasets import cifar
+from harness.datasets import cifar, longtail
 from harness.datasets.base import Dataset, Split, index_hash
 from harness.datasets.unpickle import load as unpickle
 from harness.pictures import Block
@@ -47,8 +47,8 @@ TEMPLATES = (
 )
 
 # Settings, for edits by language: of the embedded world; the paper edits iWildCam alone.
-EMBEDDED_EDITS = (TEMPLATES[2], TEMPLATES[6], TEMPLATES[5], TEMPLATES[8])
-EMBEDDED_EDIT_CHECK = (  # what an edit should be a picture of, then what it should not
+EDITS = (TEMPLATES[2], TEMPLATES[6], TEMPLATES[5], TEMPLATES[8])
+EDIT_CHECK = (  # what an edit should be a picture of, then what it should not
     "a photo of a thing",
     "a photo of an object",
     "a photo of geometric shapes",
@@ -359,11 +359,8 @@ def _table(ids: np.ndarray, labels: np.ndarray) -> pl.DataFrame:
 # ---------------------------------------------------------------- what the stages ask
 
 
-def hard(data: Dataset, recipe: Recipe, p_true: np.ndarray | None = None) -> pl.DataFrame:
-    """Training rows of tail classes: "<20" as on ImageNet-LT, or "<=20" as the paper's CIFAR."""
-    if recipe.tail not in ("<20", "<=20"):
-        raise UsageError(f"tail rule {recipe.tail!r}; there are '<20' and '<=20'")
-    return data.train.filter(pl.col("count") < (20 if recipe.tail == "<20" else 21))
+hard, captions, score_prompt = longtail.hard, longtail.captions, longtail.score_prompt
+metric, headline = longtail.metric, longtail.headline
 
 
 def prompt(
@@ -375,14 +372,14 @@ def prompt(
     """
     if sentences is not None:
         return prompts.real_photo(prompts.choose(sentences[classname], classname, seed))
-    digest = hashlib.sha256(f"{classname}\n{seed}".encode()).digest()
-    template = TEMPLATES[int.from_bytes(digest[:8], "big") % len(TEMPLATES)]
-    return template.format(name=classname)
+    return prompts.choose(TEMPLATES, classname, seed).format(name=classname)
 
 
-def metric(labels: np.ndarray, guesses: np.ndarray) -> float:
-    """What chooses an epoch: accuracy."""
-    return float((labels == guesses).mean())
+def edits(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Prompts of edits, and what CLIP compares them with; UsageError outside the embedded world."""
+    if recipe.generator != "mini":
+        raise UsageError(f"profile {recipe.profile} of {NAME} has no prompts for edits")
+    return EDITS, EDIT_CHECK
 
 
 def write_embedded(root: Path, profile: str) -> Path:
@@ -392,24 +389,9 @@ def write_embedded(root: Path, profile: str) -> Path:
     return write_cifar100(root)
 
 
-def captions(classname: str) -> tuple[str, ...]:
-    """What an image-text model is told of a class: two templates, as FLYP's code has them."""
-    return (f"a photo of {classname}.", f"{classname} in the wild.")
-
-
-def score_prompt(classname: str) -> str:
-    """What CLIP compares an image with."""
-    return f"a photo of {classname}"
-
-
 def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
     """Top-1 accuracy over all, by class and by group: see harness.metrics."""
     return scoring.metrics(predictions, counts)
-
-
-def headline(scores: dict[str, Any]) -> float:
-    """The number that stands for a run in a line of progress."""
-    return float(scores["overall"])
 
 
 def check(root: Path, profile: str, decode: bool = False) -> list[str]:

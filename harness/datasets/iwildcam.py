@@ -245,6 +245,13 @@ def score_prompt(classname: str) -> str:
     return prompts.in_the_wild(classname)
 
 
+def edits(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Prompts of edits with {name}, and what CLIP compares them with, the domain's text first."""
+    if recipe.generator == "mini":
+        return EMBEDDED_EDITS, EMBEDDED_EDIT_CHECK
+    return EDITS, EDIT_CHECK
+
+
 captions = longtail.captions  # FLYP's two templates
 
 
