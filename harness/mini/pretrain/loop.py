@@ -31,9 +31,8 @@ def optimise(
 
     AdamW, linear warm-up, cosine to 0, gradient norm at most 1, exponential moving average of the
     weights with a bias-corrected decay. Every two minutes the state goes to folder/state.pt, from
-    where a later call goes on; `stop` ends the schedule early. The loss is computed under bfloat16
-    autocast on CPUs. In a process group every rank draws its own batches and gradients are
-    averaged.
+    where a later call goes on; `stop` ends the schedule early. In a process group every rank draws
+    its own batches and gradients are averaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     params = [p for p in model.parameters() if p.requires_grad]
@@ -60,8 +59,7 @@ def optimise(
         rate *= 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item())
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(step, rng)
+        loss = loss_of(step, rng)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if ranks > 1:
