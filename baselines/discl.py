@@ -176,8 +176,12 @@ def term(
         drop_real_hard=drop_real_hard,
         **switches,
     )
-    reads = "spectrum" if spectrum.needs_pool else None
-    return Slots(augment=spectrum, curriculum=spectrum, onward=True, reads=reads)
+    read: dict[str, Any] = {}
+    if spectrum.needs_pool:
+        own = spectrum.candidates
+        read["reads"] = "spectrum"
+        read["levels"] = None if own is None else tuple(code for code in own if code != REAL)
+    return Slots(augment=spectrum, curriculum=spectrum, onward=True, **read)
 
 
 def _levels(name: str, levels: Any, level_zero: str) -> tuple[int, ...] | None:

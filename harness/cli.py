@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(every, "train", commands.train, "train the runs that are missing")
     _rows(train)
     train.add_argument("--method", action="append", help="an expression; may be repeated")
+    about_table = "whose rows to run, with its backbone (default: the data set's main table)"
+    train.add_argument("--table", nargs="+", metavar="NAME", default=[None], help=about_table)
     table = _command(every, "table", commands.table, "print the leaderboard of what was run")
     _view(table)
     table.add_argument("--format", choices=("text", "markdown"), default="text")

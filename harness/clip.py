@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from harness.places import EMBEDDED, MODELS
+from harness.places import embedded_clip
 from harness.types import DataError, UsageError, brief
 
 FOLDER = "local-dir:"  # what open_clip wants before a path
@@ -77,9 +77,10 @@ class ImageText(nn.Module):
 def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
     """The image-text model of that name in float32, with a head for so many classes.
 
-    name: "mini" (the embedded one), "local-dir:/path" of an open_clip folder, "hf-hub:owner/name",
-    or an open_clip architecture and the tag of its weights, "ViT-B-16-quickgelu:openai". OpenAI
-    trained with the QuickGELU activation: without `-quickgelu` the architecture computes another
+    name: "mini" or "mini-large" (embedded), "local-dir:/path" of an open_clip folder,
+    "hf-hub:owner/name", or an open_clip architecture and the tag of its weights,
+    "ViT-B-16-quickgelu:openai". OpenAI trained with the QuickGELU activation: without `-quickgelu`
+    the architecture computes another
     function of the same weights, so such a pair is refused. weights False: none are read or
     fetched, the values are arbitrary, for a state dict to be loaded into.
     Raises UsageError for an unknown name or tag, DataError when there are no weights or no
@@ -114,8 +115,9 @@ def _source(name: str) -> tuple[str, str | None]:
     """What open_clip calls the model, and the tag of its weights."""
     import open_clip
 
-    if name == EMBEDDED:
-        name = f"{FOLDER}{MODELS / 'clip'}"
+    embedded = embedded_clip(name)
+    if embedded is not None:
+        name = f"{FOLDER}{embedded}"
     if name.startswith(FOLDER):
         return _folder(name), None
     if name.startswith(HUB):

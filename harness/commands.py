@@ -96,7 +96,8 @@ def generate(args: argparse.Namespace) -> None:
 
     place = _place(args)
     place.check_embedded()
-    made = stages.generate(place, args.workers, args.device, _kinds(args, place))
+    kinds, levels = _read(args, place)
+    made = stages.generate(place, args.workers, args.device, kinds, levels)
     _say(f"generate: {made} images made")
 
 
@@ -104,7 +105,8 @@ def score(args: argparse.Namespace) -> None:
     from harness import stages
 
     place = _place(args)
-    scored = sum(stages.score(place, args.device, kind) for kind in _kinds(args, place))
+    kinds, levels = _read(args, place)
+    scored = sum(stages.score(place, args.device, kind, levels) for kind in kinds)
     _say(f"score: {scored} images scored")
 
 
@@ -126,13 +128,15 @@ def _asked(
     return rows, place.imbalances(args.imbalance), args.seeds or place.recipe.run_seeds
 
 
-def _kinds(args: argparse.Namespace, place: Place) -> list[str]:
-    """Kinds of synthetic images that the rows asked for, or those of the table, read."""
+def _read(args: argparse.Namespace, place: Place) -> tuple[list[str], list[int]]:
+    """Kinds of synthetic images, and levels of spectra, that the rows read; or the table's rows."""
     from harness.compose import compose
+    from harness.jobs import levels_read
 
     rows = args.rows or _table_rows(args, place)
-    found = {compose(text, place.module.NAME, place.profile).reads for text in rows}
-    return sorted(kind for kind in found if kind is not None) or ["spectrum"]
+    methods = [compose(text, place.module.NAME, place.profile) for text in rows]
+    kinds = sorted({method.reads for method in methods if method.reads is not None})
+    return kinds or ["spectrum"], levels_read(place, methods)
 
 
 def _check_view(args: argparse.Namespace) -> None:
@@ -154,8 +158,10 @@ def train(args: argparse.Namespace) -> None:
     from harness import runs
     from harness.jobs import plan
 
-    place = _place(args)
-    jobs = plan(place, *_asked(args, place))
+    tables = args.table if isinstance(args.table, list) else [args.table]
+    views = [argparse.Namespace(**{**vars(args), "table": name}) for name in tables]
+    asked = [(place, _asked(view, place)) for view in views for place in (_place(view),)]
+    jobs = [job for place, what in asked for job in plan(place, *what)]
     done = runs.run(jobs, args.workers, args.device)
     _say(f"train: {done} of {len(jobs)} runs trained, the others were there")
 

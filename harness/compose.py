@@ -91,6 +91,7 @@ def compose(
         reference=_rest(filled, "consults"),
         merges=_rest(filled, "ensemble"),
         reads=_reads(filled, expression),
+        levels=_only(filled, "levels"),
         needs_text=next((str(term) for term, slots in filled if slots.needs_text), None),
     )
 

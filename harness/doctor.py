@@ -21,7 +21,15 @@ from typing import Any
 
 from harness import lookup, parallel
 from harness.params import PROFILES
-from harness.places import DATASETS, EMBEDDED, MODELS, Place, embedded_px, weights_digest
+from harness.places import (
+    DATASETS,
+    EMBEDDED,
+    MODELS,
+    Place,
+    embedded_clip,
+    embedded_px,
+    weights_digest,
+)
 from harness.types import DataError, Recipe
 
 DATA = "HARNESS_DATA"  # environment variable: a folder with a folder for each data set
@@ -289,7 +297,7 @@ def official_files(module: ModuleType | None, root: Path | None, name: str) -> F
 
 def weights_of(recipe: Recipe, cache: Path | None = None) -> tuple[Found, ...]:
     """The models that a recipe reads: its generator, its scorer, and what its runs start from."""
-    scorer = recipe.clip if recipe.clip == EMBEDDED else f"{recipe.clip}:openai"
+    scorer = recipe.clip if embedded_clip(recipe.clip) else f"{recipe.clip}:openai"
     clips = dict.fromkeys([scorer, *([recipe.pretrained] if recipe.pretrained else [])])
     return (_generator(recipe, cache), *(_clip(name, cache) for name in clips))
 
@@ -310,9 +318,9 @@ def _generator(recipe: Recipe, cache: Path | None) -> Found:
 
 def _clip(name: str, cache: Path | None) -> Found:
     label = f"CLIP {name}"
-    if name == EMBEDDED or name.startswith(LOCAL):
-        local = MODELS / "clip" if name == EMBEDDED else Path(name.removeprefix(LOCAL))
-        return _folder(label, local)
+    embedded = embedded_clip(name)
+    if embedded is not None or name.startswith(LOCAL):
+        return _folder(label, embedded or Path(name.removeprefix(LOCAL)))
     model, _, tag = name.partition(":")
     repository = OPENAI.get(model) if tag == "openai" else None
     if name.startswith(HUB):

@@ -120,16 +120,16 @@ class _Plan:
             seed=seed,
             recipe=relevant(recipe, method),
             index=stages.load(place, imbalance).index_hash,
-            pool=self._pool_key(imbalance, method.reads) if method.reads else None,
+            pool=self._pool_key(imbalance, method.reads, method.levels) if method.reads else None,
             start=keys[2] or keys[0],
             reference=keys[1],
             pretrained=place.pretrained,
         )
         return self.jobs.setdefault(key(spec), Job(place, spec, *jobs))
 
-    def _pool(self, imbalance: int | None, kind: str) -> str:
-        found = spectrum(self.place, imbalance, kind)
-        _check_spectrum(self.place, found, imbalance, kind)
+    def _pool(self, imbalance: int | None, kind: str, levels: tuple[int, ...] | None) -> str:
+        found = spectrum(self.place, imbalance, kind, levels)
+        _check_spectrum(self.place, found, imbalance, kind, levels)
         return stages.pool_key(found, stages.scorer(self.place, kind))
 
 
@@ -143,18 +143,40 @@ def check_text(method: Method, place: Place) -> None:
         )
 
 
-def spectrum(place: Place, imbalance: int | None, kind: str = "spectrum") -> pl.DataFrame:
-    """The scored synthetic images of a kind, of the hard samples at an imbalance ratio."""
+def levels_read(place: Place, methods: Sequence[Method]) -> list[int]:
+    """Levels of the spectrum, in hundredths, that methods read; the recipe's if none reads any."""
+    own = stages.recipe_levels(place.recipe)
+    read = [own if m.levels is None else m.levels for m in methods if m.reads == "spectrum"]
+    return sorted({level for levels in read or [own] for level in levels})
+
+
+def spectrum(
+    place: Place,
+    imbalance: int | None,
+    kind: str = "spectrum",
+    levels: tuple[int, ...] | None = None,
+) -> pl.DataFrame:
+    """The scored synthetic images of a kind, of the hard samples at an imbalance ratio.
+
+    levels: of the spectrum, in hundredths; None takes the recipe's.
+    """
     rows = stages.read(place.work / f"{kind}.parquet", "harness score")
-    cells = stages.grid(place, kind).select("guidance", "seed").unique()
+    cells = stages.grid(place, kind, levels).select("guidance", "seed").unique()
     seen = rows.join(cells, on=("guidance", "seed"), how="semi", maintain_order="left")
     mine = hard(place, imbalance).select("source")
     return seen.join(mine, on="source", how="semi", maintain_order="left")
 
 
-def _check_spectrum(place: Place, found: pl.DataFrame, imbalance: int | None, kind: str) -> None:
+def _check_spectrum(
+    place: Place,
+    found: pl.DataFrame,
+    imbalance: int | None,
+    kind: str,
+    levels: tuple[int, ...] | None,
+) -> None:
     """DataError unless these are the images that the recipe asks for now."""
-    asked = stages.requests(place, kind).join(hard(place, imbalance), on="source", how="semi")
+    asked = stages.requests(place, kind, levels)
+    asked = asked.join(hard(place, imbalance), on="source", how="semi")
     missing = asked.join(found, on="key", how="anti")
     if len(missing) or len(found) > len(asked):
         said = f"{len(missing)} of {len(asked)} synthetic images are not scored"

@@ -19,6 +19,7 @@ from harness.types import DataError, GeneratorSpec, Recipe, UsageError
 DATASETS = "harness.datasets"
 MODELS = Path(__file__).parent / "mini" / "models"  # the embedded foundation models
 EMBEDDED = "mini"  # the name under which a recipe asks for them
+EMBEDDED_CLIPS = {EMBEDDED: "clip", "mini-large": "clip-large"}  # and their folders there
 LOSSLESS_UP_TO_PX = 64
 OPTIONAL = ("pretrained",)  # fields that hold a text or nothing
 NUMBERS = {int: "whole number", float: "finite number"}
@@ -176,8 +177,8 @@ class Place:
     @property
     def clip_source(self) -> tuple[str, str | None]:
         """Name and pretrained tag for open_clip."""
-        name = self.recipe.clip
-        return (f"local-dir:{MODELS / 'clip'}", None) if name == EMBEDDED else (name, "openai")
+        folder = embedded_clip(self.recipe.clip)
+        return (self.recipe.clip, "openai") if folder is None else (f"local-dir:{folder}", None)
 
     @cached_property
     def pretrained(self) -> str | None:
@@ -185,14 +186,19 @@ class Place:
         name = self.recipe.pretrained
         if name is None:
             return None
-        folder = str(MODELS / "clip") if name == EMBEDDED else name.removeprefix("local-dir:")
-        return weights_digest(folder)
+        return weights_digest(str(embedded_clip(name) or name.removeprefix("local-dir:")))
 
     @cached_property
     def scorer(self) -> str:
         """The scoring model and its weights, as scores are filed under."""
         name = self.recipe.clip
-        return f"mini-{weights_digest(str(MODELS / 'clip'))[:12]}" if name == EMBEDDED else name
+        folder = embedded_clip(name)
+        return name if folder is None else f"{name}-{weights_digest(str(folder))[:12]}"
+
+
+def embedded_clip(name: str) -> Path | None:
+    """Folder of an embedded CLIP; None for a model of another name."""
+    return MODELS / EMBEDDED_CLIPS[name] if name in EMBEDDED_CLIPS else None
 
 
 def embedded_px() -> int | None:

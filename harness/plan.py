@@ -29,7 +29,7 @@ from harness.flops import (
     network,
     picture_kb,
 )
-from harness.jobs import check_text
+from harness.jobs import check_text, levels_read
 from harness.places import Place
 from harness.rehearsal import Passes, Rehearsal
 from harness.types import DataError, Method, UsageError, brief
@@ -130,7 +130,8 @@ def plan(
             except (UsageError, DataError) as error:  # what the run itself would say
                 refused[name] = brief(error)
     kinds = sorted({method.reads for method, _ in methods.values() if method.reads is not None})
-    pool = [level for kind in kinds for level in _pool(place, kind, sources)]
+    levels = levels_read(place, [method for method, _ in methods.values()])
+    pool = [level for kind in kinds for level in _pool(place, kind, levels, sources)]
     rates = (RATES[PRECISIONS[place.generator.dtype]], RATES[recipe.precision])
     told = Plan(
         dataset=place.module.NAME,
@@ -198,7 +199,7 @@ def _run(
     seeds: tuple[int, ...],
     kept: float | None,
 ) -> Run:
-    grid = None if method.reads is None else stages.grid(place, method.reads)
+    grid = None if method.reads is None else stages.grid(place, method.reads, method.levels)
     share = kept_share(place, sizes.imbalance) if kept is None else kept
     cost = _network(place, sizes)
     passes = Rehearsal(method, place.recipe, sizes, cost.features, grid, share).passes()
@@ -220,11 +221,11 @@ def _network(place: Place, sizes: Facts) -> Network:
     return network(r.backbone, r.width, len(sizes.counts), r.view_px, r.pretrained)
 
 
-def _pool(place: Place, kind: str, sources: int) -> list[Images]:
+def _pool(place: Place, kind: str, levels: Sequence[int], sources: int) -> list[Images]:
     from harness.generate import denoising_steps
 
     recipe, found = place.recipe, []
-    cells = stages.grid(place, kind)["guidance"].to_list()
+    cells = stages.grid(place, kind, levels)["guidance"].to_list()
     for guidance, per_source in sorted(Counter(cells).items()):
         steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
         tflop = image_tflop(recipe.generator, recipe.size_px, steps)

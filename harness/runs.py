@@ -158,7 +158,7 @@ def train_data(place: Place, imbalance: int | None, method: Method) -> Any:
     )
     pool, synthetic = (None, None)
     if method.reads is not None:
-        pool, synthetic = _pool_rows(place, data, method.reads)
+        pool, synthetic = _pool_rows(place, data, method)
     splits = {
         name: Split(s.images, s.table["label"].to_numpy(), s.table["id"].to_numpy())
         for name, s in data.splits.items()
@@ -178,12 +178,13 @@ def train_data(place: Place, imbalance: int | None, method: Method) -> Any:
     )
 
 
-def _pool_rows(place: Place, data: Dataset, reads: str) -> tuple[Any, Any]:
+def _pool_rows(place: Place, data: Dataset, method: Method) -> tuple[Any, Any]:
     """Rows of the pool, numbered after the real images, and the mapped pixels they number."""
     index = cache.read_index(place.pool)
     pixels = _pool_images(place, index)
     places = index.select("key").with_row_index("place")
-    rows = spectrum(place, data.imbalance, reads).join(
+    assert method.reads is not None
+    rows = spectrum(place, data.imbalance, method.reads, method.levels).join(
         places, on="key", how="left", maintain_order="left"
     )
     if rows["place"].null_count():

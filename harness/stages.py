@@ -92,11 +92,16 @@ def hard(place: Place, judge: Judge | None = None) -> pl.DataFrame:
 # ---------------------------------------------------------------- generate
 
 
-def requests(place: Place, kind: str = "spectrum") -> pl.DataFrame:
-    """Every synthetic image of a kind, once however many imbalance ratios share its source."""
+def requests(
+    place: Place, kind: str = "spectrum", levels: Iterable[int] | None = None
+) -> pl.DataFrame:
+    """Every synthetic image of a kind, once however many imbalance ratios share its source.
+
+    levels: see `grid`.
+    """
     rows = read(place.work / "hard.parquet", "harness hard")
     sources = rows.select("source", "classname").unique(maintain_order=True)
-    asked = sources.join(grid(place, kind), how="cross")
+    asked = sources.join(grid(place, kind, levels), how="cross")
     names, recipe = asked["classname"].to_list(), place.recipe
     if kind == "spectrum":
         seeds, told = asked["seed"], _sentences(place, names)
@@ -117,15 +122,17 @@ def _sentences(place: Place, names: list[str]) -> dict[str, tuple[str, ...]] | N
     return dict(prompts.read(place.prompts, set(names), place.module.NAME).of)
 
 
-def grid(place: Place, kind: str) -> pl.DataFrame:
+def grid(place: Place, kind: str, levels: Iterable[int] | None = None) -> pl.DataFrame:
     """What is made of each source: guidance (hundredths), seed, and for edits which prompt.
 
-    Edits have one guidance and rotate through their prompts, as many per seed as the spectrum has
-    levels, so that both kinds cost the same.
+    levels: of the spectrum, in hundredths; None takes the recipe's. Edits have one guidance and
+    rotate through their prompts, as many per seed as the recipe has levels, so that both kinds cost
+    the same.
     """
     recipe = place.recipe
     if kind == "spectrum":
-        cells = [(round(100 * g), s, 0) for g in recipe.levels for s in recipe.pool_seeds]
+        chosen = recipe_levels(recipe) if levels is None else sorted(set(levels))
+        cells = [(level, s, 0) for level in chosen for s in recipe.pool_seeds]
     else:
         prompts = edit_texts(place)[0]
         cells = [
@@ -135,6 +142,11 @@ def grid(place: Place, kind: str) -> pl.DataFrame:
         ]
     schema = {"guidance": pl.Int16, "seed": pl.Int32, "edit": pl.Int32}
     return pl.DataFrame(cells, schema=schema, orient="row")
+
+
+def recipe_levels(recipe: Recipe) -> tuple[int, ...]:
+    """Guidance levels of the spectrum that curricula choose from, in hundredths."""
+    return tuple(round(100 * g) for g in recipe.levels)
 
 
 def edit_texts(place: Place) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -153,14 +165,17 @@ def generate(
     workers: int | None = None,
     device: str = "cpu",
     kinds: Sequence[str] = ("spectrum",),
+    levels: Iterable[int] | None = None,
 ) -> int:
     """Make the images of `requests` that the pool lacks; returns how many were made.
 
-    Each worker takes a shard at a time; a shard appears whole or not at all, so an interrupted
-    call loses at most one shard per worker and the next one goes on.
+    levels: of the spectrum, see `grid`. Each worker takes a shard at a time; a shard appears whole
+    or not at all, so an interrupted call loses at most one shard per worker and the next one goes
+    on.
     """
     parallel.check_device(device)
-    asked = pl.concat([requests(place, kind) for kind in kinds]).unique("key", maintain_order=True)
+    every = [requests(place, kind, levels) for kind in kinds]
+    asked = pl.concat(every).unique("key", maintain_order=True)
     if not len(asked):
         raise DataError(f"no image of {place.module.NAME} is hard: there is nothing to generate")
     shards = cache.pending(place.pool, asked, asked_by(place))
@@ -241,20 +256,28 @@ def _make(job: tuple[cache.Shard, dict[str, np.ndarray]]) -> int:
 # ---------------------------------------------------------------- score
 
 
-def score(place: Place, device: str = "cpu", kind: str = "spectrum") -> int:
+def score(
+    place: Place,
+    device: str = "cpu",
+    kind: str = "spectrum",
+    levels: Iterable[int] | None = None,
+) -> int:
     """Score the pool's images that have none; writes work/.../<kind>.parquet (SPECTRUM).
 
-    Raw CLIPScores: image and text, image and source. Thresholds are applied when training reads.
+    levels: of the spectrum, that have to be there (see `grid`); others that are there stay in the
+    table. Raw CLIPScores: image and text, image and source. Thresholds are applied when training
+    reads.
     The text score of edits is their lead: similarity to the domain's text less the largest one to
     the texts of other things.
     """
     parallel.check_device(device)
-    asked = requests(place, kind).select("key")
-    made = cache.read_index(place.pool)
-    rows = made.join(asked, on="key", how="semi", maintain_order="left")
-    if len(rows) < len(asked):
-        missing = f"{len(asked) - len(rows)} of {len(asked)} images are not in {place.pool}"
-        raise DataError(f"{missing}; `harness generate` makes them")
+    asked, made = requests(place, kind, levels), cache.read_index(place.pool)
+    missing = len(asked.join(made, on="key", how="anti"))
+    if missing:
+        gone = f"{missing} of {len(asked)} images are not in {place.pool}"
+        raise DataError(f"{gone}; `harness generate` makes them")
+    known = requests(place, kind, made["guidance"].unique())
+    rows = made.join(known, on="key", how="semi", maintain_order="left")
     name = scorer(place, kind)
     scores = cache.read_scores(place.pool, name)
     todo = rows if scores is None else rows.join(scores, on="key", how="anti")

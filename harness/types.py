@@ -349,13 +349,6 @@ class Finetune:
         """In order; () trains nothing. `schedule`: the run's."""
         return (Phase("all"),)
 
-    def price(self, counts: Sequence[int], features: int) -> tuple[int, float]:
-        """What `start` costs: images to encode, and TFLOP beside those.
-
-        counts: training images by label; features: entries of z.
-        """
-        return 0, 0.0
-
     def table(self) -> tuple[torch.Tensor, torch.Tensor]:
         """z (N, D) float32, y (N,) int64: what phases with `on_features` train on."""
         raise NotImplementedError
@@ -383,6 +376,7 @@ class Slots:
     ensemble: Ensemble | None = None
     onward: bool | None = None  # start from the run without this term, with the onward schedule
     reads: str | None = None  # synthetic images it needs: "spectrum", "edits"
+    levels: tuple[int, ...] | None = None  # of the spectrum, in hundredths; None: the recipe's
     consults: bool | None = None  # needs the weights of the run without this term beside its own
     needs_text: bool = False  # needs a model with a text tower
 
@@ -402,4 +396,5 @@ class Method:
     reference: str | None = None  # expression of the run that it consults
     merges: str | None = None  # expression of the run whose weights its ensemble merges
     reads: str | None = None  # which synthetic images
+    levels: tuple[int, ...] | None = None  # of the spectrum, in hundredths; None: the recipe's
     needs_text: str | None = None  # the term that needs a text tower

@@ -14,6 +14,7 @@ SMALL: dict[str, Any] = {
     "levels": [0.0, 0.5],
     "pool_seeds": [10, 20, 30],
     "run_seeds": [0],
+    "size_px": 32,  # as the tiny models make
     "steps": 4,
     "threshold": -1.0,
     "width": 4,

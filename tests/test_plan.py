@@ -227,7 +227,7 @@ def test_what_a_method_fits_itself(monkeypatch, tmp_path):
 
 def test_a_row_that_cannot_run_is_told_and_not_counted(tmp_path):
     row = 'FLYP+DisCL(curriculum="text-only")'
-    told = plans.plan(paper(tmp_path, "iwildcam"), [row, "FLYP"])
+    told = plans.plan(paper(tmp_path, "iwildcam"), [row, "FLYP"], kept=0.0)
     assert list(runs(told)) == ["FLYP"]
     assert told.refused[row].startswith("no synthetic image of guidance 0 has a CLIPScore")
     assert "Rows that will not run:" in plans.render(told)

@@ -202,6 +202,21 @@ def test_another_level_makes_the_images_of_that_level(again):
     assert walk(again(levels=[0.0, 0.3])) == (0, 0, WITH_POOL)
 
 
+def test_a_row_of_another_level_gets_its_images_and_changes_no_other_run(again):
+    place, row = again(), 'CE+DisCL(curriculum="fixed", levels=(0.3,))'
+    before = {job.spec.method: job.folder for job in jobs(place)}
+    with pytest.raises(DataError, match=f"{6 * 3} of {6 * 3} synthetic images are not scored"):
+        plan(place, [row], [100], [0])
+    assert stages.generate(place, levels=[30]) == IMAGES
+    assert stages.score(place, levels=[30]) == IMAGES
+    assert {job.spec.method: job.folder for job in jobs(place)} == before
+    assert stages.score(place) == 0  # of the recipe's levels; those of the row stay in the table
+    assert runs.run(plan(place, [row], [100], [0])) == 1
+    found = spectrum(place, 100, levels=(30,))
+    assert found["guidance"].unique().to_list() == [30]
+    assert spectrum(place, 100)["guidance"].unique().sort().to_list() == [0, 50]
+
+
 def test_other_steps_are_other_images(again):
     place = again(steps=5)
     with pytest.raises(DataError, match="are not scored"):

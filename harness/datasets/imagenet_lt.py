@@ -124,7 +124,7 @@ PAPER = Recipe(
     probe_images=100,  # released code
 )
 
-_MINI_ONWARD = Schedule(optimiser="adam", lr=1e-3, batch=64, epochs=25, decay="cosine")
+_MINI_ONWARD = Schedule(optimiser="adam", lr=1e-3, batch=64, epochs=15, decay="cosine")
 
 MINI = Recipe(
     profile="mini",  # all values ours: minutes on two cores
@@ -137,12 +137,12 @@ MINI = Recipe(
         nesterov=True,
         weight_decay=5e-4,
         batch=64,
-        epochs=25,
+        epochs=16,
         warmup=2,
-        milestones=(20, 23),
+        milestones=(12, 15),
     ),
     onward=_MINI_ONWARD,
-    curriculum_epochs=20,
+    curriculum_epochs=10,
     mixture=Mixture(keep=0.3, tail_fraction=None),
     levels=(0.0, 0.1, 0.3, 0.5),
     pool_seeds=(10, 20),
@@ -313,7 +313,7 @@ def fetch(root: Path) -> None:
    'val')]"
 3. Download {", ".join(LISTS.values())} from
    {SOURCES[3].url} to {root}
-4. harness check --dataset {NAME} --profile paper --root {root}"""
+4. harness data check --dataset {NAME} --profile paper --root {root}"""
     )
 
 

@@ -175,7 +175,10 @@ SMOKE = replace(
 )
 
 RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
+_LARGER = {"ViT-L-14": {"backbone": "ViT-L-14", "pretrained": "mini-large"}}
 BACKBONES: dict[str, dict[str, dict[str, Any]]] = {
+    "mini": _LARGER,
+    "smoke": _LARGER,
     "paper": {
         "ViT-L-14": {
             "backbone": "ViT-L-14",

@@ -49,7 +49,7 @@ def aesthetic(quality: torch.Tensor) -> torch.Tensor:
     return 2 + 5 * quality
 
 
-def train(data: Path, out: Path, steps: int = 9000, batch: int = 32) -> UNet2DConditionModel:
+def train(data: Path, out: Path, steps: int = 7000, batch: int = 32) -> UNet2DConditionModel:
     """Learn to predict the noise in web latents (DDPM, min-SNR weights with gamma 5).
 
     `batch` is per rank. The source is the posterior sampled anew each time. Conditions: caption
