@@ -3,10 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUILT := .venv/.built
 
-.PHONY: compare test bench lint format clean
+SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
+
+.PHONY: compare smoke test bench lint format clean
 
 compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
+
+smoke: $(BUILT)
+	for set in $(SETS); do $(BIN)/harness compare --dataset $$set --profile smoke || exit 1; done
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
