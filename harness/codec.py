@@ -29,12 +29,15 @@ def encode(image: np.ndarray, codec: str) -> bytes:
     return out.getvalue()
 
 
-def resized(image: np.ndarray, side_px: int) -> np.ndarray:
-    """An image as a square of that side (Lanczos); the same array when it is one already."""
-    if image.shape[:2] == (side_px, side_px):
+def resized(image: np.ndarray, width_px: int, height_px: int = 0) -> np.ndarray:
+    """An image at that size (Lanczos), the same array when it has it already.
+
+    height_px: 0 for a square. The whole image is kept; its sides may change their ratio.
+    """
+    size = (width_px, height_px or width_px)
+    if image.shape[1::-1] == size:
         return image
-    whole = Image.fromarray(image)
-    return np.asarray(whole.resize((side_px, side_px), Image.Resampling.LANCZOS))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
 def extension(data: bytes) -> str:

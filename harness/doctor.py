@@ -307,8 +307,9 @@ def _generator(recipe: Recipe, cache: Path | None) -> Found:
     label = f"generator {name}"
     if name == EMBEDDED:
         made_px = embedded_px()
-        if made_px is not None and made_px < recipe.size_px:
-            of_size = f"{label} for {recipe.size_px} px"
+        wanted = max(recipe.size_px, recipe.height_px)
+        if made_px is not None and made_px < wanted:
+            of_size = f"{label} for {wanted} px"
             return Found(of_size, MISSING, f"the one there is makes pictures of {made_px} px")
         return _folder(label, MODELS / "generator")
     if Path(name).is_dir():

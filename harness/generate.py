@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.attention import KeysValues, attend, keys_values
 from harness.types import REAL, DataError, GeneratorSpec, UsageError, brief
 
 DECODE_BATCH = 8
@@ -33,15 +34,17 @@ class Request:
 
 
 def denoising_steps(guidance: int, steps: int) -> int:
-    """Steps left of the schedule at a guidance level: steps * strength, rounded down.
+    """Steps left of the schedule at a guidance level: steps * strength, halves rounded up.
 
-    In integers, because 1 - 0.9 in floats loses a step. None are left close to the real image,
-    which is then only encoded and decoded. Raises UsageError for a guidance outside 0..99.
+    The one place where strength = 1 - guidance. In integers, because 1 - 0.9 in floats loses a
+    step; rounded, because with few steps levels that lie close would otherwise share a number.
+    None are left close to the real image, which is then only encoded and decoded. Raises
+    UsageError for a guidance outside 0..99.
     """
     if not 0 <= guidance < REAL:
         raise UsageError(f"guidance {guidance / 100:g} of a synthetic image; it is in [0, 1)")
     strength = REAL - guidance
-    return steps * strength // 100
+    return (steps * strength + 50) // 100
 
 
 def noise_seed(source: str, seed: int) -> int:
@@ -71,7 +74,17 @@ def load_pipeline(model: str, dtype: torch.dtype, device: str) -> Any:
     if tokens != known:
         why = f"a tokenizer of {tokens} tokens for a text encoder of {known}"
         raise DataError(f"cannot load the generator {model}: {why}")
+    if dtype == torch.float16 and pipeline.vae.config.force_upcast:
+        pipeline.vae.to(torch.float32)  # it overflows in float16
     return pipeline.to(device)
+
+
+@dataclass(frozen=True)
+class Text:
+    """What one prompt tells the UNet, each with a batch of one."""
+
+    pooled: torch.Tensor  # (1, P)
+    states: KeysValues
 
 
 @dataclass
@@ -81,9 +94,10 @@ class _Slot:
 
 
 class Generator:
-    """A loaded pipeline that turns requests into uint8 pictures (size, size, 3).
+    """A loaded pipeline that turns requests into uint8 pictures (height, width, 3).
 
-    `sources(key)` gives the source picture, uint8 (size, size, 3).
+    `sources(key)` gives the source picture, uint8 (height, width, 3). The pipeline's UNet keeps the
+    attention processors that it is given here; they serve the stock pipeline's calls too.
     """
 
     def __init__(
@@ -94,15 +108,21 @@ class Generator:
         device: str = "cpu",
     ) -> None:
         self.spec, self.device, self.sources = spec, torch.device(device), sources
+        if spec.approximate:
+            raise UsageError(f"unknown short cut of the generator: {spec.approximate[0]!r}")
         self.unet, self.vae = pipeline.unet.eval(), pipeline.vae.eval()
         self.encoder, self.tokenizer = pipeline.text_encoder_2.eval(), pipeline.tokenizer_2
+        for model in (self.unet, self.vae):
+            model.to(memory_format=torch.channels_last)
+        attend(self.unet)
         self.dtype = self.unet.dtype
         self.factor = self.vae.config.scaling_factor
         self._schedule(pipeline.scheduler.config)
-        self._texts: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._texts: dict[str, Text] = {}
         self._posteriors: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        side = spec.size_px
-        self._ids = [[side, side, 0, 0, a] for a in (spec.negative_aesthetic, spec.aesthetic)]
+        self.width, self.height = spec.size_px, spec.height_px or spec.size_px
+        size = [self.height, self.width]
+        self._ids = [[*size, 0, 0, a] for a in (spec.negative_aesthetic, spec.aesthetic)]
 
     def _schedule(self, config: Any) -> None:
         """DDIM's timesteps t_i and alpha-bar before (a) and after (p) each step."""
@@ -147,11 +167,12 @@ class Generator:
     def _step(self, state: _State, slots: list[_Slot | None]) -> None:
         """One DDIM step (eta 0) of every slot; empty ones compute what is thrown away."""
         at = torch.tensor([s.step if s else 0 for s in slots])
-        x = state.x.to(self.dtype)
+        x = state.x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         guess = self.unet(
             torch.cat([x, x]),
             self.t[at].repeat(2).to(self.device),
-            encoder_hidden_states=state.states,
+            encoder_hidden_states=state.unused,
+            cross_attention_kwargs={"texts": state.states},
             added_cond_kwargs={"text_embeds": state.pooled, "time_ids": state.ids},
         ).sample.float()
         without, with_text = guess.chunk(2)
@@ -163,8 +184,8 @@ class Generator:
             if slot is not None:
                 slot.step += 1
 
-    def text(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """States (L, D) of the last but one layer and the projection (P,), once per prompt."""
+    def text(self, prompt: str) -> Text:
+        """The projection, and the keys and values of the last but one layer, once per prompt."""
         if prompt not in self._texts:
             ids = self.tokenizer(
                 prompt,
@@ -174,7 +195,7 @@ class Generator:
                 return_tensors="pt",
             ).input_ids
             said = self.encoder(ids.to(self.device), output_hidden_states=True)
-            self._texts[prompt] = (said.hidden_states[-2][0], said[0][0])
+            self._texts[prompt] = Text(said[0], keys_values(self.unet, said.hidden_states[-2]))
         return self._texts[prompt]
 
     def start(self, request: Request) -> torch.Tensor:
@@ -198,14 +219,16 @@ class Generator:
         if source not in self._posteriors:
             picture = torch.from_numpy(np.ascontiguousarray(self.sources(source)))
             x = picture.permute(2, 0, 1)[None].to(self.device, torch.float32) / 127.5 - 1
-            latent = self.vae.encode(x.to(self.vae.dtype)).latent_dist
+            x = x.to(self.vae.dtype).contiguous(memory_format=torch.channels_last)
+            latent = self.vae.encode(x).latent_dist
             self._posteriors[source] = (latent.mean[0].float(), latent.std[0].float())
         return self._posteriors[source]
 
     def _decode(self, latents: list[torch.Tensor]) -> list[np.ndarray]:
         """uint8 pictures of at most DECODE_BATCH latents, decoded as a full, padded batch."""
         z = torch.stack(latents + latents[:1] * (DECODE_BATCH - len(latents))) / self.factor
-        x = self.vae.decode(z.to(self.vae.dtype)).sample.float()
+        z = z.to(self.vae.dtype).contiguous(memory_format=torch.channels_last)
+        x = self.vae.decode(z).sample.float()
         x = ((x / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return list(x.permute(0, 2, 3, 1)[: len(latents)].cpu().numpy())
 
@@ -215,26 +238,34 @@ class _State:
 
     def __init__(self, batch: int, owner: Generator) -> None:
         self.owner = owner
-        states, pooled = owner.text(owner.spec.negative_prompt)
+        empty = owner.text(owner.spec.negative_prompt)
         latent = owner.unet.config.in_channels, *_latent_size(owner)
         self.x = torch.zeros(batch, *latent, device=owner.device)
-        self.states = states.repeat(2 * batch, 1, 1)
-        self.pooled = pooled.repeat(2 * batch, 1)
+        self.states = {
+            name: (k.repeat(2 * batch, 1, 1, 1), v.repeat(2 * batch, 1, 1, 1))
+            for name, (k, v) in empty.states.items()
+        }
+        self.pooled = empty.pooled.repeat(2 * batch, 1)
+        # the UNet wants a prompt's states even when no layer reads them
+        self.unused = self.pooled.new_zeros(2 * batch, 1, 1)
         ids = torch.tensor(owner._ids, device=owner.device, dtype=owner.dtype)
         self.ids = ids.repeat_interleave(batch, 0)
 
     def fill(self, i: int, request: Request) -> _Slot:
         """Put a request into slot i."""
         self.x[i] = self.owner.start(request)
-        batch = len(self.x)
-        self.states[batch + i], self.pooled[batch + i] = self.owner.text(request.prompt)
+        text, row = self.owner.text(request.prompt), len(self.x) + i
+        self.pooled[row] = text.pooled[0]
+        for name, (k, v) in text.states.items():
+            self.states[name][0][row], self.states[name][1][row] = k[0], v[0]
         steps = self.owner.spec.steps
         return _Slot(request, steps - denoising_steps(request.guidance, steps))
 
 
 def _latent_size(owner: Generator) -> tuple[int, int]:
+    """Height and width of the latents; UsageError for pictures that are no multiple of theirs."""
     scale = 2 ** (len(owner.vae.config.block_out_channels) - 1)
-    if owner.spec.size_px % scale:
-        size = owner.spec.size_px
-        raise UsageError(f"size {size} px; this generator needs a multiple of {scale} px")
-    return owner.spec.size_px // scale, owner.spec.size_px // scale
+    for side in (owner.width, owner.height):
+        if side % scale:
+            raise UsageError(f"size {side} px; this generator needs a multiple of {scale} px")
+    return owner.height // scale, owner.width // scale

@@ -17,6 +17,7 @@ from harness.types import DataError, Method, Recipe, RunSpec, UsageError, key
 
 POOL_FIELDS = (
     "levels", "pool_seeds", "threshold", "generator", "clip", "steps", "text_guidance", "size_px",
+    "height_px", "approximate",
 )  # fmt: skip
 ONWARD_FIELDS = ("onward", "curriculum_epochs", "mixture", "probe_images", "probe_train")
 NEVER = ("run_seeds", "imbalances")  # which runs there are changes none of them

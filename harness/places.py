@@ -22,6 +22,7 @@ EMBEDDED = "mini"  # the name under which a recipe asks for them
 EMBEDDED_CLIPS = {EMBEDDED: "clip", "mini-large": "clip-large"}  # and their folders there
 LOSSLESS_UP_TO_PX = 64
 OPTIONAL = ("pretrained",)  # fields that hold a text or nothing
+TEXTS = ("approximate",)  # fields that hold a list of texts, which may be empty
 NUMBERS = {int: "whole number", float: "finite number"}
 # What numbers of params.yaml may be: lowest, highest, and how to say it.
 RANGES: dict[str, tuple[float, float, str]] = {
@@ -31,6 +32,7 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "run_seeds": (0, 2**31 - 1, "a seed is a whole number from 0 to 2147483647"),
     "steps": (1, 1000, "the noise schedule has 1 to 1000 steps"),
     "size_px": (1, 4096, "a side of 1 to 4096 px"),
+    "height_px": (0, 4096, "a side of 1 to 4096 px, or 0 for a square"),
     "width": (1, 1024, "1 to 1024 channels"),
     "curriculum_epochs": (0, 100_000, "a number of epochs from 0"),
 }
@@ -144,7 +146,7 @@ class Place:
     def generator(self) -> GeneratorSpec:
         """The identity of the synthetic images that this recipe asks for."""
         recipe = self.recipe
-        small = recipe.size_px <= LOSSLESS_UP_TO_PX
+        small = max(recipe.size_px, recipe.height_px) <= LOSSLESS_UP_TO_PX
         return GeneratorSpec(
             model=recipe.generator,
             weights=weights_digest(self.generator_source),
@@ -153,6 +155,8 @@ class Place:
             text_guidance=recipe.text_guidance,
             dtype="float32" if recipe.generator == EMBEDDED else "bfloat16",
             codec="webp-lossless" if small else "jpeg",
+            height_px=recipe.height_px,
+            approximate=recipe.approximate,
         )
 
     def check_embedded(self) -> None:
@@ -160,11 +164,11 @@ class Place:
 
         Only ImageNet-LT, iNaturalist and iWildCam do so yet.
         """
-        made = embedded_px()
-        if self.recipe.generator == EMBEDDED and made is not None and made < self.recipe.size_px:
+        made, wanted = embedded_px(), max(self.recipe.size_px, self.recipe.height_px)
+        if self.recipe.generator == EMBEDDED and made is not None and made < wanted:
             raise UsageError(
                 f"profile {self.profile} of {self.module.NAME} wants pictures of "
-                f"{self.recipe.size_px} px, and the embedded models make {made}: "
+                f"{wanted} px, and the embedded models make {made}: "
                 "it waits for larger ones. Profile paper is there, and cifar100-lt on all profiles"
             )
 
@@ -227,7 +231,9 @@ def weights_digest(source: str) -> str:
 
 def _fitting(name: str, value: Any, example: Any) -> Any:
     """A value of params.yaml as the recipe's type; UsageError says what is wrong with it."""
-    if isinstance(example, tuple) and isinstance(value, list):
+    if name in TEXTS:
+        value = _texts(name, value)
+    elif isinstance(example, tuple) and isinstance(value, list):
         kind = type(example[0]) if example else int
         value = tuple(_number(name, v, kind) for v in value)
     elif isinstance(example, int | float) and not isinstance(example, bool):
@@ -244,6 +250,12 @@ def _fitting(name: str, value: Any, example: Any) -> Any:
     if isinstance(value, tuple) and len(set(value)) < len(value):
         raise UsageError(f"parameter {name}: {list(value)} names a value twice")
     return value
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(type(v) is str for v in value):
+        raise UsageError(f"parameter {name}: {value!r} is not a list of texts")
+    return tuple(value)
 
 
 def _number(name: str, value: Any, kind: type) -> Any:

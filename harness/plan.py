@@ -228,7 +228,7 @@ def _pool(place: Place, kind: str, levels: Sequence[int], sources: int) -> list[
     cells = stages.grid(place, kind, levels)["guidance"].to_list()
     for guidance, per_source in sorted(Counter(cells).items()):
         steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
-        tflop = image_tflop(recipe.generator, recipe.size_px, steps)
+        tflop = image_tflop(recipe.generator, recipe.size_px, steps, recipe.height_px)
         pflop = None if tflop is None else n * tflop / 1e3
         found.append(Images(kind, guidance, n, steps, tflop, pflop))
     return found
@@ -239,7 +239,7 @@ def _disk(
 ) -> dict[str, float]:
     """What the stages leave behind and what they fetch, in GB."""
     recipe, images = place.recipe, sum(level.images for level in pool)
-    stored = picture_kb(place.generator.codec, recipe.size_px) + ROW_KB
+    stored = picture_kb(place.generator.codec, recipe.size_px, recipe.height_px) + ROW_KB
     found = {"synthetic images": images * stored / 1e6}
     if recipe.view_px <= PIXELS_UP_TO_PX:
         found["their pixels, unpacked"] = images * 3 * recipe.view_px**2 / 1e9

@@ -211,9 +211,10 @@ def _pool_images(place: Place, index: pl.DataFrame) -> Images:
     They are brought to the network's side where the recipe's view does not do that itself.
     """
     recipe = place.recipe
-    fixed = recipe.augment in ("crop-flip", "none") and recipe.size_px != recipe.view_px
+    made = {recipe.size_px, recipe.height_px or recipe.size_px}
+    fixed = recipe.augment in ("crop-flip", "none") and made != {recipe.view_px}
     side = recipe.view_px if fixed else None
-    if recipe.size_px <= LOSSLESS_UP_TO_PX:
+    if max(made) <= LOSSLESS_UP_TO_PX:
         return Block(cache.pixels(place.pool, index, side))
     return cache.Pictures(place.pool, index, side)
 

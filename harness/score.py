@@ -34,6 +34,7 @@ class Scorer:
         cfg = open_clip.get_model_preprocess_cfg(self.model)
         self.mean = torch.tensor(cfg["mean"]).view(1, 3, 1, 1)
         self.std = torch.tensor(cfg["std"]).view(1, 3, 1, 1)
+        self.whole = cfg["resize_mode"] == "squash"  # else the middle of a wide picture
         self.device = torch.device(device)
 
     @torch.inference_mode()
@@ -56,11 +57,20 @@ class Scorer:
         n = len(pictures)
         full = np.concatenate([pictures, np.repeat(pictures[:1], BATCH - n, axis=0)])
         x = torch.from_numpy(full).permute(0, 3, 1, 2).float() / 255
-        if x.shape[-2:] != (self.side, self.side):
-            x = torch.nn.functional.interpolate(
-                x, (self.side, self.side), mode="bicubic", antialias=True
-            ).clamp(0, 1)
+        x = self._sized(x)
         return self.model.encode_image(((x - self.mean) / self.std).to(self.device))[:n]
+
+    def _sized(self, x: torch.Tensor) -> torch.Tensor:
+        """Pictures (N, 3, H, W) as squares of the model's side, the way the model's own are."""
+        height, width = x.shape[-2:]
+        short = min(height, width)
+        size = (self.side * height // short, self.side * width // short)
+        size = (self.side, self.side) if self.whole else size
+        if size != (height, width):
+            x = torch.nn.functional.interpolate(x, size, mode="bicubic", antialias=True)
+            x = x.clamp(0, 1)
+        top, left = (round((side - self.side) / 2) for side in size)
+        return x[..., top : top + self.side, left : left + self.side]
 
 
 def _unit(x: torch.Tensor) -> np.ndarray:

@@ -202,8 +202,8 @@ def asked_by(place: Place) -> str:
 
 
 def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
-    """Source pictures by hash, uint8 (size, size, 3), at the generator's size."""
-    wanted = set(sources)
+    """Source pictures by hash, uint8 (height, width, 3), at the generator's size."""
+    wanted, recipe = set(sources), place.recipe
     found: dict[str, np.ndarray] = {}
     rows = read(place.work / "hard.parquet", "harness hard")
     for imbalance in place.imbalances():
@@ -216,7 +216,7 @@ def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
         mine = mine.filter(pl.Series(data.sources(mine), dtype=pl.String) == mine["source"])
         pictures = data.train_images.take(mine["image"].to_numpy())
         for source, picture in zip(mine["source"], pictures, strict=True):
-            found[source] = resized(np.array(picture), place.recipe.size_px)
+            found[source] = resized(np.array(picture), recipe.size_px, recipe.height_px)
     if len(found) < len(wanted):
         gone = f"{len(wanted) - len(found)} of {len(wanted)} source pictures"
         raise DataError(

@@ -71,7 +71,7 @@ class GeneratorSpec:
 
     model: str  # "mini", a hub name or a path
     weights: str  # SHA-256 of the weight files, or the hub revision
-    size_px: int  # side of the square image
+    size_px: int  # width of the image, and its height unless height_px says another
     steps: int = 50  # DDIM steps at guidance 0
     text_guidance: float = 10.0  # w of classifier-free guidance
     scheduler: str = "ddim"
@@ -79,9 +79,11 @@ class GeneratorSpec:
     negative_aesthetic: float = 2.5
     negative_prompt: str = ""
     dtype: str = "float32"
-    batch: int = 32  # constant, padded: part of the identity because kernels depend on shapes
+    batch: int = 16  # constant, padded: part of the identity because kernels depend on shapes
     codec: str = "webp-lossless"
-    version: int = 1
+    height_px: int = 0  # 0: a square
+    approximate: tuple[str, ...] = ()  # short cuts that change pixels; none: exact
+    version: int = 2
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class Recipe:
     clip: str  # scoring model: "mini" or an open_clip name
     steps: int
     text_guidance: float
-    size_px: int  # side of the generator's images
+    size_px: int  # width of the generator's images, and their height unless height_px says another
     view_px: int  # side of the images that the network sees
     run_seeds: tuple[int, ...] = (0, 1, 2)
     imbalances: tuple[int, ...] = ()
@@ -155,7 +157,9 @@ class Recipe:
     probe_train: int = 0  # real images it trains on between its two looks
     count_profile: str = "floor"  # how class sizes decay where the data set's subset is drawn
     tail: str = "<20"  # class sizes whose images are hard, where that is the rule
-    version: int = 2
+    height_px: int = 0  # of the generator's images; 0: squares
+    approximate: tuple[str, ...] = ()  # short cuts of the generator that change pixels
+    version: int = 3
 
 
 @dataclass(frozen=True)

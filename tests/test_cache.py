@@ -14,10 +14,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pools import SPEC, files, make, picture, wanted, write
 
 from harness import cache, shards
 from harness import files as disk
+from harness.codec import resized
 from harness.types import DataError, GeneratorSpec, UsageError, key
 
 ME = key(SPEC)
@@ -359,6 +361,15 @@ def test_images_come_back_in_the_order_of_the_rows(tmp_path):
     images = [cache.decode(data) for data in cache.read_bytes(tmp_path, rows)]
     for image, k in zip(images, rows["key"], strict=True):
         np.testing.assert_array_equal(image, picture(k))
+
+
+def test_sizes():
+    image = picture("0" * 64, 64)[:48]
+    assert resized(image, 64, 48) is image
+    assert resized(image, 32).shape == (32, 32, 3)
+    assert resized(image, 32, 24).shape == (24, 32, 3)
+    theirs = Image.fromarray(image).resize((32, 24), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(resized(image, 32, 24), np.asarray(theirs))
 
 
 def test_codecs():

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 # baseline, because terms are found by name.
 ORDER = (
     "__init__ types files lookup params parallel statistics metrics codec pictures prompts "
-    "prompts_endpoint mini datasets places hard generate score shards store cache pool_export "
+    "prompts_endpoint mini datasets places hard "
+    "attention generate score shards store cache pool_export "
     "stages mixture curriculum spectra operations operations_fast latent logistic clip checkpoint "
     "baselines compose augment backbones optim train_data predict loop evaluate train merge "
     "records published jobs census runs audit leaderboard tables check report flops facts "

@@ -89,6 +89,15 @@ def test_flops_of_an_image(size_px, unet, encode, decode):
     assert found == pytest.approx(encode + decode + 0.0088 + 14 * unet, rel=1e-4)
 
 
+def test_flops_and_bytes_of_a_wide_image():
+    """Against PyTorch's count at 480x272: UNet 0.826, encode 0.548, decode 1.244."""
+    found = plans.image_tflop(plans.REFINER, 480, 50, 272)
+    assert found == pytest.approx(0.548 + 1.244 + 0.0088 + 100 * 0.826, rel=0.04)
+    square = plans.picture_kb("jpeg", 512)
+    assert plans.picture_kb("jpeg", 1024, 256) == pytest.approx(square, rel=1e-6)
+    assert plans.picture_kb("jpeg", 480, 272) < square / 1.7
+
+
 def test_flops_of_an_unknown_generator_are_not_made_up(tmp_path):
     assert plans.image_tflop("someone/else", 512, 50) is None
     told = plans.plan(paper(tmp_path, "imagenet-lt", generator="someone/else"), ["CE+DisCL"])

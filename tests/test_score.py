@@ -1,5 +1,6 @@
 """CLIPScores: open_clip's own numbers, each picture's independent of the others."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -74,6 +75,19 @@ def test_equals_open_clip(models, scorer, px, tolerance):
     images, texts = theirs(models / "clip", some, TEXTS)
     assert np.abs(scorer.images(some) - images).max() < tolerance
     assert np.abs(scorer.texts(TEXTS) - texts).max() < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(36, 64), (64, 36), (20, 31)])
+@pytest.mark.parametrize("mode", ["squash", "shortest"])
+def test_wide_and_tall_pictures_become_squares_as_the_model_says(models, tmp_path, shape, mode):
+    folder = shutil.copytree(models / "clip", tmp_path / "clip")
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["preprocess_cfg"]["resize_mode"] = mode
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    height, width = shape
+    some = pictures(12, 64)[:, :height, :width]
+    ours = Scorer(f"local-dir:{folder}").images(some)
+    assert np.abs(ours - theirs(folder, some, TEXTS)[0]).max() < 0.003
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ RUN = RunSpec(
 )
 GOLDEN = {
     # a value here changes only together with the `version` of its spec
-    GENERATOR: "7f7fa244ecdfff41f7f49259aa3ae2b0915bf76648b06a75ddb459e20720efd1",
+    GENERATOR: "f06932ffbcf35345969753c050e38e56b2db59573d2073d6b18bc451466f2e4d",
     SCHEDULE: "6807f56790940e60f5bb1454d2da2b79cdf419a92eec8dc4d5b023f766380975",
-    RECIPE: "c214d851f0e4b62cf85f3130e6c3abd8012e4b4448bd16e01e742a5fe24a15d5",
-    RUN: "0229693ac91f69a2b426634cd1c8ff1762c61cce0599cbe7b761f95c6481ec44",
+    RECIPE: "4b10155873759cd711003dc7ce550a9641b9563453739e6edae67572285117c9",
+    RUN: "d811674772196d166020cf0c8af687fc7b5245e21ccb673d8ceee80808800c1e",
     ImageSpec(
         "ab", "cd", 50, 0, "a photo of a fox"
     ): "4a2be50596f48b514dea1f0f34274c5c90e3b7c2023ee7a1c0812de04a2f9580",
