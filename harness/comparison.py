@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -135,3 +136,78 @@ def worst(runs: Sequence[Record], k: int, select: str = "last") -> tuple[int, ..
 @functools.cache
 def _module(dataset: str) -> Any:
     return lookup.find("harness.datasets", dataset)
+
+
+# ---------------------------------------------------------------- rows against rows
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One line: the first row less another one, in one column at one imbalance ratio."""
+
+    imbalance: int | None
+    row: str
+    over: str
+    column: str
+    found: Difference | None
+
+
+def versus(
+    records: Sequence[Record],
+    rows: Sequence[str],
+    columns: Mapping[str, str],
+    imbalances: Sequence[int | None],
+    select: str = "last",
+) -> list[Compared]:
+    """The first row against each other one, p corrected for all of these comparisons together.
+
+    records: of one backbone; columns: names and paths. DataError for rows without common seeds.
+    """
+    asked = [(i, over, c) for i in imbalances for over in rows[1:] for c in columns]
+    found = []
+    for imbalance, over, column in asked:
+        a, b = (_of(records, method, imbalance) for method in (rows[0], over))
+        found.append(difference(a, b, columns[column], select))
+    pairs = zip(asked, corrected(found), strict=True)
+    return [Compared(i, rows[0], over, column, d) for (i, over, column), d in pairs]
+
+
+def _of(records: Sequence[Record], method: str, imbalance: int | None) -> list[Record]:
+    found = [r for r in records if (r["method"], r["imbalance"]) == (method, imbalance)]
+    if not found:
+        ratio = "" if imbalance is None else f" at imbalance {imbalance}"
+        raise DataError(f"no records of {method}{ratio}; nothing to compare")
+    return found
+
+
+def render(compared: Sequence[Compared]) -> str:
+    """As text: a line per comparison, in points, and what the numbers mean."""
+    from tabulate import tabulate
+
+    head = ["IR", "Less", "Column", "Difference", "95 % interval", "p", "corrected p", "seeds", "n"]
+    body = [_line(c) for c in compared]
+    if all(c.imbalance is None for c in compared):
+        head, body = head[1:], [line[1:] for line in body]
+    aligned = ["left" if name in ("IR", "Less", "Column") else "right" for name in head]
+    grid = tabulate(body, head, "simple", disable_numparse=True, colalign=aligned)
+    made = sum(c.found is not None for c in compared)
+    alone = any(c.found is not None and len(c.found.seeds) == 1 for c in compared)
+    said = (
+        f"{compared[0].row} less each row, in points: mean over the seeds that both have, paired. "
+        "n: test images. The interval holds the luck of seeds and of test images (bootstrap within "
+        f"classes, {DRAWS:,} resamples). Corrected: for {made} comparisons, by Holm."
+    )
+    if alone:
+        said += " With one seed the interval holds the luck of the test images alone."
+    return f"{grid}\n\n{textwrap.fill(said, 100)}"
+
+
+def _line(c: Compared) -> list[str]:
+    ratio = "–" if c.imbalance is None else str(c.imbalance)
+    if c.found is None:
+        return [ratio, c.over, c.column, *["–"] * 6]
+    d = c.found
+    interval = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}"
+    ps = ("–" if p is None else "<0.0001" if p < 1e-4 else f"{p:.4f}" for p in (d.p, d.corrected))
+    seeds, images = str(len(d.seeds)), f"{d.images:,}"
+    return [ratio, c.over, c.column, f"{100 * d.value:+.2f}", interval, *ps, seeds, images]

@@ -39,6 +39,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "selection": dict,
     "counts": list,
     "guesses": dict,
+    "levels": (list, type(None)),
     "n_test": int,
     "versions": dict,
 }
@@ -52,12 +53,14 @@ def record(
     n_test: int,
     versions: Mapping[str, str] | None = None,
     guessed: Mapping[str, Mapping[str, Any]] | None = None,
+    levels: Sequence[Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
     """The record of one run.
 
     `selection`: metrics by the name of the epoch's selection rule ("last", "oracle"); `counts`:
     training images by label; `versions`: those installed when left out; `guessed`: what
-    `guesses.pack` makes of the predictions (nothing can be compared without).
+    `guesses.pack` makes of the predictions (nothing can be compared without); `levels`: of the
+    curriculum, [guidance levels in hundredths, number of epochs in a row] in the order of epochs.
     """
     return {
         "version": VERSION,
@@ -72,6 +75,7 @@ def record(
         "selection": {name: dict(found) for name, found in selection.items()},
         "counts": [int(n) for n in counts],
         "guesses": {split: dict(some) for split, some in (guessed or {}).items()},
+        "levels": None if levels is None else [list(some) for some in levels],
         "n_test": int(n_test),
         "versions": dict(installed() if versions is None else versions),
     }

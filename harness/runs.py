@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import platform
 import time
@@ -131,7 +132,21 @@ def record(job: Job) -> dict[str, Any]:
             found[name] = stages.read(path, "harness train")
     selection = {name: place.module.metrics(found[name], counts) for name in found}
     packed = guesses.pack(found, len(counts))
-    return records.record(spec, selection, counts, len(found["last"]), guessed=packed)
+    n_test = len(found["last"])
+    return records.record(spec, selection, counts, n_test, guessed=packed, levels=_levels(job))
+
+
+def _levels(job: Job) -> list[list[Any]] | None:
+    """Guidance levels (hundredths) of each epoch, as [levels, epochs in a row]; [] is real images.
+
+    None where nothing was trained.
+    """
+    path = job.folder / "epochs.jsonl"
+    if not path.is_file():
+        return None
+    epochs = [json.loads(line)["levels"] for line in path.read_text().splitlines()]
+    whole = [[round(100 * level) for level in levels] for levels in epochs]
+    return [[levels, len(list(some))] for levels, some in itertools.groupby(whole)]
 
 
 def train_data(place: Place, imbalance: int | None, method: Method) -> Any:

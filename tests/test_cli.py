@@ -91,7 +91,11 @@ def refused(capsys: Any, code: int, home: Path, *arguments: Any) -> str:
         (["compare", "--dataset", SET, "--select", "orakel"], ["'orakel'", "mean 'oracle'"]),
         (["table", "--dataset", SET, "--select", "best"], ["'best'", "last, oracle"]),
         (["table", "--dataset", SET, "--rule", "E"], ["no grouping rule 'E'"]),
-        (["table", "--dataset", SET, "--format", "html"], ["'html'", "markdown"]),
+        (["table", "--dataset", SET, "--format", "pdf"], ["'pdf'", "markdown"]),
+        (["table", "--dataset", SET, "--select", "best_val"], ["no validation split", "oracle"]),
+        (["table"], ["--dataset", "--table"]),
+        (["table", "--table", "statistics"], ["imagenet-lt, cifar100-lt", "--dataset"]),
+        (["table", "--table", "statistics", "--dataset", SET], ["`harness hard` prints it"]),
         (["train", "--dataset", SET, "--seeds", "-1"], ["'-1' is not a whole number from 0"]),
         (["train", "--dataset", SET, "--seeds", "abc"], ["'abc' is not a whole number from 0"]),
         (["train", "--dataset", SET, "--seeds", "1.5"], ["'1.5' is not a whole number from 0"]),
@@ -347,6 +351,15 @@ def test_an_old_table_stays_when_the_new_one_cannot_be_written(capsys, home, mon
     assert (code, out.read_bytes()) == (1, before)
     assert "No space left on device" in err
     assert everything(home) == ["table.md"]
+
+
+def test_a_table_and_its_numbers_for_dvc(capsys, home):
+    out, metrics = home / "table.csv", home / "numbers.json"
+    words = ["table", "--table", "table4", "--home", home, "--format", "csv"]
+    code, said, err = harness(capsys, *words, "--out", out, "--metrics", metrics)
+    assert (code, said, err) == (0, "", "")
+    assert out.read_text().count("iwildcam") == 2 * 6
+    assert metrics.read_text() == '{\n "all": {}\n}\n'
 
 
 def test_a_folder_where_the_table_should_be(capsys, home):

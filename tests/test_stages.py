@@ -1,5 +1,6 @@
 """The whole road on a data set of four classes: what is made, and what is not made again."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,6 +153,9 @@ def test_runs_and_records(walked):
         labels, guessed = guesses.unpack(r, "test", "oracle")
         assert (labels == guessed).mean() == r["selection"]["oracle"]["overall"]
         assert r["selection"]["oracle"]["overall"] >= r["selection"]["last"]["overall"]
+        told = (walked.runs / r["key"][:16] / "epochs.jsonl").read_text().splitlines()
+        levels = [part for part, n in r["levels"] for _ in range(n)]
+        assert [[round(100 * x) for x in json.loads(line)["levels"]] for line in told] == levels
     ce = next(r for r in found_records if r["method"] == "CE")
     assert ce["spec"]["recipe"]["threshold"] is None  # what it does not read cannot change it
 
