@@ -121,7 +121,10 @@ def _preparing(every: Any) -> None:
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     doctor.set_defaults(run=commands.doctor)
-    audit = every.add_parser("audit", help="the published tables against their own class counts")
+    about = "the published tables against their own class counts: what adds up, and what does not"
+    audit = every.add_parser("audit", help=about, description=about)
+    audit.add_argument("--all", action="store_true", help="rows that add up, too")
+    audit.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     audit.set_defaults(run=commands.audit)
 
 

@@ -292,11 +292,10 @@ def prompts(args: argparse.Namespace) -> None:
 
 def audit(args: argparse.Namespace) -> None:
     """The published tables against their own class counts."""
-    from harness import audit as published_audit
-    from harness import published
+    from harness import audit_report, published
 
-    papers = [published.read(file) for file in sorted(published.FOLDER.glob("*.toml"))]
-    print(published_audit.render(published_audit.audit(papers)))
+    papers = [published.read(file) for file in published.files()]
+    print(audit_report.render(audit_report.sections(papers, args.all), args.format))
 
 
 def plan(args: argparse.Namespace) -> None:
