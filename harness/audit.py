@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.metrics import GROUPS
-from harness.published import Block, Cells, Number, Paper
+from harness.published import Block, Cells, Number, Paper, Row
 from harness.types import DataError
 
 HEADLINE = "A"  # the grouping rule that rows are assumed to follow
@@ -103,29 +103,99 @@ def _fit(groups: Sequence[float], overall: float, classes: Sequence[int]) -> Fit
     return Fit(value, overall - value)
 
 
-def render(findings: Sequence[Finding]) -> str:
-    """As text: every row, what each rule makes of it, and which rule explains it."""
-    from tabulate import tabulate
+# ---------------------------------------------------------------- what else a table says of itself
 
-    rules = sorted({rule for finding in findings for rule in finding.by_rule})
-    head = ["Table", "Block", "Row", "Overall", *(f"{r} residual" for r in rules), "explained by"]
-    body = [
-        [
-            f"{f.table}{' (v1)' if f.v1 else ''}",
-            f.block,
-            f.row,
-            f"{f.overall:.2f}",
-            *(f"{f.by_rule[r].residual:+.2f}" if r in f.by_rule else "" for r in rules),
-            f.best if f.explained else "no rule",
-        ]
-        for f in findings
-    ]
-    off = [f for f in findings if f.flagged]
-    grid = tabulate(body, head, "simple", disable_numparse=True)
-    said = (
-        f"{len(findings)} rows: {len(off)} are more than {TOLERANCE} points off under rule "
-        f"{HEADLINE}, {sum(not f.explained for f in findings)} under every rule. Residual: the "
-        "printed Overall less the mean of Many, Medium and Few weighted by a rule's numbers of "
-        "classes."
-    )
-    return f"{grid}\n\n{said}"
+
+@dataclass(frozen=True)
+class Twins:
+    """Rows of one block that print the same number in every column."""
+
+    table: str
+    block: str
+    rows: tuple[str, ...]  # labels
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What version 1 of the paper prints instead: a number, or a row's label."""
+
+    table: str
+    block: str
+    row: str  # method
+    what: str  # column, or "label"
+    v1: str
+    v4: str
+    v1_off: (
+        float | None
+    )  # Overall less the groups' mean under HEADLINE, all of the row's v1 numbers
+    v4_off: float | None
+
+
+@dataclass(frozen=True)
+class Product:
+    """Images generated, as printed, beside hard images x levels x seeds; the rate likewise."""
+
+    dataset: str
+    block: str
+    generated: int
+    asked: int
+    one_level: int  # hard images x seeds
+    rate: float  # percent, printed
+    kept_share: float  # percent, kept / generated
+
+
+def twins(papers: Iterable[Paper]) -> list[Twins]:
+    """Rows printed twice, in the tables' order."""
+    found = []
+    for paper in papers:
+        for block in paper.blocks:
+            same: dict[tuple[Number, ...], list[Row]] = {}
+            for row in paper.rows:
+                if block.key in row.cells:
+                    numbers = tuple(row.cells[block.key].numbers.values())
+                    same.setdefault(numbers, []).append(row)
+            for rows in same.values():
+                if len(rows) > 1:
+                    notes = (row.cells[block.key].note for row in rows)
+                    labels = tuple(row.label for row in rows)
+                    told = tuple(note for note in notes if note)
+                    found.append(Twins(Path(paper.file).stem, block.key, labels, told))
+    return found
+
+
+def changes(papers: Sequence[Paper]) -> list[Change]:
+    """Where the two versions of the paper differ, in the tables' order."""
+    off = {(f.table, f.block, f.row, f.v1): f.by_rule[HEADLINE].residual for f in audit(papers)}
+    found = []
+    for paper in papers:
+        table = Path(paper.file).stem
+        for row in paper.rows:
+            for block, cells in row.cells.items():
+                told = [(c, n.text(paper.decimals)) for c, n in cells.v1.items()]
+                now = {c: n.text(paper.decimals) for c, n in cells.numbers.items()}
+                if cells.v1_label is not None:
+                    told, now = [*told, ("label", cells.v1_label)], now | {"label": row.label}
+                where = (table, block, row.method)
+                offs = (
+                    (off.get((*where, True)), off.get((*where, False))) if cells.v1 else (None,) * 2
+                )
+                found += [Change(*where, what, v1, now[what], *offs) for what, v1 in told]
+    return found
+
+
+def products(papers: Iterable[Paper]) -> list[Product]:
+    """Of the tables that count synthetic images."""
+    found = []
+    for paper in papers:
+        names = {c.path: c.name for c in paper.columns}
+        for block in paper.blocks if paper.kind == "pool" else ():
+            for row in paper.rows:
+                n = {path: row.cells[block.key].numbers[names[path]].value for path in names}
+                one = int(n["hard"] * n["seeds"])
+                share = 100 * n["kept"] / n["generated"]
+                made, asked = int(n["generated"]), one * int(n["levels"])
+                found.append(
+                    Product(block.dataset, block.title, made, asked, one, n["rate"], share)
+                )
+    return found

@@ -16,11 +16,14 @@ EXAMPLES = """examples:
   harness compare --dataset cifar100-lt --rows CE "CE+DisCL" --imbalance 100 --seeds 0 1 2 3 4
   harness train --dataset cifar100-lt --method 'CE+DisCL(curriculum="fixed", levels=(0.5,))'
   harness table --dataset cifar100-lt --rule B --format markdown
+  harness table --table table4 --profile mini --select oracle
   harness data check --dataset imagenet-lt --profile paper --root /data/imagenet
   harness plan --dataset imagenet-lt --profile paper
   harness list                                      data sets, profiles, methods
 
 exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage."""
+
+FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     every = parser.add_subparsers(dest="command", metavar="command", title="commands")
     compare = _command(every, "compare", commands.compare, "run what is missing, print the table")
-    _rows(compare)
+    _rows(compare, "what to run; the first is then compared with each other one")
     _view(compare)
     _command(every, "index", commands.index, "list the training images of every imbalance ratio")
     _command(every, "hard", commands.hard, "choose the images that get a spectrum")
@@ -74,10 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--method", action="append", help="an expression; may be repeated")
     about_table = "whose rows to run, with its backbone (default: the data set's main table)"
     train.add_argument("--table", nargs="+", metavar="NAME", default=[None], help=about_table)
-    table = _command(every, "table", commands.table, "print the leaderboard of what was run")
+    about = "print the leaderboard of what was run, beside the published one"
+    table = _command(every, "table", commands.table, about, needs_dataset=False)
     _view(table)
-    table.add_argument("--format", choices=("text", "markdown"), default="text")
+    table.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     table.add_argument("--out", type=Path, help="write the table to this file instead")
+    table.add_argument("--metrics", type=Path, help="write the means to this file, for DVC")
     cache = _command(every, "cache", commands.cache, "check, clean or export the synthetic images")
     cache.add_argument("action", choices=("verify", "gc", "export"))
     cache.add_argument("--to", type=Path, help="export: a folder that does not exist yet")
@@ -118,7 +123,10 @@ def _preparing(every: Any) -> None:
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     doctor.set_defaults(run=commands.doctor)
-    audit = every.add_parser("audit", help="the published tables against their own class counts")
+    about = "the published tables against their own class counts: what adds up, and what does not"
+    audit = every.add_parser("audit", help=about, description=about)
+    audit.add_argument("--all", action="store_true", help="rows that add up, too")
+    audit.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     audit.set_defaults(run=commands.audit)
 
 
@@ -137,7 +145,11 @@ def _rows_alone(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _command(
-    every: Any, name: str, run: Callable[[argparse.Namespace], None], about: str
+    every: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    about: str,
+    needs_dataset: bool = True,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = every.add_parser(
         name,
@@ -145,7 +157,7 @@ def _command(
         description=about,
         epilog=f"example: harness {name} --dataset cifar100-lt",
     )
-    parser.add_argument("--dataset", required=True, help="see `harness list`")
+    parser.add_argument("--dataset", required=needs_dataset, help="see `harness list`")
     parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
     parser.add_argument("--backbone", help="another one than the profile's: resnet34, ...")
     parser.add_argument("--root", type=Path, help="folder of the data set's official files")
@@ -157,8 +169,8 @@ def _command(
     return parser
 
 
-def _rows(parser: argparse.ArgumentParser) -> None:
-    _rows_alone(parser, "what to run")
+def _rows(parser: argparse.ArgumentParser, what: str = "what to run") -> None:
+    _rows_alone(parser, what)
     parser.add_argument("--imbalance", nargs="+", type=_positive, help="default: the profile's")
     parser.add_argument("--seeds", nargs="+", type=_seed, help="default: the profile's")
 

@@ -14,6 +14,7 @@ from harness.types import DataError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.leaderboard import Table
     from harness.places import Place
 
 
@@ -26,7 +27,8 @@ def _place(args: argparse.Namespace) -> Place:
     found = lookup.find("harness.datasets", args.dataset)
     changed = overrides(args.params, args.home, args.profile, found.NAME)
     asked = args.backbone
-    if asked is None and getattr(args, "table", None) is not None:
+    running = args.command != "table"  # it shows what there is, be it nothing
+    if asked is None and running and getattr(args, "table", None) is not None:
         asked = published.read(_paper(args, found.NAME)).backbone
     place = Place(found.NAME, args.profile, args.home, args.root, changed, asked)
     _ = place.recipe  # an unknown profile or parameter is told before any work
@@ -54,14 +56,17 @@ def _paper(args: argparse.Namespace, dataset: str) -> Path:
 def compare(args: argparse.Namespace) -> None:
     place = _place(args)
     place.check_embedded()
-    _asked(args, place)  # what is wrong with the end of the road is told at its beginning
-    _check_view(args)
+    asked = _asked(args, place)  # what is wrong with the end of the road is told at its beginning
+    _check_view(args, place)
     _timed("index", index, args)
     _timed("hard", hard, args)
     _timed("generate", generate, args)
     _timed("score", score, args)
     _timed("train", train, args)
     print(_rendered(place, args, "text"))
+    rows, imbalances, _ = asked
+    if args.rows and len(rows) > 1:
+        print(_compared(place, args, rows, imbalances))
 
 
 def _timed(name: str, stage: Callable[..., None], args: argparse.Namespace) -> None:
@@ -139,12 +144,15 @@ def _read(args: argparse.Namespace, place: Place) -> tuple[list[str], list[int]]
     return kinds or ["spectrum"], levels_read(place, methods)
 
 
-def _check_view(args: argparse.Namespace) -> None:
+def _check_view(args: argparse.Namespace, place: Place) -> None:
     from harness.metrics import rule_named
     from harness.records import SELECTIONS
 
     rule_named(args.rule)
     lookup.one_of("--select", args.select, SELECTIONS)
+    if args.select == "best_val" and place.module.VAL is None:
+        known = "last, oracle (best on the test set)"
+        raise UsageError(f"{place.module.NAME} has no validation split: --select {known}")
 
 
 def _table_rows(args: argparse.Namespace, place: Place) -> list[str]:
@@ -166,25 +174,60 @@ def train(args: argparse.Namespace) -> None:
     _say(f"train: {done} of {len(jobs)} runs trained, the others were there")
 
 
-def _rendered(place: Place, args: argparse.Namespace, form: str) -> str:
-    from harness import leaderboard, records, tables
+def _leaderboard(place: Place, args: argparse.Namespace) -> Table:
+    from harness import leaderboard, records
 
     found = records.read_all(place.profile, place.module.NAME, place.records)
     paper = _paper(args, place.module.NAME)
-    table = leaderboard.table(paper, found, place.profile, args.rule, args.select)
-    return tables.to_markdown(table) if form == "markdown" else tables.to_text(table)
+    return leaderboard.table(paper, found, place.profile, args.rule, args.select)
+
+
+def _rendered(place: Place, args: argparse.Namespace, form: str) -> str:
+    from harness import tables
+
+    return tables.render(_leaderboard(place, args), form)
+
+
+def _compared(
+    place: Place, args: argparse.Namespace, rows: Sequence[str], imbalances: Sequence[int | None]
+) -> str:
+    """The first of the rows against the others, in the table's columns."""
+    from harness import comparison, published, records
+
+    found = records.read_all(place.profile, place.module.NAME, place.records)
+    mine = [r for r in found if r["backbone"] == place.recipe.backbone]
+    columns = published.read(_paper(args, place.module.NAME)).columns
+    paths = {c.name: c.path.format(rule=args.rule) for c in columns}
+    compared = comparison.versus(mine, rows, paths, imbalances, args.select)
+    return comparison.render(compared)
 
 
 def table(args: argparse.Namespace) -> None:
+    from harness import table_data
     from harness.files import write_atomic
 
+    if args.dataset is None:
+        args.dataset = _dataset_of(args.table)
     place = _place(args)
-    _check_view(args)
+    _check_view(args, place)
+    if args.metrics:
+        write_atomic(args.metrics, table_data.to_metrics(_leaderboard(place, args)).encode())
     text = _rendered(place, args, args.format)
     if args.out:
         write_atomic(args.out, (text.rstrip("\n") + "\n").encode())
     else:
-        print(text)
+        print(text.rstrip("\n"))
+
+
+def _dataset_of(name: str | None) -> str:
+    from harness import published
+
+    if name is None:
+        raise UsageError("whose table? Name --dataset (see `harness list`), or --table")
+    paper = published.read(published.find(name))
+    if len(paper.datasets) != 1:
+        raise UsageError(f"{name} is of {', '.join(paper.datasets)}; name one of them: --dataset")
+    return paper.datasets[0]
 
 
 def cache(args: argparse.Namespace) -> None:
@@ -255,11 +298,10 @@ def prompts(args: argparse.Namespace) -> None:
 
 def audit(args: argparse.Namespace) -> None:
     """The published tables against their own class counts."""
-    from harness import audit as published_audit
-    from harness import published
+    from harness import audit_report, published
 
-    papers = [published.read(file) for file in sorted(published.FOLDER.glob("*.toml"))]
-    print(published_audit.render(published_audit.audit(papers)))
+    papers = [published.read(file) for file in published.files()]
+    print(audit_report.render(audit_report.sections(papers, args.all), args.format))
 
 
 def plan(args: argparse.Namespace) -> None:

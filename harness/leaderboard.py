@@ -1,33 +1,29 @@
-"""Our results beside the published ones: one structure, printed as text or Markdown.
+"""Our results beside the published ones: one structure, which harness.tables prints.
 
 Imports neither torch nor polars: a table is on the screen in a fraction of a second.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import published
-from harness.metrics import RULES, groups, rule_named
+from harness import lookup, notes, published
+from harness.comparison import worst
+from harness.metrics import rule_named
+from harness.notes import EMPTY as EMPTY
+from harness.notes import MISSING as MISSING
+from harness.notes import OTHER as OTHER
+from harness.notes import PROFILES as PROFILES
 from harness.published import Block, Number, Paper
+from harness.records import SELECTIONS
 from harness.statistics import mean_sd
 from harness.types import DataError, UsageError
 
 Record = Mapping[str, Any]
-
-MISSING = "·"  # no run
-EMPTY = "–"  # a run, but nothing to measure (a group without classes), or nothing published
-OTHER = "†"  # grouped by another rule than the one shown
-
-PROFILES = {
-    "mini": "mini, the embedded world: small drawn images, not the real data set; compare these "
-    "numbers with each other, never with the published ones",
-    "smoke": "smoke, mini cut down to test the machinery; these numbers mean nothing",
-    "paper": "paper, the real data set with the paper's hyper-parameters",
-}
 
 
 @dataclass(frozen=True)
@@ -40,14 +36,23 @@ class Measured:
     expected: int
     best: bool = False
 
+    @property
+    def whole(self) -> float | None:
+        """The mean, unless seeds are to come."""
+        return self.mean if self.n >= self.expected else None
+
 
 @dataclass(frozen=True)
 class Printed:
-    """A published number; None where there is none. `other`: not by the rule shown."""
+    """A published number; None where there is none. `other`: not by the rule shown.
+
+    target: False for numbers known to be wrong.
+    """
 
     number: Number | None
     other: bool = False
     best: bool = False
+    target: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,13 @@ class Line:
     ours: bool
     measured: dict[str, Measured]  # by column
     printed: dict[str, Printed]
+
+    def difference(self, column: str) -> float | None:
+        """Ours minus the published number, in points; None where the two are not of one kind."""
+        ours, theirs = self.measured[column].whole, self.printed[column]
+        if ours is None or theirs.number is None or theirs.other or not theirs.target:
+            return None
+        return 100 * ours - theirs.number.value
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,10 @@ class Table:
     select: str
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
+    backbone: str | None = None  # of our runs; None without runs
+    width: int | None = None
+    seeds: tuple[int, ...] = ()
+    versions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of what the runs used
 
 
 # ---------------------------------------------------------------- the structure
@@ -91,21 +107,35 @@ def table(
     DataError when runs that differ in more than method and seed would share a table.
     """
     rule_named(rule)
+    lookup.one_of("selection", select, SELECTIONS)
     if isinstance(paper, Path):
         paper = published.read(paper)
-    if paper.kind != "runs":
-        raise UsageError(f"{paper.file} holds {paper.kind}, no runs; it has no leaderboard")
+    if paper.kind == "pool":
+        raise UsageError(f"{paper.file} counts synthetic images; `harness hard` prints it")
     here = [r for r in records if (r["profile"], r["dataset"]) == (profile, paper.dataset)]
     used = _of_table(paper, here)
     _check_same(used)
-    seeds = len({r["seed"] for r in used})
-    parts = tuple(_part(paper, b, used, rule, select, seeds) for b in paper.blocks)
-    notes = tuple(_notes(paper, used, len(here) - len(used), profile, rule, select))
-    return Table(paper, profile, rule, select, parts, notes)
+    seeds = tuple(sorted({r["seed"] for r in used}))
+    runs: dict[tuple[str, int | None], list[Record]] = {}
+    for r in used:
+        runs.setdefault((r["method"], r["imbalance"]), []).append(r)
+    recipe = used[0]["spec"]["recipe"] if used else {"backbone": None, "width": None}
+    return Table(
+        paper,
+        profile,
+        rule,
+        select,
+        tuple(_part(paper, b, runs, rule, select, len(seeds)) for b in paper.blocks),
+        tuple(notes.notes(paper, used, len(here) - len(used), profile, rule, select)),
+        backbone=recipe["backbone"],
+        width=recipe["width"],
+        seeds=seeds,
+        versions=notes.versions(used),
+    )
 
 
 def _of_table(paper: Paper, records: Sequence[Record]) -> list[Record]:
-    methods = {row.method for row in paper.rows}
+    methods = {m for row in paper.rows for m in (row.method, row.over) if m is not None}
     ratios = {block.imbalance for block in paper.blocks}
     return [
         r
@@ -118,35 +148,22 @@ def _of_table(paper: Paper, records: Sequence[Record]) -> list[Record]:
 
 def _check_same(records: Sequence[Record]) -> None:
     """Same recipe for all runs, same images for all of one imbalance, each run once."""
-    first: dict[Any, Record] = {}
+    first: dict[tuple[str, int | None], tuple[Any, Record]] = {}
     seen = set()
     for r in records:
-        for name in _recipe(r):
-            _compare(first.setdefault(name, r), r, _recipe)
-        _compare(first.setdefault(("index", r["imbalance"]), r), r, _index)
+        ratio = r["imbalance"]
+        read = {(n, None): v for n, v in r["spec"]["recipe"].items() if v is not None}
+        images = {("training images (index)", ratio): r["spec"]["index"]}
+        for name, value in (read | images | {("counts", ratio): r["counts"]}).items():
+            known, other = first.setdefault(name, (value, r))
+            if known != value:
+                raise DataError(
+                    f"records of {_run(other)} and {_run(r)} differ in {name[0]} ({known} and "
+                    f"{value}), expected the same in one table: run the older one again"
+                )
         if _run(r) in seen:
             raise DataError(f"two records of {_run(r)}, expected one")
         seen.add(_run(r))
-
-
-def _compare(one: Record, other: Record, part: Any) -> None:
-    a, b = part(one), part(other)
-    differing = [name for name in sorted(a.keys() & b.keys()) if a[name] != b[name]]
-    if differing:
-        name = differing[0]
-        raise DataError(
-            f"records of {_run(one)} and {_run(other)} differ in {name} ({a.get(name)} and "
-            f"{b.get(name)}), expected the same in one table: run the older one again"
-        )
-
-
-def _recipe(r: Record) -> dict[str, Any]:
-    """What the run read of its recipe."""
-    return {k: v for k, v in r["spec"]["recipe"].items() if v is not None}
-
-
-def _index(r: Record) -> dict[str, Any]:
-    return {"training images (index)": r["spec"]["index"], "counts": r["counts"]}
 
 
 def _run(r: Record) -> str:
@@ -155,19 +172,30 @@ def _run(r: Record) -> str:
 
 
 def _part(
-    paper: Paper, block: Block, records: Sequence[Record], rule: str, select: str, seeds: int
+    paper: Paper,
+    block: Block,
+    runs: Mapping[tuple[str, int | None], list[Record]],
+    rule: str,
+    select: str,
+    seeds: int,
 ) -> Part:
     lines = []
     for row in paper.rows:
-        runs = [
-            r for r in records if (r["method"], r["imbalance"]) == (row.method, block.imbalance)
-        ]
+        mine = runs.get((row.method, block.imbalance), [])
+        base = runs.get((row.over, block.imbalance), []) if row.over is not None else None
         cells = row.cells.get(block.key)
         measured, printed = {}, {}
         for c in paper.columns:
-            measured[c.name] = _measured(runs, c.path.format(rule=rule), select, seeds)
+            path = c.path.format(rule=rule)
+            values = (
+                [_at(r, path, select) for r in mine]
+                if base is None
+                else _gains(mine, base, path, select)
+            )
+            measured[c.name] = _measured(values, seeds)
             other = c.by_rule and cells is not None and cells.grouped_by != rule
-            printed[c.name] = Printed(cells.numbers[c.name] if cells else None, other)
+            number, target = (cells.numbers[c.name], cells.target) if cells else (None, True)
+            printed[c.name] = Printed(number, other, target=target)
         lines.append(Line(row.method, row.label, row.ours, measured, printed))
     for c in paper.columns:
         rules = {row.cells[block.key].grouped_by for row in paper.rows if block.key in row.cells}
@@ -175,21 +203,43 @@ def _part(
     return Part(block, tuple(lines))
 
 
-def _measured(runs: Sequence[Record], path: str, select: str, expected: int) -> Measured:
-    values = [_at(r, path, select) for r in runs]
-    if not values or any(v is None for v in values):
+def _measured(values: Sequence[float | None], expected: int) -> Measured:
+    known = [v for v in values if v is not None]
+    if not known or len(known) < len(values):
         return Measured(None, None, len(values), expected)
-    mean, sd = mean_sd([v for v in values if v is not None])
+    mean, sd = mean_sd(known)
     return Measured(mean, sd, len(values), expected)
 
 
+def _gains(
+    runs: Sequence[Record], base: Sequence[Record], path: str, select: str
+) -> list[float | None]:
+    """Of each seed that both rows have: the gain on the k classes that the other row knows least.
+
+    path: "worst.<k>".
+    """
+    others = {r["seed"]: r for r in base}
+    pairs = [(r, others[r["seed"]]) for r in runs if r["seed"] in others]
+    both = [r for pair in pairs for r in pair]
+    k = int(path.removeprefix("worst."))
+    if not both or any(select not in r["selection"] or k > len(r["counts"]) for r in both):
+        return [None] * len(pairs)  # the embedded world has fewer classes
+    classes = worst([b for _, b in pairs], k, select)
+    return [_known(a, classes, select) - _known(b, classes, select) for a, b in pairs]
+
+
+def _known(r: Record, classes: Sequence[int], select: str) -> float:
+    per_class = r["selection"][select]["per_class"]
+    return math.fsum(per_class[c] for c in classes) / len(classes)
+
+
 def _at(r: Record, path: str, select: str) -> float | None:
-    """The number at a dotted path in a record's metrics, or None where the record says so."""
+    """The number at a dotted path in a record's metrics; None where it says that there is none.
+
+    A run whose epochs nothing selects (its weights are merged) has no such number either.
+    """
     if select not in r["selection"]:
-        raise UsageError(
-            f"no selection {select!r} in the record of {_run(r)}; there are "
-            f"{', '.join(sorted(r['selection']))}"
-        )
+        return None
     value: Any = r["selection"][select]
     for name in path.split("."):
         if not isinstance(value, Mapping) or name not in value:
@@ -202,7 +252,7 @@ def _at(r: Record, path: str, select: str) -> float | None:
 
 def _mark(lines: list[Line], column: str, comparable: bool) -> list[Line]:
     """Marks the best of a column, ours and published apart; runs with seeds to come do not vie."""
-    ours = [_complete(line.measured[column]) for line in lines]
+    ours = [line.measured[column].whole for line in lines]
     theirs = [line.printed[column].number if comparable else None for line in lines]
     top = max((v for v in ours if v is not None), default=None)
     top_printed = max((n.value for n in theirs if n is not None), default=None)
@@ -222,78 +272,3 @@ def _mark(lines: list[Line], column: str, comparable: bool) -> list[Line]:
         )
         for line, v, n in zip(lines, ours, theirs, strict=True)
     ]
-
-
-def _complete(m: Measured) -> float | None:
-    return m.mean if m.n >= m.expected else None
-
-
-# ---------------------------------------------------------------- what stands under it
-
-
-def _notes(
-    paper: Paper, used: Sequence[Record], unlisted: int, profile: str, rule: str, select: str
-) -> Iterable[str]:
-    yield f"Ours: profile {PROFILES.get(profile, profile)}."
-    yield f"Published: {paper.source}."
-    yield (
-        f"Number: {paper.metric}, percent; ours as mean ± sample standard deviation (number of "
-        f"seeds). {MISSING} no run yet; {EMPTY} nothing there. * best of its column; rows marked "
-        "[ours] were never published."
-    )
-    if any(c.by_rule for c in paper.columns):
-        yield f"Groups: rule {rule}, training images per class {RULES[rule].says}."
-    yield f"Selection: {select} epoch{' (chosen on the test set)' * (select == 'oracle')}."
-    yield from _notes_on_runs(paper, used, rule)
-    if unlisted:
-        yield f"{unlisted} more records of this profile and data set are not rows of this table."
-    yield from _notes_on_groupings(paper, rule)
-    yield from _notes_on_v1(paper)
-    yield from paper.caveats
-
-
-def _notes_on_runs(paper: Paper, used: Sequence[Record], rule: str) -> Iterable[str]:
-    if not used:
-        return
-    recipe = used[0]["spec"]["recipe"]
-    seeds = ", ".join(str(s) for s in sorted({r["seed"] for r in used}))
-    yield f"Backbone: {recipe['backbone']}, width {recipe['width']}. Seeds: {seeds}."
-    for block in paper.blocks:
-        counts = next((r["counts"] for r in used if r["imbalance"] == block.imbalance), None)
-        if counts is not None and any(c.by_rule for c in paper.columns):
-            sizes = "/".join(str(len(g)) for g in groups(counts, rule))
-            yield f"Classes per group in our data, {block.title}: {sizes}."
-    found: dict[str, set[str]] = {}
-    for r in used:
-        for name, number in r["versions"].items():
-            found.setdefault(name, set()).add(number)
-    listed = (f"{name} {' and '.join(sorted(found[name]))}" for name in sorted(found))
-    yield f"Versions: {', '.join(listed)}."
-
-
-def _notes_on_groupings(paper: Paper, rule: str) -> Iterable[str]:
-    if not any(c.by_rule for c in paper.columns):
-        return
-    for block in paper.blocks:
-        by: dict[str, list[str]] = {}
-        for row in paper.rows:
-            if block.key in row.cells:
-                by.setdefault(str(row.cells[block.key].grouped_by), []).append(row.label)
-        for name, labels in by.items():
-            if name != rule:
-                says = paper.groupings.get(name) or f"rule {name}, {RULES[name].says}"
-                yield f"{OTHER} {block.title}, {', '.join(labels)}: published groups by {says}."
-
-
-def _notes_on_v1(paper: Paper) -> Iterable[str]:
-    for row in paper.rows:
-        for block in paper.blocks:
-            cells = row.cells.get(block.key)
-            if cells and cells.v1:
-                listed = (
-                    f"{c} {n.text(paper.decimals)} (here {cells.numbers[c].text(paper.decimals)})"
-                    for c, n in cells.v1.items()
-                )
-                yield f"Version 1 of the paper, {block.title}, {row.label}: {', '.join(listed)}."
-            if cells and cells.note:
-                yield f"{row.label}, {block.title}: {cells.note}"

@@ -1,12 +1,30 @@
-"""A leaderboard as terminal text or Markdown."""
+"""A leaderboard in the formats that people read: terminal text, Markdown, LaTeX, HTML.
+
+Beside each column of ours stand the published number and the difference. harness.table_data has
+the formats that programs read.
+"""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
+from html import escape as html_escape
 
-from harness.leaderboard import EMPTY, MISSING, OTHER, Line, Measured, Part, Printed, Table
+from harness import table_data
+from harness.leaderboard import Line, Measured, Part, Printed, Table
+from harness.lookup import one_of
+from harness.notes import EMPTY, MISSING, OTHER
 
 WIDTH = 100  # of the notes, in characters
+
+
+def render(table: Table, form: str) -> str:
+    """The table in one of FORMATS; UsageError for another one."""
+    one_of("format", form, tuple(FORMATS))
+    return FORMATS[form](table)
+
+
+# ---------------------------------------------------------------- text
 
 
 def to_text(table: Table) -> str:
@@ -16,7 +34,7 @@ def to_text(table: Table) -> str:
     pieces = [_title(table)]
     for part in table.parts:
         head = _head(table, "\n")
-        body = [_cells(table, line, bold="*{}") for line in part.lines]
+        body = [_cells(table, line, "*{}".format) for line in part.lines]
         align = ("left", *("right",) * (len(head) - 1))
         grid = tabulate(body, head, "simple", disable_numparse=True, colalign=align)
         pieces.append(f"{part.block.title}\n\n{grid}")
@@ -25,6 +43,9 @@ def to_text(table: Table) -> str:
         for note in table.notes
     )
     return "\n\n".join([*pieces, "\n".join(notes)]) + "\n"
+
+
+# ---------------------------------------------------------------- Markdown
 
 
 def to_markdown(table: Table) -> str:
@@ -37,7 +58,7 @@ def to_markdown(table: Table) -> str:
 
 def _markdown_grid(table: Table, part: Part) -> str:
     head = _head(table, " ")
-    rows = [_cells(table, line, bold="**{}**") for line in part.lines]
+    rows = [_cells(table, line, "**{}**".format) for line in part.lines]
     rule = ["---", *["---:"] * (len(head) - 1)]
     body = [[_escape(cell, stars=False) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *body])
@@ -50,28 +71,109 @@ def _escape(text: str, stars: bool = True) -> str:
     return text
 
 
+# ---------------------------------------------------------------- LaTeX
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "†": r"$^\dagger$", "–": "--",
+    "·": r"$\cdot$", '"': r"\textquotedbl{}",
+}  # fmt: skip
+
+
+def to_latex(table: Table) -> str:
+    """For a paper that uses booktabs and, for quotation marks, the T1 encoding."""
+    columns = table.paper.columns
+    wide = 3 * len(columns)
+    lines = [r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}", r"\begin{table}"]
+    lines += [rf"\caption{{{_latex(_title(table))}}}", rf"\begin{{tabular}}{{l{'r' * wide}}}"]
+    lines += [r"\toprule"]
+    tops = (rf"\multicolumn{{3}}{{c}}{{{_latex(c.name)}}}" for c in columns)
+    lines += [rf" & {' & '.join(tops)} \\"]
+    lines += [" ".join(rf"\cmidrule(lr){{{3 * i + 2}-{3 * i + 4}}}" for i in range(len(columns)))]
+    lines += [rf"Method & {' & '.join(_under(table) * len(columns))} \\"]
+    for part in table.parts:
+        lines += [r"\midrule", rf"\multicolumn{{{wide + 1}}}{{l}}{{{_latex(part.block.title)}}} \\"]
+        lines += [r"\midrule"]
+        for line in part.lines:
+            cells = _cells(table, line, lambda text: f"\0{text}\1")
+            shown = (_latex(c).replace("\0", r"\textbf{").replace("\1", "}") for c in cells)
+            lines += [rf"{' & '.join(shown)} \\"]
+    lines += [r"\bottomrule", r"\end{tabular}", r"\par\footnotesize", r"\begin{itemize}"]
+    lines += [rf"\item {_latex(note)}" for note in table.notes]
+    return "\n".join([*lines, r"\end{itemize}", r"\end{table}"]) + "\n"
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+# ---------------------------------------------------------------- HTML
+
+_STYLE = (
+    "body{font:14px/1.4 system-ui,sans-serif;margin:1em}div{overflow-x:auto}"
+    "table{border-collapse:collapse}th,td{padding:.2em .6em;text-align:right;white-space:nowrap}"
+    "th:first-child,td:first-child{text-align:left}thead{border-bottom:2px solid}"
+    "tbody tr:nth-child(even){background:#8881}caption{text-align:left;font-weight:bold}"
+)
+
+
+def to_html(table: Table) -> str:
+    """A page of its own, without scripts and without anything from elsewhere."""
+    title = html_escape(_title(table))
+    lines = ["<!doctype html>", '<html lang="en">', '<meta charset="utf-8">']
+    lines += ['<meta name="viewport" content="width=device-width">', f"<title>{title}</title>"]
+    lines += [f"<style>{_STYLE}</style>", f"<h1>{title}</h1>"]
+    for part in table.parts:
+        lines += [f"<div><table><caption>{html_escape(part.block.title)}</caption>", "<thead>"]
+        tops = (f'<th colspan="3">{html_escape(c.name)}</th>' for c in table.paper.columns)
+        lines += [f"<tr><th></th>{''.join(tops)}</tr>"]
+        under = "".join(f"<th>{html_escape(u)}</th>" for u in _under(table))
+        lines += [f"<tr><th>Method</th>{under * len(table.paper.columns)}</tr>", "</thead><tbody>"]
+        for line in part.lines:
+            cells = (html_escape(c) for c in _cells(table, line, lambda text: f"\0{text}\1"))
+            shown = (c.replace("\0", "<b>").replace("\1", "</b>") for c in cells)
+            lines += [f"<tr>{''.join(f'<td>{c}</td>' for c in shown)}</tr>"]
+        lines += ["</tbody></table></div>"]
+    lines += [
+        "<ul>",
+        *(f"<li>{html_escape(note)}</li>" for note in table.notes),
+        "</ul>",
+        "</html>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# ---------------------------------------------------------------- what all of them show
+
+
 def _title(table: Table) -> str:
     return f"{table.paper.title} [ours: profile {table.profile}]"
 
 
+def _under(table: Table) -> list[str]:
+    return [f"ours, {table.profile}", "published", "diff"]
+
+
 def _head(table: Table, gap: str) -> list[str]:
     names = [c.name for c in table.paper.columns]
-    ours = [f"{name}{gap}ours, {table.profile}" for name in names]
-    return ["Method", *ours, *(f"{name}{gap}published" for name in names)]
+    return ["Method", *(f"{name}{gap}{under}" for name in names for under in _under(table))]
 
 
-def _cells(table: Table, line: Line, bold: str) -> list[str]:
-    names = [c.name for c in table.paper.columns]
+def _cells(table: Table, line: Line, bold: Callable[[str], str]) -> list[str]:
     decimals = table.paper.decimals
-    label = f"{line.label} [ours]" if line.ours else line.label
-    return [
-        label,
-        *(_measured(line.measured[name], decimals, bold) for name in names),
-        *(_printed(line.printed[name], decimals, bold) for name in names),
-    ]
+    cells = [f"{line.label} [ours]" if line.ours else line.label]
+    for column in table.paper.columns:
+        difference = line.difference(column.name)
+        cells += [
+            _measured(line.measured[column.name], decimals, bold),
+            _printed(line.printed[column.name], decimals, bold),
+            EMPTY if difference is None else f"{difference:+.{decimals}f}",
+        ]
+    return cells
 
 
-def _measured(cell: Measured, decimals: int, bold: str) -> str:
+def _measured(cell: Measured, decimals: int, bold: Callable[[str], str]) -> str:
     if cell.n == 0:
         return MISSING
     if cell.mean is None:
@@ -79,11 +181,23 @@ def _measured(cell: Measured, decimals: int, bold: str) -> str:
     sd = "" if cell.sd is None else f" ± {100 * cell.sd:.{decimals}f}"
     count = f"{cell.n}" if cell.n >= cell.expected else f"{cell.n} of {cell.expected}"
     text = f"{100 * cell.mean:.{decimals}f}{sd} ({count})"
-    return bold.format(text) if cell.best else text
+    return bold(text) if cell.best else text
 
 
-def _printed(cell: Printed, decimals: int, bold: str) -> str:
+def _printed(cell: Printed, decimals: int, bold: Callable[[str], str]) -> str:
     if cell.number is None:
         return EMPTY
     text = cell.number.text(decimals)
-    return (OTHER if cell.other else "") + (bold.format(text) if cell.best else text)
+    return (OTHER if cell.other else "") + (bold(text) if cell.best else text)
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "text": to_text,
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "csv": table_data.to_csv,
+    "json": table_data.to_json,
+    "html": to_html,
+}
+SUFFIXES = {".txt": "text", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json"}
+SUFFIXES |= {".html": "html"}

@@ -16,7 +16,8 @@ ORDER = (
     "attention generate score shards store cache pool_export "
     "stages mixture curriculum spectra operations operations_fast latent logistic clip checkpoint "
     "baselines compose augment backbones optim train_data predict loop evaluate train merge "
-    "records published jobs census runs audit leaderboard tables check report flops facts "
+    "guesses records published jobs census runs audit audit_report bootstrap comparison notes "
+    "leaderboard table_data tables check report flops facts "
     "rehearsal doctor plan profile engine pretrain commands cli __main__"
 ).split(" ")
 FILES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("baselines/*.py")])

@@ -1,5 +1,8 @@
 """The published tables, our results beside them, and their two renderings."""
 
+import csv
+import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +16,7 @@ from harness.datasets.cifar100_lt import MINI, class_counts
 from harness.leaderboard import Table, table
 from harness.metrics import RULES, groups
 from harness.published import Number
-from harness.tables import to_markdown, to_text
+from harness.tables import FORMATS, render, to_markdown, to_text
 from harness.types import DataError, RunSpec, UsageError
 
 TABLE2 = Path(__file__).parents[1] / "results/paper/table2.toml"
@@ -210,10 +213,80 @@ def test_selection_and_rule(small: Path) -> None:
     assert measured(found, "CE", "Few").mean == 0.7
     assert printed(found, "CE", "Few").other
     assert any("rule C" in n and "<=20" in n for n in found.notes)
-    with pytest.raises(UsageError, match=r"no selection 'best'.*there are last, oracle"):
+    with pytest.raises(UsageError, match=r"'best' is not allowed.*best_val, last, oracle"):
         table(small, [r], "mini", select="best")
     with pytest.raises(UsageError, match="there are A, B, C, D"):
         table(small, [r], "mini", rule="E")
+
+
+def test_a_run_whose_epoch_nothing_selects_is_a_mark(small: Path) -> None:
+    """Merged weights have no best epoch; the other rows keep theirs."""
+    runs = [run("CE", 0), run("BS", 0)]
+    del runs[1]["selection"]["oracle"]
+    found = table(small, runs, "mini", select="oracle")
+    assert measured(found, "CE", "All").mean == 0.31
+    assert (measured(found, "BS", "All").n, measured(found, "BS", "All").mean) == (1, None)
+    assert "No epoch of BS is chosen: the weights are merged ones." in found.notes
+
+
+def test_differences_from_what_is_published(small: Path) -> None:
+    runs = [run(m, s) for m in ("CE", "BS", "CE(control=True)") for s in range(2)]
+    ce, bs, control = table(small, runs, "mini").parts[0].lines
+    assert (ce.difference("Few"), ce.difference("All")) == (pytest.approx(5), pytest.approx(1))
+    assert bs.difference("Few") is None  # grouped by another rule
+    assert bs.difference("All") == pytest.approx(-1.6)
+    assert control.difference("All") is None  # never published
+    ce, _, _ = table(small, runs[1:], "mini").parts[0].lines
+    assert ce.difference("All") is None  # a seed is to come
+    small.write_text(SMALL.replace("Few = 5,", "Few = 5, target = false,"))
+    ce, _, _ = table(small, runs, "mini").parts[0].lines
+    assert ce.difference("All") is None
+
+
+GAINS = """
+version = 1
+kind = "gains"
+title = "Gains"
+dataset = "cifar100-lt"
+metric = "gain on the k worst classes"
+source = "a paper"
+decimals = 1
+[[columns]]
+name = "k = 2"
+path = "worst.2"
+unit = "points"
+[[columns]]
+name = "k = 60"
+path = "worst.60"
+unit = "points"
+[blocks.all]
+title = "all"
+imbalance = 100
+[[rows]]
+method = "BS+DisCL"
+over = "BS"
+all = { "k = 2" = 7.6, "k = 60" = 4.5 }
+"""
+
+
+def test_gains_on_the_worst_classes_of_the_other_row(tmp_path: Path) -> None:
+    file, runs = tmp_path / "gains.toml", []
+    file.write_text(GAINS)
+    for seed in (0, 1, 2):
+        runs += [run("BS", seed), run("BS+DisCL", seed)]
+        worst = [0.1, 0.5, 0.2 + 0.05 * seed, *[0.9] * 47]
+        runs[-2]["selection"]["last"] = {"overall": 0.3, "per_class": worst}
+        better = [0.1, 0.5, 0.5, *[0.0] * 47]  # class 0 and, by 0.25 on average, class 2
+        runs[-1]["selection"]["last"] = {"overall": 0.3, "per_class": better}
+    found = table(file, runs[:-1], "mini")  # one row has a seed fewer
+    cell = measured(found, "BS+DisCL", "k = 2")
+    assert (cell.n, cell.expected) == (2, 3)
+    cell = measured(table(file, runs, "mini"), "BS+DisCL", "k = 2")
+    assert (cell.mean, cell.sd, cell.n) == (pytest.approx(0.125), pytest.approx(0.025), 3)
+    assert measured(found, "BS+DisCL", "k = 60").mean is None  # there are 50 classes
+    assert "| BS+DisCL | **12.5 ± 2.5 (3)** | **7.6** | +4.9 |" in to_markdown(
+        table(file, runs, "mini")
+    )
 
 
 def test_other_profiles_data_sets_and_methods_stay_out(small: Path) -> None:
@@ -284,14 +357,29 @@ def test_markdown(small: Path) -> None:
     lines = text.splitlines()
     assert lines[0] == "## Table X [ours: profile mini]"
     assert lines[2] == "### ratio 100"
-    assert (
-        lines[4] == "| Method | Few ours, mini | All ours, mini | Few published | All published |"
+    assert lines[4] == (
+        "| Method | Few ours, mini | Few published | Few diff | All ours, mini | All published "
+        "| All diff |"
     )
-    assert lines[5] == "| --- | ---: | ---: | ---: | ---: |"
-    assert lines[6] == "| CE | **10.0 ± 0.0 (3)** | **30.0 ± 0.0 (3)** | 5.0 | 29.0 ± 0.4 |"
-    assert lines[7] == "| BS | · | · | †14.4 | **31.6** |"
-    assert lines[8] == "| CE(control=True) [ours] | · | · | – | – |"
+    assert lines[5] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    assert lines[6] == (
+        "| CE | **10.0 ± 0.0 (3)** | 5.0 | +5.0 | **30.0 ± 0.0 (3)** | 29.0 ± 0.4 | +1.0 |"
+    )
+    assert lines[7] == "| BS | · | †14.4 | – | · | **31.6** | – |"
+    assert lines[8] == "| CE(control=True) [ours] | · | – | – | · | – | – |"
     assert text.endswith("- Mind the step.\n")
+
+
+EXPECTED = Path(__file__).parent / "expected"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_text_of_every_format(small: Path, form: str) -> None:
+    """With signs that mean something in Markdown, LaTeX or HTML among the notes."""
+    small.write_text(SMALL.replace("Mind the step.", "Mind <b>_1_</b> & 50 % | {x} \\\\ $y^2$."))
+    runs = [run(m, s, overall=0.3 + 0.01 * s) for m in ("CE", "BS") for s in range(3)][:5]
+    text = render(table(small, runs, "mini"), form)
+    assert text == (EXPECTED / f"table.{form}").read_text()
 
 
 def test_markdown_notes_escape_what_markdown_reads(small: Path) -> None:
@@ -395,6 +483,31 @@ def test_find() -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         published.read(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("file", sorted(TABLE2.parent.glob("*.toml")), ids=lambda f: f.stem)
+def test_every_published_cell_is_in_every_format(file: Path) -> None:
+    paper = published.read(file)
+    if paper.kind == "pool":
+        with pytest.raises(UsageError, match="`harness hard` prints it"):
+            table(paper, [], "paper")
+        return
+    found = table(paper, [], "paper")
+    cells = list(csv.DictReader(io.StringIO(render(found, "csv"))))
+    kept = {(c["block"], c["method"], c["column"]): c["published"] for c in cells}
+    shown = {form: render(found, form) for form in ("text", "markdown", "latex", "html")}
+    for row in paper.rows:
+        for block in paper.blocks:
+            for name, number in row.cells[block.key].numbers.items() if row.cells else ():
+                assert float(kept[block.title, row.method, name]) == number.value
+                text = number.text(paper.decimals)
+                assert all(text in (shown[form]) for form in ("text", "markdown", "html"))
+                assert text.replace("±", r"$\pm$") in shown["latex"]
+    listed = json.loads(render(found, "json"))
+    numbers = [
+        c["published"] for b in listed["blocks"] for r in b["rows"] for c in r["cells"].values()
+    ]
+    assert [str(n) if n is not None else "" for n in numbers] == [c["published"] for c in cells]
 
 
 def test_every_published_table_reads() -> None:

@@ -1,5 +1,6 @@
 """The whole road on a data set of four classes: what is made, and what is not made again."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from harness import (
     cache,
     census,
+    guesses,
     leaderboard,
     parallel,
     places,
@@ -148,7 +150,12 @@ def test_runs_and_records(walked):
     for r in found_records:
         assert set(r["selection"]) == {"last", "oracle"}
         assert r["n_test"] == 12
+        labels, guessed = guesses.unpack(r, "test", "oracle")
+        assert (labels == guessed).mean() == r["selection"]["oracle"]["overall"]
         assert r["selection"]["oracle"]["overall"] >= r["selection"]["last"]["overall"]
+        told = (walked.runs / r["key"][:16] / "epochs.jsonl").read_text().splitlines()
+        levels = [part for part, n in r["levels"] for _ in range(n)]
+        assert [[round(100 * x) for x in json.loads(line)["levels"]] for line in told] == levels
     ce = next(r for r in found_records if r["method"] == "CE")
     assert ce["spec"]["recipe"]["threshold"] is None  # what it does not read cannot change it
 
@@ -233,6 +240,10 @@ def test_records_come_back_byte_for_byte(again):
     place = again()
     before = record_files(place)
     shutil.rmtree(place.records)
+    assert runs.run(jobs(place)) == 0
+    assert record_files(place) == before
+    older = next(iter(place.records.rglob("*.json")))
+    older.write_text('{"version": 2}')
     assert runs.run(jobs(place)) == 0
     assert record_files(place) == before
     shutil.rmtree(place.runs)
