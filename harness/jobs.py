@@ -68,7 +68,7 @@ class Job:
     @property
     def recorded(self) -> bool:
         """Whether the record is there, and that of this very run."""
-        return self.record.is_file() and records.read(self.record)["key"] == key(self.spec)
+        return records.is_of(self.record, key(self.spec))
 
 
 def relevant(recipe: Recipe, method: Method) -> Recipe:

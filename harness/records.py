@@ -1,5 +1,8 @@
 """One JSON file per training run: what was run, on what, with which result.
 
+It holds the scores and, for statistics, what was guessed for every test image (harness.guesses):
+tables, comparisons and reports need nothing else.
+
 results/records/<profile>/<dataset>/<method>-<backbone>-ir<imbalance>-s<seed>.json. The text depends
 on the run alone: names sorted, no times, no paths, so that a rerun leaves git silent.
 """
@@ -14,11 +17,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harness import guesses
 from harness.files import write_atomic
-from harness.types import DataError, RunSpec, UsageError, key, plain
+from harness.types import DataError, RunSpec, UsageError, key, key_of_plain, plain
 
 ROOT = Path("results/records")
-VERSION = 2
+VERSION = 3
 PACKAGES = ("numpy", "polars", "torch")
 SELECTIONS = ("last", "best_val", "oracle")  # rules by which a run's epoch is chosen
 
@@ -34,6 +38,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
     "selection": dict,
     "counts": list,
+    "guesses": dict,
     "n_test": int,
     "versions": dict,
 }
@@ -46,11 +51,13 @@ def record(
     counts: Sequence[int],
     n_test: int,
     versions: Mapping[str, str] | None = None,
+    guessed: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The record of one run.
 
     `selection`: metrics by the name of the epoch's selection rule ("last", "oracle"); `counts`:
-    training images by label; `versions`: those installed when left out.
+    training images by label; `versions`: those installed when left out; `guessed`: what
+    `guesses.pack` makes of the predictions (nothing can be compared without).
     """
     return {
         "version": VERSION,
@@ -64,6 +71,7 @@ def record(
         "seed": spec.seed,
         "selection": {name: dict(found) for name, found in selection.items()},
         "counts": [int(n) for n in counts],
+        "guesses": {split: dict(some) for split, some in (guessed or {}).items()},
         "n_test": int(n_test),
         "versions": dict(installed() if versions is None else versions),
     }
@@ -139,6 +147,24 @@ def read(file: Path) -> dict[str, Any]:
     return found
 
 
+def is_of(file: Path, run: str) -> bool:
+    """Whether a record of this version, and of the run with this key, lies there.
+
+    False where nothing lies or a record of an older version, which is to be written again;
+    DataError for a damaged one.
+    """
+    if not file.is_file():
+        return False
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None  # `read` says what is wrong
+    older = isinstance(found, dict) and type(found.get("version")) is int
+    if older and 1 <= found["version"] < VERSION:
+        return False
+    return bool(read(file)["key"] == run)
+
+
 def read_all(profile: str, dataset: str, root: Path = ROOT) -> list[dict[str, Any]]:
     """All records of a profile and data set, by file name; none when nothing was run yet."""
     folder = Path(root) / profile / dataset
@@ -154,13 +180,15 @@ def _fault(found: Any) -> str | None:
     """What is wrong with a record, in words; None for a sound one."""
     if not isinstance(found, Mapping):
         return f"a {type(found).__name__}, expected an object"
+    version = found.get("version")
+    if type(version) is int and version != VERSION:
+        older = "; `harness train` writes it again" if 1 <= version < VERSION else ""
+        return f"version {version}, this code reads version {VERSION}{older}"
     for name, kind in _FIELDS.items():
         if name not in found:
             return f"no field {name!r}"
         if not isinstance(found[name], kind) or isinstance(found[name], bool):
             return f"{name} is {found[name]!r:.60}"
-    if found["version"] != VERSION:
-        return f"version {found['version']}, this code reads version {VERSION}"
     spec = found["spec"]
     for name in _FROM_SPEC:
         if name not in spec or spec[name] != found[name]:
@@ -169,7 +197,9 @@ def _fault(found: Any) -> str | None:
         return "its spec has no recipe"
     if spec["recipe"].get("profile") != found["profile"]:
         return f"profile {found['profile']!r} is not that of its recipe"
-    return _fault_of_selection(found["selection"])
+    if found["key"] != key_of_plain(spec):  # two runs with one key: one of them was edited
+        return f"key {found['key'][:16]!r} is not that of its spec, {key_of_plain(spec)[:16]!r}"
+    return _fault_of_selection(found["selection"]) or guesses.fault(found["guesses"])
 
 
 def _fault_of_selection(selection: Mapping[str, Any]) -> str | None:

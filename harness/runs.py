@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from harness import cache, parallel, records, stages
+from harness import cache, guesses, parallel, records, stages
 from harness.datasets.base import Dataset, Images
 from harness.files import sweep, write_atomic
 from harness.jobs import Job, hard, plan, spectrum
@@ -124,14 +124,14 @@ def record(job: Job) -> dict[str, Any]:
     """Metrics of the stored predictions, as a record; nothing is trained or loaded."""
     place, spec = job.place, job.spec
     counts = stages.load(place, spec.imbalance).counts
-    selection, n_test = {}, 0
+    found = {}
     for name in records.SELECTIONS:
         path = job.folder / f"predictions-{name}.parquet"
         if name == "last" or path.exists():
-            predictions = stages.read(path, "harness train")
-            selection[name] = place.module.metrics(predictions, counts)
-            n_test = len(predictions)
-    return records.record(spec, selection, counts, n_test)
+            found[name] = stages.read(path, "harness train")
+    selection = {name: place.module.metrics(found[name], counts) for name in found}
+    packed = guesses.pack(found, len(counts))
+    return records.record(spec, selection, counts, len(found["last"]), guessed=packed)
 
 
 def train_data(place: Place, imbalance: int | None, method: Method) -> Any:

@@ -44,7 +44,12 @@ def key(spec: Any) -> str:
     Raises TypeError for what is no frozen dataclass, says `keyable = False` (machine settings), or
     holds a value that JSON cannot say exactly.
     """
-    text = json.dumps(plain(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return key_of_plain(plain(spec))
+
+
+def key_of_plain(said: Any) -> str:
+    """The key of a spec from what `plain` made of it, as records keep it."""
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -15,7 +15,8 @@ ORDER = (
     "prompts_endpoint mini datasets places hard generate score shards store cache pool_export "
     "stages mixture curriculum spectra operations operations_fast latent logistic clip checkpoint "
     "baselines compose augment backbones optim train_data predict loop evaluate train merge "
-    "records published jobs census runs audit leaderboard tables check report flops facts "
+    "guesses records published jobs census runs audit bootstrap comparison leaderboard tables "
+    "check report flops facts "
     "rehearsal doctor plan profile engine pretrain commands cli __main__"
 ).split(" ")
 FILES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("baselines/*.py")])

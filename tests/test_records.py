@@ -106,7 +106,12 @@ def test_read_all(tmp_path: Path) -> None:
         ({"seed": 2}, "seed 2 is not that of its spec, 1"),
         ({"method": "CE"}, "method 'CE' is not that of its spec, 'BS[+]DisCL'"),
         ({"profile": "paper"}, "profile 'paper' is not that of its recipe"),
-        ({"version": 3}, "version 3, this code reads version 2"),
+        ({"version": 4}, "version 4, this code reads version 3$"),
+        ({"version": 2}, "version 2, this code reads version 3; `harness train` writes it again"),
+        ({"version": None}, "version is None"),
+        ({"key": "0" * 64}, "key '0000000000000000' is not that of its spec, '[0-9a-f]{16}'"),
+        ({"guesses": {"test": {"last": "AAAA"}}}, "guesses of 'test' are not of any images"),
+        ({"guesses": {"test": {"images": [1], "last": 3}}}, "guesses of 'test' are no text"),
         ({"selection": {}}, "selection is empty"),
         ({"selection": {"last": {}}}, "selection 'last' holds no metrics"),
         ({"spec": {}}, "method 'BS[+]DisCL' is not that of its spec, None"),
@@ -131,6 +136,38 @@ def test_damaged_file(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match="damaged record") as caught:
         records.read_all("mini", "cifar100-lt", tmp_path)
     assert str(file) in str(caught.value)
+
+
+def test_a_copy_that_was_edited_into_another_run_is_refused(tmp_path: Path) -> None:
+    """Two records with one key and different results."""
+    file = records.write(sample(), tmp_path)
+    found = json.loads(file.read_text())
+    found["seed"] = found["spec"]["seed"] = 7
+    found["selection"]["last"]["overall"] = 0.9
+    copy = file.with_name("bs+discl-resnet10-ir100-s7.json")
+    copy.write_text(json.dumps(found))
+    with pytest.raises(DataError, match=r"s7\.json: damaged record: key .* is not that of"):
+        records.read_all("mini", "cifar100-lt", tmp_path)
+
+
+def test_half_a_record_is_refused(tmp_path: Path) -> None:
+    file = records.write(sample(), tmp_path)
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"s1\.json: damaged record, not JSON"):
+        records.read_all("mini", "cifar100-lt", tmp_path)
+
+
+def test_whether_a_record_is_that_of_a_run(tmp_path: Path) -> None:
+    file = records.write(sample(), tmp_path)
+    assert records.is_of(file, key(SPEC))
+    assert not records.is_of(file, "0" * 64)
+    assert not records.is_of(file.with_name("nothing.json"), key(SPEC))
+    file.write_text(json.dumps({"version": 2, "key": key(SPEC)}))  # to be written again
+    assert not records.is_of(file, key(SPEC))
+    for text in ("{", json.dumps({"version": 4}), json.dumps({"version": 0}), "[]"):
+        file.write_text(text)
+        with pytest.raises(DataError, match="damaged record"):
+            records.is_of(file, key(SPEC))
 
 
 def test_misplaced_record(tmp_path: Path) -> None:

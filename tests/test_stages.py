@@ -14,6 +14,7 @@ import yaml
 from harness import (
     cache,
     census,
+    guesses,
     leaderboard,
     parallel,
     places,
@@ -148,6 +149,8 @@ def test_runs_and_records(walked):
     for r in found_records:
         assert set(r["selection"]) == {"last", "oracle"}
         assert r["n_test"] == 12
+        labels, guessed = guesses.unpack(r, "test", "oracle")
+        assert (labels == guessed).mean() == r["selection"]["oracle"]["overall"]
         assert r["selection"]["oracle"]["overall"] >= r["selection"]["last"]["overall"]
     ce = next(r for r in found_records if r["method"] == "CE")
     assert ce["spec"]["recipe"]["threshold"] is None  # what it does not read cannot change it
@@ -218,6 +221,10 @@ def test_records_come_back_byte_for_byte(again):
     place = again()
     before = record_files(place)
     shutil.rmtree(place.records)
+    assert runs.run(jobs(place)) == 0
+    assert record_files(place) == before
+    older = next(iter(place.records.rglob("*.json")))
+    older.write_text('{"version": 2}')
     assert runs.run(jobs(place)) == 0
     assert record_files(place) == before
     shutil.rmtree(place.runs)

@@ -1,0 +1,102 @@
+"""Scores of runs on resampled test images: the same resamples for all of them.
+
+Images are drawn within their class, one fewer than it has and each weighted up to make up for that
+(Rao and Wu 1988): the variance of a class mean is then right for small classes, too, and no class
+is ever lost. A class of one image does not vary.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+DRAWS = 1000
+_CELLS = 2**24  # weights held at once: 64 MiB
+
+Guesses = tuple[np.ndarray, np.ndarray]  # labels and guesses (N,), in the order of the labels
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is measured on a split: macro F1, or accuracy on the images of some classes."""
+
+    split: str
+    kind: str = "accuracy"  # or "macro_f1"
+    classes: tuple[int, ...] | None = None  # None: all
+    pooled: bool = True  # share of the images; else the mean of the classes' accuracies
+
+
+def scores(
+    score: Score, images: tuple[int, ...], runs: Sequence[Guesses], draws: int = DRAWS
+) -> tuple[np.ndarray, np.ndarray]:
+    """The score of each run (R,), and the same on each resample (draws, R).
+
+    images: how many there are of each label; every run's labels are in that order. The resamples
+    depend on `images` and `draws` alone, so that runs scored in different calls stay paired.
+    """
+    whole = np.ones((1, sum(images)))
+    take = _macro_f1 if score.kind == "macro_f1" else _accuracy
+    resampled = [take(score, images, runs, w) for w in _weights(images, draws)]
+    return take(score, images, runs, whole)[0], np.concatenate(resampled)
+
+
+def _accuracy(
+    score: Score, images: tuple[int, ...], runs: Sequence[Guesses], weights: np.ndarray
+) -> np.ndarray:
+    """(B, R) from weights (B, N)."""
+    n = np.asarray(images)
+    chosen = np.arange(len(n)) if score.classes is None else np.asarray(score.classes)
+    share = np.zeros(len(n))
+    share[chosen] = 1 / n[chosen].sum() if score.pooled else 1 / (len(chosen) * n[chosen])
+    right = np.stack([(labels == guesses) * share[labels] for labels, guesses in runs], 1)
+    found: np.ndarray = weights @ right.astype(weights.dtype)
+    return found.astype(np.float64)
+
+
+def _macro_f1(
+    score: Score, images: tuple[int, ...], runs: Sequence[Guesses], weights: np.ndarray
+) -> np.ndarray:
+    """(B, R) from weights (B, N): see harness.datasets.iwildcam.macro_f1."""
+    n = np.asarray(images)
+    present, columns = np.flatnonzero(n), np.ascontiguousarray(weights.T)
+    found = []
+    for labels, guesses in runs:
+        guessed = _one_hot(guesses, guesses >= 0, len(n)) @ columns
+        right = _one_hot(labels, labels == guesses, len(n)) @ columns
+        f1 = 2 * right[present] / (n[present, None] + guessed[present])
+        found.append(f1.mean(0, dtype=np.float64))
+    return np.stack(found, 1)
+
+
+def _one_hot(classes: np.ndarray, where: np.ndarray, size: int) -> sparse.csr_matrix:
+    """(size, N): row c is 1 at the images of class c that `where` admits."""
+    at = np.flatnonzero(where)
+    ones = np.ones(len(at), np.float32)
+    return sparse.csr_matrix((ones, (classes[at], at)), shape=(size, len(classes)))
+
+
+def _weights(images: tuple[int, ...], draws: int) -> Iterator[np.ndarray]:
+    """Weights (b, N) float32 of all resamples, as many at once as fit."""
+    most = max(1, _CELLS // max(1, sum(images)))
+    for first in range(0, draws, most):
+        yield _some_weights(images, first, min(most, draws - first))
+
+
+@functools.lru_cache(maxsize=2)
+def _some_weights(images: tuple[int, ...], first: int, draws: int) -> np.ndarray:
+    n = np.asarray(images)
+    some, total = np.maximum(n - 1, 0), int(n.sum())
+    begins = np.repeat(np.cumsum(n) - n, some)
+    rng = np.random.default_rng([0, first])
+    drawn = begins + rng.integers(0, np.repeat(n, some), size=(draws, int(some.sum())))
+    drawn += np.arange(draws)[:, None] * total
+    counts = np.bincount(drawn.ravel(), minlength=draws * total).reshape(draws, total)
+    up = np.repeat(np.where(n > 1, n / np.maximum(some, 1), 1), n)
+    single = np.repeat(n == 1, n)
+    weights: np.ndarray = ((counts + single) * up).astype(np.float32)
+    weights.flags.writeable = False
+    return weights
