@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   harness table --dataset cifar100-lt --rule B --format markdown
   harness data check --dataset imagenet-lt --profile paper --root /data/imagenet
   harness plan --dataset imagenet-lt --profile paper
+  harness report --profile mini --out report.html   one page of all that was run
   harness list                                      data sets, profiles, methods
 
 exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage."""
@@ -116,12 +117,43 @@ def _preparing(every: Any) -> None:
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     doctor.set_defaults(run=commands.doctor)
+    _reporting(every)
     audit = every.add_parser("audit", help="the published tables against their own class counts")
     audit.set_defaults(run=commands.audit)
 
 
+def _reporting(every: Any) -> None:
+    """Commands that look at the records of several data sets."""
+    about = "the paper's claims, each tested on what was run"
+    findings = every.add_parser("findings", help=about, description=about)
+    findings.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    findings.add_argument("--out", type=Path, help="write to this file instead")
+    findings.set_defaults(run=commands.findings)
+    about = "one HTML file: leaderboards, findings, charts and a gallery of the spectrum"
+    report = every.add_parser("report", help=about, description=about)
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="(report.html)")
+    report.add_argument(
+        "--pictures",
+        type=_positive,
+        default=commands.PICTURES,
+        help=f"synthetic images in it, about (default {commands.PICTURES})",
+    )
+    report.set_defaults(run=commands.report)
+    for parser in (findings, report):
+        parser.add_argument(
+            "--dataset", action="append", help="may be repeated (default: all with records)"
+        )
+        parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
+        parser.add_argument("--home", type=Path, default=Path(), help="of results (default: here)")
+        _rule_and_selection(parser)
+
+
 def _view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", metavar="NAME", help="default: the data set's main table")
+    _rule_and_selection(parser)
+
+
+def _rule_and_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rule", default="A", help="class grouping: A, B, C, D (default A)")
     parser.add_argument(
         "--select", default="last", help="epoch: last (default), best_val or oracle"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from harness.places import Place
 
+PICTURES = 5000  # in a report's galleries
+
 
 def _place(args: argparse.Namespace) -> Place:
     from harness import published
@@ -62,6 +64,9 @@ def compare(args: argparse.Namespace) -> None:
     _timed("score", score, args)
     _timed("train", train, args)
     print(_rendered(place, args, "text"))
+    page = place.work / "report.html"
+    _write_report(page, [place], args, PICTURES)
+    print(f"The page with the charts and the pictures: {page}")
 
 
 def _timed(name: str, stage: Callable[..., None], args: argparse.Namespace) -> None:
@@ -170,15 +175,19 @@ def _rendered(place: Place, args: argparse.Namespace, form: str) -> str:
 
 
 def table(args: argparse.Namespace) -> None:
-    from harness.files import write_atomic
-
     place = _place(args)
     _check_view(args)
-    text = _rendered(place, args, args.format)
-    if args.out:
-        write_atomic(args.out, (text.rstrip("\n") + "\n").encode())
-    else:
+    _put(_rendered(place, args, args.format), args.out)
+
+
+def _put(text: str, out: Path | None) -> None:
+    """Into a file, or onto the screen."""
+    from harness.files import write_atomic
+
+    if out is None:
         print(text)
+    else:
+        write_atomic(out, (text.rstrip("\n") + "\n").encode())
 
 
 def cache(args: argparse.Namespace) -> None:
@@ -247,12 +256,48 @@ def prompts(args: argparse.Namespace) -> None:
     _say(f"{out}: scenes for {len(classes)} classes, by {args.model}")
 
 
+def findings(args: argparse.Namespace) -> None:
+    """The paper's claims, tested on the records of a profile."""
+    import json
+
+    from harness import claims, report
+    from harness import findings as testing
+
+    _check_view(args)
+    places = report.places(args.profile, args.home, args.dataset or ())
+    found = report.findings_of(places, claims.read(), args.rule, args.select)
+    if args.format == "json":
+        text = json.dumps(testing.plain(found), indent=1, ensure_ascii=False)
+    else:
+        text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(found)
+    _put(text, args.out)
+
+
+def report(args: argparse.Namespace) -> None:
+    """One page of all that was measured."""
+    from harness import report as page
+
+    _check_view(args)
+    places = page.places(args.profile, args.home, args.dataset or ())
+    _write_report(args.out, places, args, args.pictures)
+    size_mb = args.out.stat().st_size / 1e6
+    _say(f"report: {args.out}, {size_mb:.1f} MB")
+
+
+def _write_report(
+    path: Path, places: Sequence[Place], args: argparse.Namespace, pictures: int
+) -> None:
+    from harness import report as page
+
+    page.write(path, page.make(places, args.rule, args.select, pictures))
+
+
 def audit(args: argparse.Namespace) -> None:
     """The published tables against their own class counts."""
     from harness import audit as published_audit
     from harness import published
 
-    papers = [published.read(file) for file in sorted(published.FOLDER.glob("*.toml"))]
+    papers = [published.read(file) for file in sorted(published.files())]
     print(published_audit.render(published_audit.audit(papers)))
 
 

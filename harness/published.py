@@ -32,6 +32,7 @@ from harness.metrics import RULES
 from harness.types import DataError, UsageError
 
 FOLDER = Path(__file__).parents[1] / "results" / "paper"
+CLAIMS = "findings.toml"  # in the same folder; no table: see harness.claims
 VERSION = 1
 KINDS = ("runs", "gains", "pool")
 UNITS = {
@@ -121,7 +122,7 @@ class Paper:
 
 def find(name: str, folder: Path = FOLDER) -> Path:
     """The file of a published table; UsageError lists what there is and the nearest name."""
-    known = [p.stem for p in _files(folder)]
+    known = [p.stem for p in files(folder)]
     if name in known:
         return Path(folder) / f"{name}.toml"
     raise UsageError(
@@ -135,7 +136,7 @@ def of(dataset: str, folder: Path = FOLDER) -> Path:
     found = showing(dataset, folder=folder)
     if found:
         return found[0]
-    known = {b.dataset for file in _files(folder) for b in read(file).blocks}
+    known = {b.dataset for file in files(folder) for b in read(file).blocks}
     raise UsageError(
         f"no table of {dataset} in {folder}; there are some of "
         f"{', '.join(sorted(known)) or 'nothing'}{_nearest(dataset, known)}"
@@ -144,14 +145,15 @@ def of(dataset: str, folder: Path = FOLDER) -> Path:
 
 def showing(dataset: str, kind: str = "runs", folder: Path = FOLDER) -> tuple[Path, ...]:
     """All tables of that kind with numbers of a data set: the main one first, then by name."""
-    papers = ((file, read(file)) for file in _files(folder))
+    papers = ((file, read(file)) for file in files(folder))
     found = [(file, p) for file, p in papers if p.kind == kind and dataset in p.datasets]
     return tuple(file for file, p in sorted(found, key=lambda pair: not pair[1].main))
 
 
-def _files(folder: Path) -> list[Path]:
-    """By name, table2 before table10."""
-    return sorted(Path(folder).glob("*.toml"), key=lambda p: (len(p.stem), p.stem))
+def files(folder: Path = FOLDER) -> list[Path]:
+    """The tables' files by name, table2 before table10."""
+    found = (path for path in Path(folder).glob("*.toml") if path.name != CLAIMS)
+    return sorted(found, key=lambda p: (len(p.stem), p.stem))
 
 
 def read(file: Path) -> Paper:

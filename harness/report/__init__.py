@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from harness import records
+from harness import claims, records
+from harness.claims import Claim
 from harness.files import write_atomic
+from harness.findings import Findings, find
 from harness.places import Place
 from harness.report.page import render
-from harness.report.sections import Section, section, with_records
+from harness.report.sections import section, with_records
 from harness.types import UsageError
 
-__all__ = ["PICTURES", "Section", "make", "places", "write"]
-
-PICTURES = 5000  # synthetic images in all galleries together
+__all__ = ["findings_of", "make", "places", "write"]
 
 
 def places(profile: str, home: Path, datasets: Sequence[str]) -> list[Place]:
@@ -34,16 +35,30 @@ def places(profile: str, home: Path, datasets: Sequence[str]) -> list[Place]:
     ]
 
 
+def _records(places: Sequence[Place]) -> dict[str, list[dict[str, Any]]]:
+    """By data set, in the order of the places."""
+    return {p.module.NAME: records.read_all(p.profile, p.module.NAME, p.records) for p in places}
+
+
+def findings_of(
+    places: Sequence[Place], asked: Sequence[Claim], rule: str = "A", select: str = "last"
+) -> Findings:
+    """The claims about these data sets, tested on their records."""
+    return find(asked, _records(places), places[0].profile, rule, select)
+
+
 def make(
-    places: Sequence[Place], rule: str = "A", select: str = "last", pictures: int = PICTURES
+    places: Sequence[Place], rule: str = "A", select: str = "last", pictures: int = 5000
 ) -> str:
-    """The page's HTML; equal records and pools give equal text."""
+    """The page's HTML; equal records and pools give equal text.
+
+    pictures: synthetic images in all galleries together, about.
+    """
     share = max(1, pictures // len(places))
-    sections = []
-    for place in places:
-        found = records.read_all(place.profile, place.module.NAME, place.records)
-        sections.append(section(place, found, rule, select, share))
-    return render(sections, places[0].profile, rule, select)
+    found = _records(places)
+    sections = [section(p, found[p.module.NAME], rule, select, share) for p in places]
+    told = find(claims.read(), found, places[0].profile, rule, select)
+    return render(sections, told)
 
 
 def write(path: Path, page: str) -> None:

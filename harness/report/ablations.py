@@ -29,7 +29,7 @@ def ablations(
     across, because what they amount to depends on the data.
     """
     families = _families({str(r["method"]) for r in records}, table, which)
-    figures = []
+    figures: list[Figure] = []
     for rest, members in families.items():
         made = of_methods(table, list(members), records)
         for part in made.parts:
@@ -42,12 +42,13 @@ def ablations(
 def published(name: str, table: Table, default: float | None, which: str) -> list[Figure]:
     """The same from the published numbers of a table."""
     families = _families({line.method for part in table.parts for line in part.lines}, table, which)
-    figures = []
+    figures: list[Figure] = []
     for rest, members in families.items():
         for part in table.parts:
             found: Points = {}
             for line in part.lines:
-                value = members.get(line.method, default)
+                value = members.get(line.method)
+                value = default if value is None else value
                 if line.method not in members or value is None:
                     continue
                 for column, printed in line.printed.items():

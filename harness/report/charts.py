@@ -13,6 +13,7 @@ from harness.report.figures import (
     level_colour,
     level_name,
     percent,
+    rows_px,
     symbol,
     text,
     wrapped,
@@ -47,16 +48,15 @@ def groups(name: str, table: Table, part: Part, ours: bool) -> Figure | None:
             }
         )
     whose = f"ours, {table.profile}" if ours else "published"
-    tall = sum(14 * (label.count("<br>") + 1) + 12 for label in labels)
     layout: dict[str, Any] = {
-        "xaxis": axis(f"{table.paper.metric.partition(';')[0]}, %"),
+        "xaxis": axis("%"),
         "yaxis": {"automargin": True, "type": "category"},
     }
     layout["yaxis"] |= {"categoryarray": labels, "range": [len(labels) - 0.5, -0.5]}
     title = f"{_begun(part.block.title)}: {whose}"
     bars = any(sd is not None for _, values in points for _, sd in values.values())
     caption = "Bars: standard deviation over seeds." if bars else ""
-    return Figure(name, title, caption, data, layout, 110 + tall)
+    return Figure(name, title, caption, data, layout, rows_px(labels, 110))
 
 
 def _begun(said: str) -> str:

@@ -15,7 +15,7 @@ COLOURS = (
 )  # fmt: skip
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 SPECTRUM = ((124, 77, 201), (63, 124, 201), (38, 150, 130))  # text alone, halfway, real
-WRAP = 22  # characters of a label on a phone
+WRAP = 26  # characters of a label on a phone
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ def text(said: object) -> str:
 def wrapped(said: str, width: int = WRAP) -> str:
     """A label in lines of about that many characters."""
     return "<br>".join(text(part) for part in textwrap.wrap(said, width) or [said])
+
+
+def rows_px(labels: Iterable[str], margins: int) -> int:
+    """Height of a chart with these labels beside its rows."""
+    found = list(labels)
+    lines = max((label.count("<br>") + 1 for label in found), default=1)
+    return margins + len(found) * (14 * lines + 12)
 
 
 def colour(i: int) -> str:

@@ -21,6 +21,7 @@ from harness.types import DataError, UsageError
 
 SIDE_PX = 64  # of a thumbnail at most
 QUALITY = 82
+THUMB_BYTES = 4600  # of the page per picture, on average: 5,000 of them stay under 23 MB
 SHARP_UP_TO_PX = 32  # pictures this small stay as they are: a lossy codec halves their colours
 SCALE = 10_000  # scores are kept as whole numbers of 1 / SCALE, rounded down: as ">=" reads them
 
@@ -60,9 +61,11 @@ def gallery(place: Place, most: int) -> Gallery:
     thumbs = _thumbnails(place, shown)
     real, note = _originals(place, chosen)
     by_source = {key[0]: group for key, group in shown.group_by("source")}
+    affordable = _affordable(chosen, by_source, thumbs, real, most * THUMB_BYTES)
     sources = [
-        _spectrum(by_source[s], thumbs, real.get(s), classes, levels, seeds) for s in chosen
+        _spectrum(by_source[s], thumbs, real.get(s), classes, levels, seeds) for s in affordable
     ]
+    pictures = sum(image is not None for s in sources for row in s["images"] for image in row)
     plain = {
         "levels": levels,
         "seeds": seeds,
@@ -73,9 +76,7 @@ def gallery(place: Place, most: int) -> Gallery:
         "scale": SCALE,
     }
     count = rows["source"].n_unique()
-    return Gallery(
-        levels, seeds, place.recipe.threshold, len(shown), len(rows), count, note, plain
-    )
+    return Gallery(levels, seeds, place.recipe.threshold, pictures, len(rows), count, note, plain)
 
 
 def _scored(place: Place) -> pl.DataFrame:
@@ -95,8 +96,7 @@ def _choice(rows: pl.DataFrame, n: int) -> list[str]:
     by_class.sort()
     turns = itertools.chain.from_iterable(itertools.zip_longest(*by_class))
     taken = itertools.islice((source for source in turns if source is not None), n)
-    wanted = set(taken)
-    return pairs.filter(pl.col("source").is_in(list(wanted)))["source"].to_list()
+    return list(taken)
 
 
 def _thumbnails(place: Place, rows: pl.DataFrame) -> dict[str, str]:
@@ -105,6 +105,23 @@ def _thumbnails(place: Place, rows: pl.DataFrame) -> dict[str, str]:
         key: _thumb(cache.decode(data), data)
         for key, data in zip(rows["key"], cache.read_bytes(place.pool, rows), strict=True)
     }
+
+
+def _affordable(
+    chosen: Sequence[str],
+    by_source: dict[Any, pl.DataFrame],
+    thumbs: dict[str, str],
+    real: dict[str, str],
+    most: int,
+) -> list[str]:
+    """The first sources, and as many as fit into so many bytes."""
+    found: list[str] = []
+    for source in chosen:
+        most -= len(real.get(source, "")) + sum(len(thumbs[k]) for k in by_source[source]["key"])
+        if most < 0 and found:
+            break
+        found.append(source)
+    return found
 
 
 def _thumb(picture: np.ndarray, data: bytes = b"") -> str:
@@ -146,7 +163,7 @@ def _spectrum(
     levels: Sequence[int],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
-    """One row of the gallery: pictures and scores by level, then seed; null where one is missing."""
+    """A row of the gallery: pictures and scores by level, then seed; None where one is missing."""
     images: list[list[str | None]] = [[None] * len(seeds) for _ in levels]
     scores: list[list[int | None]] = [[None] * len(seeds) for _ in levels]
     for key, level, seed, score in rows.select("key", "guidance", "seed", "text_score").iter_rows():

@@ -11,23 +11,19 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from harness.findings import HEAD, Findings, notes
 from harness.leaderboard import PROFILES, Record
 from harness.metrics import RULES
 from harness.records import installed
 from harness.report.sections import Section
+from harness.report.told import claim
 
 
-def render(
-    sections: Sequence[Section],
-    profile: str,
-    rule: str,
-    select: str,
-    findings: Any = None,
-    throughput: Any = None,
-) -> str:
+def render(sections: Sequence[Section], findings: Findings, throughput: Any = None) -> str:
     """The page; equal sections give equal text."""
+    profile, rule, select = findings.profile, findings.rule, findings.select
     records = [record for section in sections for record in section.records]
     figures = [f for s in sections for part in s.parts for f in part.figures]
     figures += list(throughput.figures) if throughput else []
@@ -42,7 +38,9 @@ def render(
             facts=_facts(sections, records),
             profile_says=PROFILES.get(profile, profile),
             sections=sections,
-            findings=findings,
+            claims=[claim(finding) for finding in findings.found],
+            head=HEAD,
+            notes=notes(findings),
             throughput=throughput,
             provenance=_provenance(records, profile, rule, select),
             policy=_policy(library, script),
@@ -125,19 +123,21 @@ def _provenance(
     for record in records:
         for name, number in record["versions"].items():
             versions.setdefault(name, set()).add(number)
-    trained = "; ".join(f"{name} {' and '.join(sorted(versions[name]))}" for name in sorted(versions))
+    trained = "; ".join(
+        f"{name} {' and '.join(sorted(versions[name]))}" for name in sorted(versions)
+    )
     mine = installed(("harness", "plotly", "polars"))
     seeds = sorted({int(r["seed"]) for r in records})
     keys = hashlib.sha256("".join(sorted(str(r["key"]) for r in records)).encode()).hexdigest()
     return [
         ("Profile", PROFILES.get(profile, profile)),
-        ("Groups", f"rule {rule}: training images per class {RULES[rule].says} ({RULES[rule].origin})"),
+        (
+            "Groups",
+            f"rule {rule}: training images per class {RULES[rule].says} ({RULES[rule].origin})",
+        ),
         ("Selection", f"{select} epoch{' (chosen on the test set)' * (select == 'oracle')}"),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
         ("Trained with", trained or "nothing yet"),
         ("Page made with", "; ".join(f"{name} {number}" for name, number in mine.items())),
         ("Runs", f"{len(records):,}, digest of their keys {keys[:16]}"),
     ]
-
-
-__all__ = ["escape", "render"]

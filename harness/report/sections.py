@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import polars as pl
-
-from harness import lookup, published, stages
+from harness import lookup, stages
 from harness.leaderboard import Record, Table
 from harness.places import Place
 from harness.report import ablations, boards, charts, traces
@@ -102,9 +100,7 @@ def _class_names(place: Place, imbalance: int | None) -> list[str] | None:
     return rows["classname"].to_list() if same else None
 
 
-def _curricula(
-    name: str, shown: Sequence[Table], records: Sequence[Record], place: Place
-) -> Part:
+def _curricula(name: str, shown: Sequence[Table], records: Sequence[Record], place: Place) -> Part:
     labels = {line.method: line.label for t in shown for p in t.parts for line in p.lines}
     labelled = []
     for record in records:

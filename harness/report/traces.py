@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.leaderboard import Record
-from harness.report.figures import Figure, axis, level_colour, level_name, text, wrapped
+from harness.report.figures import (
+    Figure,
+    axis,
+    level_colour,
+    level_name,
+    rows_px,
+    text,
+    wrapped,
+)
 from harness.types import DataError
 
 Trace = tuple[tuple[tuple[int, ...], int], ...]  # levels in hundredths, epochs in a row
@@ -58,21 +66,20 @@ def curricula(
             )
         return None, why
     shown = list(strips.items())[:MOST]
-    rows = [(wrapped(_named(label, seeds)), found) for (label, found), seeds in shown]
+    rows = [(f"{wrapped(label)}<br>{_seeds(seeds)}", found) for (label, found), seeds in shown]
     cut = f" The first {MOST} of {len(strips)} are shown." if len(strips) > MOST else ""
     caption = (
         "Guidance of the synthetic images in each epoch; an epoch with several levels is divided, "
         f"one with real images only is left blank.{cut}"
     )
-    figure = Figure(
-        name, "Which level was used when", caption, _bars(rows), _layout(rows), 90 + 34 * len(rows)
-    )
-    return figure, ""
+    tall = rows_px((label for label, _ in rows), 110)
+    title = "Which level was used when"
+    return Figure(name, title, caption, _bars(rows), _layout(rows), tall), ""
 
 
-def _named(label: str, seeds: Sequence[int]) -> str:
+def _seeds(seeds: Sequence[int]) -> str:
     numbers = ", ".join(str(seed) for seed in sorted(seeds))
-    return f"{label}, seed{'s' if len(seeds) > 1 else ''} {numbers}"
+    return f"seed{'s' if len(seeds) > 1 else ''} {numbers}"
 
 
 def _bars(rows: Sequence[tuple[str, Trace]]) -> list[dict[str, object]]:
