@@ -21,6 +21,7 @@ from harness.places import Place
 from harness.report import ablations, boards, charts, traces
 from harness.report.figures import level_colour, text, wrapped
 from harness.report.gallery import SCALE, _affordable, gallery
+from harness.report.throughput import throughput
 from harness.types import DataError
 
 SET = "cifar100-lt"
@@ -326,6 +327,28 @@ def test_large_pictures_become_thumbnails(tmp_path: Path) -> None:
     galleries.pool(place, sources=1, px=96)
     source = gallery(place, 8).plain["sources"][0]
     assert decode(base64.b64decode(source["images"][0][0])).shape == (64, 64, 3)
+
+
+# ---------------------------------------------------------------- throughput
+
+
+def test_rates_wherever_they_stand(tmp_path: Path) -> None:
+    file = tmp_path / "generate.json"
+    levels = [{"name": "0.5", "images_per_s": 40}, {"images_per_s": 30.5, "other_s": 1}]
+    found = {"machine": {"cores": 2}, "engine": {"images_per_s": 20, "levels": levels}, "n": 3}
+    file.write_text(json.dumps(found))
+    (tmp_path / "empty.json").write_text('{"machine": "none"}')
+    made = throughput(tmp_path)
+    assert made is not None
+    bars = made.figures[0].data[0]
+    assert bars["y"] == ["engine", "engine, levels, 0.5", "engine, levels, 1"]
+    assert bars["x"] == [20, 40, 30.5]
+    assert made.figures[0].caption == "On cores 2."
+    assert len(made.figures) == 1
+    assert throughput(tmp_path / "none") is None
+    file.write_text("{")
+    with pytest.raises(DataError, match=r"generate\.json: no profile, not JSON"):
+        throughput(tmp_path)
 
 
 # ---------------------------------------------------------------- the command

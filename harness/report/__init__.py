@@ -13,6 +13,7 @@ from harness.findings import Findings, find
 from harness.places import Place
 from harness.report.page import render
 from harness.report.sections import section, with_records
+from harness.report.throughput import FOLDER, throughput
 from harness.types import UsageError
 
 __all__ = ["findings_of", "make", "places", "write"]
@@ -58,7 +59,7 @@ def make(
     found = _records(places)
     sections = [section(p, found[p.module.NAME], rule, select, share) for p in places]
     told = find(claims.read(), found, places[0].profile, rule, select)
-    return render(sections, told)
+    return render(sections, told, throughput(places[0].home / FOLDER))
 
 
 def write(path: Path, page: str) -> None:

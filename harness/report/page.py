@@ -18,10 +18,11 @@ from harness.leaderboard import PROFILES, Record
 from harness.metrics import RULES
 from harness.records import installed
 from harness.report.sections import Section
+from harness.report.throughput import Throughput
 from harness.report.told import claim
 
 
-def render(sections: Sequence[Section], findings: Findings, throughput: Any = None) -> str:
+def render(sections: Sequence[Section], findings: Findings, throughput: Throughput | None) -> str:
     """The page; equal sections give equal text."""
     profile, rule, select = findings.profile, findings.rule, findings.select
     records = [record for section in sections for record in section.records]

@@ -30,7 +30,7 @@ class Told:
     verdict: str
     kind: str
     open: bool
-    note: str
+    remarks: tuple[str, ...]
     tests: tuple[Line, ...]
 
 
@@ -48,9 +48,16 @@ def claim(finding: Finding) -> Told:
         verdict=finding.verdict,
         kind=KINDS.get(finding.verdict, "open"),
         open=finding.verdict != NO_RUNS,
-        note=finding.claim.note or "",
+        remarks=tuple(_remarks(finding)),
         tests=tuple(lines),
     )
+
+
+def _remarks(finding: Finding) -> list[str]:
+    """The claim's note, and what stands in the way of verdicts besides missing runs."""
+    note = [finding.claim.note] if finding.claim.note else []
+    whys = [t.why for t in finding.tests if t.why and t.verdict != NO_RUNS]
+    return [f"{said[:1].upper()}{said[1:].rstrip('.')}." for said in dict.fromkeys(note + whys)]
 
 
 def _reach(tests: tuple[Comparison, ...]) -> float:
