@@ -152,7 +152,7 @@ def _originals(place: Place, sources: Sequence[str]) -> tuple[dict[str, str], st
                 found[source] = _thumb(np.array(picture))
         return found, ""
     except (DataError, UsageError) as error:
-        return {}, f"The real pictures are not shown: {error}"
+        return {}, f"The real pictures are not shown: {error}."
 
 
 def _spectrum(

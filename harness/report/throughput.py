@@ -78,6 +78,6 @@ def _figure(name: str, title: str, machine: str, rates: list[tuple[str, float]])
         "name": text(title),
     }
     rows = {"type": "category", "categoryarray": labels, "range": [len(labels) - 0.5, -0.5]}
-    layout: dict[str, Any] = {"xaxis": axis("images per second"), "yaxis": rows | {"automargin": True}}
-    layout["showlegend"] = False
+    layout: dict[str, Any] = {"xaxis": axis("images per second"), "showlegend": False}
+    layout["yaxis"] = rows | {"automargin": True}
     return Figure(name, title, f"On {machine}.", [bars], layout, rows_px(labels, 80))

@@ -124,6 +124,7 @@ class Gallery {
     this.root = root;
     this.data = stored(`gallery-${root.dataset.gallery}`);
     this.scores = this.data.scores.map((row) => row.map(int16));
+    this.real = this.data.sources.some((s) => s.real !== null);
     this.at = { page: 0, seed: 0, class: "", threshold: this.data.threshold };
     this.find = (name) => root.querySelector(`.${name}`);
     this.controls();
@@ -183,8 +184,8 @@ class Gallery {
     this.find("seed-back").disabled = at.seed === 0;
     this.find("seed-on").disabled = at.seed === data.seeds.length - 1;
     const grid = this.find("pictures");
-    grid.style.setProperty("--columns", data.levels.length + 1);
-    const heads = [...data.levels.map(levelName), "1, real"];
+    const heads = [...data.levels.map(levelName), ...(this.real ? ["1, real"] : [])];
+    grid.style.setProperty("--columns", heads.length);
     grid.replaceChildren(
       el("div", { class: "head name-head" }, "guidance"),
       ...heads.map((name) => el("div", { class: "head" }, name)),
@@ -201,8 +202,8 @@ class Gallery {
       const about = `${name}, guidance ${levelName(level)}`;
       return this.picture(source.images[i][at.seed], about, score);
     });
-    return [el("div", { class: "name" }, name), ...made,
-      this.picture(source.real, `${name}, the real picture`, undefined)];
+    const real = this.real ? [this.picture(source.real, `${name}, the real picture`)] : [];
+    return [el("div", { class: "name" }, name), ...made, ...real];
   }
 
   picture(image, about, score) {
