@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     cache.add_argument("--to", type=Path, help="export: a folder that does not exist yet")
     cache.add_argument("--format", choices=("files", "webdataset", "hf"), default="files")
     _preparing(every)
+    _reporting(every)
     listing = every.add_parser("list", help="data sets, their profiles, and methods")
     listing.set_defaults(run=commands.listing)
     return parser
@@ -117,7 +118,6 @@ def _preparing(every: Any) -> None:
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     doctor.set_defaults(run=commands.doctor)
-    _reporting(every)
     audit = every.add_parser("audit", help="the published tables against their own class counts")
     audit.set_defaults(run=commands.audit)
 

@@ -175,19 +175,15 @@ def _rendered(place: Place, args: argparse.Namespace, form: str) -> str:
 
 
 def table(args: argparse.Namespace) -> None:
-    place = _place(args)
-    _check_view(args)
-    _put(_rendered(place, args, args.format), args.out)
-
-
-def _put(text: str, out: Path | None) -> None:
-    """Into a file, or onto the screen."""
     from harness.files import write_atomic
 
-    if out is None:
-        print(text)
+    place = _place(args)
+    _check_view(args)
+    text = _rendered(place, args, args.format)
+    if args.out:
+        write_atomic(args.out, (text.rstrip("\n") + "\n").encode())
     else:
-        write_atomic(out, (text.rstrip("\n") + "\n").encode())
+        print(text)
 
 
 def cache(args: argparse.Namespace) -> None:
@@ -260,28 +256,39 @@ def findings(args: argparse.Namespace) -> None:
     """The paper's claims, tested on the records of a profile."""
     import json
 
-    from harness import claims, report
+    from harness import claims
     from harness import findings as testing
+    from harness.files import write_atomic
+    from harness.report import findings_of
 
-    _check_view(args)
-    places = report.places(args.profile, args.home, args.dataset or ())
-    found = report.findings_of(places, claims.read(), args.rule, args.select)
+    places = _places(args)
+    found = findings_of(places, claims.read(), args.rule, args.select)
     if args.format == "json":
         text = json.dumps(testing.plain(found), indent=1, ensure_ascii=False)
     else:
         text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(found)
-    _put(text, args.out)
+    if args.out:
+        write_atomic(args.out, (text.rstrip("\n") + "\n").encode())
+    else:
+        print(text.rstrip("\n"))
 
 
 def report(args: argparse.Namespace) -> None:
     """One page of all that was measured."""
-    from harness import report as page
-
-    _check_view(args)
-    places = page.places(args.profile, args.home, args.dataset or ())
-    _write_report(args.out, places, args, args.pictures)
+    _write_report(args.out, _places(args), args, args.pictures)
     size_mb = args.out.stat().st_size / 1e6
     _say(f"report: {args.out}, {size_mb:.1f} MB")
+
+
+def _places(args: argparse.Namespace) -> list[Place]:
+    """Of the data sets asked for, or of all that have records."""
+    from harness.metrics import rule_named
+    from harness.records import SELECTIONS
+    from harness.report import places
+
+    rule_named(args.rule)
+    lookup.one_of("--select", args.select, SELECTIONS)
+    return places(args.profile, args.home, args.dataset or ())
 
 
 def _write_report(

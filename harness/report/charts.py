@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BINS = 10  # points of a line over the class sizes
+DOTS = 1200  # classes, of which each may have a dot
 QUANTILES = 400  # of a level's scores, from which its violin is drawn
 
 
@@ -118,7 +119,7 @@ def class_sizes(
             continue
         counts = mine[0]["counts"]
         mean = [sum(values) / len(values) for values in zip(*found, strict=True)]
-        i = len(data) // 2
+        i = len({trace["legendgroup"] for trace in data})
         visible = line.method in (part.lines[0].method, best)
         about = {"legendgroup": str(i), "visible": True if visible else "legendonly"}
         data += _class_traces(counts, mean, classes, line.label, colour(i), about)
@@ -128,9 +129,10 @@ def class_sizes(
         "xaxis": axis("training images of the class", type="log", tickvals=_decades()),
         "yaxis": axis("accuracy of the class, %", rangemode="tozero"),
     }
+    dots = "Dots: classes, averaged over seeds; lines" if len(counts) <= DOTS else "Lines"
     caption = (
-        f"Dots: classes, averaged over seeds; lines: means over {BINS} groups of classes of "
-        "similar size. Choose methods in the legend."
+        f"{dots}: means over {BINS} groups of classes of similar size. Choose methods in the "
+        "legend."
     )
     title = _begun(part.block.title)
     return Figure(name, title, caption, data, layout, 380 + 9 * len(data))
@@ -178,7 +180,7 @@ def _class_traces(
         "marker": {"color": shade, "size": 6},
         **about,
     }
-    return [dots, lines]
+    return [dots, lines] if len(counts) <= DOTS else [lines]
 
 
 def _averages(counts: Sequence[int], values: Sequence[float]) -> Iterable[tuple[float, float]]:
