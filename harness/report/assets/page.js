@@ -298,10 +298,13 @@ document.querySelectorAll("[data-gallery]").forEach((root) => {
 
 const links = new Map([...document.querySelectorAll(".contents a")]
   .map((a) => [a.getAttribute("href").slice(1), a]));
+const bar = document.querySelector(".contents ul");
 const spy = new IntersectionObserver((entries) => {
   for (const entry of entries.filter((e) => e.isIntersecting)) {
     links.forEach((a) => a.removeAttribute("aria-current"));
-    links.get(entry.target.id)?.setAttribute("aria-current", "true");
+    const link = links.get(entry.target.id);
+    link?.setAttribute("aria-current", "true");
+    if (link) bar.scrollTo({ left: link.offsetLeft - bar.clientWidth / 2 });
   }
 }, { rootMargin: "-15% 0px -75% 0px" });
 links.forEach((_, id) => { const node = document.getElementById(id); if (node) spy.observe(node); });
