@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   harness table --table table4 --profile mini --select oracle
   harness data check --dataset imagenet-lt --profile paper --root /data/imagenet
   harness plan --dataset imagenet-lt --profile paper
+  harness report --profile mini --out report.html   one page of all that was run
   harness list                                      data sets, profiles, methods
 
 exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage."""
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     cache.add_argument("--to", type=Path, help="export: a folder that does not exist yet")
     cache.add_argument("--format", choices=("files", "webdataset", "hf"), default="files")
     _preparing(every)
+    _reporting(every)
     listing = every.add_parser("list", help="data sets, their profiles, and methods")
     listing.set_defaults(run=commands.listing)
     return parser
@@ -130,8 +132,38 @@ def _preparing(every: Any) -> None:
     audit.set_defaults(run=commands.audit)
 
 
+def _reporting(every: Any) -> None:
+    """Commands that look at the records of several data sets."""
+    about = "the paper's claims, each tested on what was run"
+    findings = every.add_parser("findings", help=about, description=about)
+    findings.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    findings.add_argument("--out", type=Path, help="write to this file instead")
+    findings.set_defaults(run=commands.findings)
+    about = "one HTML file: leaderboards, findings, charts and a gallery of the spectrum"
+    report = every.add_parser("report", help=about, description=about)
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="(report.html)")
+    report.add_argument(
+        "--pictures",
+        type=_positive,
+        default=commands.PICTURES,
+        help=f"synthetic images in it, about (default {commands.PICTURES})",
+    )
+    report.set_defaults(run=commands.report)
+    for parser in (findings, report):
+        parser.add_argument(
+            "--dataset", action="append", help="may be repeated (default: all with records)"
+        )
+        parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
+        parser.add_argument("--home", type=Path, default=Path(), help="of results (default: here)")
+        _rule_and_selection(parser)
+
+
 def _view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", metavar="NAME", help="default: the data set's main table")
+    _rule_and_selection(parser)
+
+
+def _rule_and_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rule", default="A", help="class grouping: A, B, C, D (default A)")
     parser.add_argument(
         "--select", default="last", help="epoch: last (default), best_val or oracle"

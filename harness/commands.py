@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from harness.leaderboard import Table
     from harness.places import Place
 
+PICTURES = 5000  # in a report's galleries
+
 
 def _place(args: argparse.Namespace) -> Place:
     from harness import published
@@ -67,6 +69,9 @@ def compare(args: argparse.Namespace) -> None:
     rows, imbalances, _ = asked
     if args.rows and len(rows) > 1:
         print(_compared(place, args, rows, imbalances))
+    page = place.work / "report.html"
+    _write_report(page, [place], args, PICTURES)
+    print(f"The page with the charts and the pictures: {page}")
 
 
 def _timed(name: str, stage: Callable[..., None], args: argparse.Namespace) -> None:
@@ -294,6 +299,53 @@ def prompts(args: argparse.Namespace) -> None:
     if failed:
         raise DataError(f"{len(failed)} of {len(classes)} classes have no scenes; the same command")
     _say(f"{out}: scenes for {len(classes)} classes, by {args.model}")
+
+
+def findings(args: argparse.Namespace) -> None:
+    """The paper's claims, tested on the records of a profile."""
+    import json
+
+    from harness import claims
+    from harness import findings as testing
+    from harness.files import write_atomic
+    from harness.report import findings_of
+
+    places = _places(args)
+    found = findings_of(places, claims.read(), args.rule, args.select)
+    if args.format == "json":
+        text = json.dumps(testing.plain(found), indent=1, ensure_ascii=False)
+    else:
+        text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(found)
+    if args.out:
+        write_atomic(args.out, (text.rstrip("\n") + "\n").encode())
+    else:
+        print(text.rstrip("\n"))
+
+
+def report(args: argparse.Namespace) -> None:
+    """One page of all that was measured."""
+    _write_report(args.out, _places(args), args, args.pictures)
+    size_mb = args.out.stat().st_size / 1e6
+    _say(f"report: {args.out}, {size_mb:.1f} MB")
+
+
+def _places(args: argparse.Namespace) -> list[Place]:
+    """Of the data sets asked for, or of all that have records."""
+    from harness.metrics import rule_named
+    from harness.records import SELECTIONS
+    from harness.report import places
+
+    rule_named(args.rule)
+    lookup.one_of("--select", args.select, SELECTIONS)
+    return places(args.profile, args.home, args.dataset or ())
+
+
+def _write_report(
+    path: Path, places: Sequence[Place], args: argparse.Namespace, pictures: int
+) -> None:
+    from harness import report as page
+
+    page.write(path, page.make(places, args.rule, args.select, pictures))
 
 
 def audit(args: argparse.Namespace) -> None:

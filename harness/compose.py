@@ -96,6 +96,25 @@ def compose(
     )
 
 
+def argument(
+    expression: str,
+    name: str,
+    dataset: str | None = None,
+    profile: str = "paper",
+    package: str = PACKAGE,
+) -> tuple[str, Any] | None:
+    """The expression without an argument of one of its terms, and that argument's value.
+
+    The first term that takes it counts; None where none does. Raises UsageError as `compose`.
+    """
+    terms = [_term(text, expression, package, dataset, profile) for text in _split(expression)]
+    for i, term in enumerate(terms):
+        if name in dict(term.defaults):
+            rest = [*terms[:i], term.without(name), *terms[i + 1 :]]
+            return _joined(rest), {**dict(term.defaults), **dict(term.arguments)}[name]
+    return None
+
+
 # ---------------------------------------------------------------- from text to terms
 
 

@@ -29,7 +29,7 @@ TERMS = [lookup.find("baselines", name) for name in lookup.names("baselines")]
 def published_rows():
     """Expressions of all tables of runs whose terms there are."""
     known = {module.NAME for module in TERMS}
-    for file in sorted(published.FOLDER.glob("*.toml")):
+    for file in published.files():
         for row in published.read(file).rows:
             terms = {term.split("(")[0] for term in row.method.split("+")}
             if published.read(file).kind == "runs" and terms <= known:

@@ -12,7 +12,7 @@ from harness.metrics import RULES, groups
 from harness.published import Number, Paper
 from harness.types import DataError, UsageError
 
-PAPERS = {file.stem: published.read(file) for file in sorted(published.FOLDER.glob("*.toml"))}
+PAPERS = {file.stem: published.read(file) for file in published.files()}
 RUNS = {name: paper for name, paper in PAPERS.items() if paper.kind == "runs"}
 ROWS = [(name, row.method) for name, paper in RUNS.items() for row in paper.rows]
 

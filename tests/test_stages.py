@@ -308,4 +308,7 @@ def test_the_command_walks_the_same_road(again, capsys):
     assert f"train: 0 of {RUNS} runs trained" in err
     found = records.read_all("smoke", "cifar100-lt", place.records)
     table = leaderboard.table(published.of("cifar100-lt"), found, "smoke", "A", "last")
-    assert out.strip() == tables.to_text(table).strip()
+    assert out.startswith(tables.to_text(table))
+    page = place.work / "report.html"
+    assert out.splitlines()[-1] == f"The page with the charts and the pictures: {page}"
+    assert "cifar100-lt: profile smoke" in page.read_text(encoding="utf-8")

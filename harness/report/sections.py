@@ -1,0 +1,169 @@
+"""A data set's part of the page: its leaderboards, charts and gallery, or why one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness import lookup, stages
+from harness.leaderboard import Record, Table
+from harness.places import Place
+from harness.report import ablations, boards, charts, traces
+from harness.report.boards import Board
+from harness.report.figures import Figure
+from harness.report.gallery import Gallery, gallery
+from harness.types import DataError
+
+
+@dataclass(frozen=True)
+class Part:
+    """A heading with what stands under it; `missing` says why there is nothing."""
+
+    id: str
+    title: str
+    says: str = ""
+    missing: str = ""
+    boards: tuple[Board, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    gallery: Gallery | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    id: str
+    dataset: str
+    records: tuple[Record, ...]
+    parts: tuple[Part, ...]
+
+
+def section(
+    place: Place, records: Sequence[Record], rule: str, select: str, pictures: int
+) -> Section:
+    """Everything the page says of one data set. pictures: how many the gallery may hold."""
+    name = place.module.NAME
+    made = boards.tables(name, records, place.profile, rule, select)
+    more = boards.further(made, records)
+    shown = [*made, more] if more is not None else made
+    parts = [
+        _leaderboards(name, shown),
+        _groups(name, shown),
+        _class_sizes(name, shown, records, place),
+        _curricula(name, shown, records, place),
+        _scores(name, place),
+        _ablations(name, made[0], records, place),
+        _gallery(name, place, pictures),
+    ]
+    return Section(name, name, tuple(records), tuple(parts))
+
+
+def _leaderboards(name: str, shown: Sequence[Table]) -> Part:
+    found = (boards.board(table, f"{name}-board-{i}") for i, table in enumerate(shown))
+    return Part(f"{name}-leaderboards", "Leaderboards", boards=tuple(found))
+
+
+def _groups(name: str, shown: Sequence[Table]) -> Part:
+    figures = []
+    for i, table in enumerate(shown):
+        for k, part in enumerate(table.parts):
+            for ours in (True, False):
+                at = f"{name}-groups-{i}-{k}-{'ours' if ours else 'paper'}"
+                figures += [
+                    charts.groups(at, table, part, ours),
+                    charts.plane(f"{at}-plane", table, part, ours),
+                ]
+    by_rule = any(column.by_rule for table in shown for column in table.paper.columns)
+    title = "Many, medium and few" if by_rule else "ID and OOD"
+    return Part(f"{name}-groups", title, figures=tuple(f for f in figures if f is not None))
+
+
+def _class_sizes(
+    name: str, shown: Sequence[Table], records: Sequence[Record], place: Place
+) -> Part:
+    figures = []
+    for i, table in enumerate(shown[:1]):
+        for k, part in enumerate(table.parts):
+            names = _class_names(place, part.block.imbalance)
+            at = f"{name}-classes-{i}-{k}"
+            figures.append(charts.class_sizes(at, table, part, records, names))
+    drawn = tuple(f for f in figures if f is not None)
+    missing = "" if drawn else "The records here hold no accuracy by class."
+    return Part(f"{name}-classes", "Class sizes", missing=missing, figures=drawn)
+
+
+def _class_names(place: Place, imbalance: int | None) -> list[str] | None:
+    """Names by label from the index, where it is there."""
+    path = place.work / "index.parquet"
+    if not path.is_file():
+        return None
+    rows = stages.read(path, "harness index").select("label", "classname").unique().sort("label")
+    same = rows["label"].to_list() == list(range(len(rows)))
+    return rows["classname"].to_list() if same else None
+
+
+def _curricula(name: str, shown: Sequence[Table], records: Sequence[Record], place: Place) -> Part:
+    labels = {line.method: line.label for t in shown for p in t.parts for line in p.lines}
+    labelled = []
+    for record in records:
+        ratio = "" if record["imbalance"] is None else f", ratio {record['imbalance']}"
+        labelled.append((f"{labels.get(record['method'], record['method'])}{ratio}", record))
+    figure, why = traces.curricula(f"{name}-curricula-0", labelled, place.runs)
+    figures = () if figure is None else (figure,)
+    return Part(f"{name}-curricula", "Curricula", missing=why, figures=figures)
+
+
+def _scores(name: str, place: Place) -> Part:
+    at, title = f"{name}-scores", "CLIPScores"
+
+    def made() -> Part:
+        rows = stages.read(place.work / "spectrum.parquet", "harness score")
+        text = (rows, "text_score", place.recipe.threshold, "Similarity to the text", "CLIPScore")
+        image = (rows, "image_score", None, "Similarity to the source", "cosine of embeddings")
+        figures = (charts.scores(f"{at}-text", *text), charts.scores(f"{at}-image", *image))
+        return Part(at, title, figures=figures)
+
+    return _or_why(made, at, title)
+
+
+def _or_why(made: Callable[[], Part], at: str, title: str) -> Part:
+    """A part, or the reason why it cannot be made."""
+    try:
+        return made()
+    except DataError as error:
+        return Part(at, title, missing=f"{error}.")
+
+
+def _ablations(name: str, table: Table, records: Sequence[Record], place: Place) -> Part:
+    figures: list[Figure] = []
+    for which in ablations.ARGUMENTS:
+        by_threshold = which == "threshold"
+        ours = place.recipe.threshold if by_threshold else None
+        figures += ablations.ablations(f"{name}-{which}", table, records, ours, which)
+        theirs = place.module.RECIPES["paper"].threshold if by_threshold else None
+        figures += ablations.published(f"{name}-{which}-paper", table, theirs, which)
+    lacking = "" if figures else "No two runs here differ in threshold or amount alone."
+    at = f"{name}-ablations"
+    title = "Threshold and amount"
+    return Part(at, title, missing=lacking, figures=tuple(figures))
+
+
+def _gallery(name: str, place: Place, pictures: int) -> Part:
+    at, title = f"{name}-gallery", "Gallery"
+
+    def made() -> Part:
+        found = gallery(place, pictures)
+        says = (
+            f"{found.shown:,} of {found.total:,} synthetic images, made from {found.sources:,} "
+            "hard training pictures. Guidance 0 knows the text alone, guidance 1 is the real "
+            f"picture. {found.note}"
+        )
+        return Part(at, title, says.strip(), gallery=found)
+
+    return _or_why(made, at, title)
+
+
+def with_records(profile: str, folder: object) -> list[str]:
+    """Data sets that have records of a profile, by name."""
+    from pathlib import Path
+
+    known = lookup.names("harness.datasets")
+    return [name for name in known if any((Path(str(folder)) / profile / name).glob("*.json"))]

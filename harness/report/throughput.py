@@ -1,0 +1,83 @@
+"""How fast things ran: every rate in results/profile/*.json, with the machine that it is from.
+
+A rate is a number whose name ends in `images_per_s`, wherever in the file it stands; what it is the
+rate of are the names on the way to it. In lists, an entry's `name` stands for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.report.figures import Figure, axis, colour, rows_px, text, wrapped
+from harness.types import DataError
+
+RATE = "images_per_s"
+FOLDER = Path("results/profile")
+
+
+@dataclass(frozen=True)
+class Throughput:
+    says: str
+    figures: tuple[Figure, ...]
+
+
+def throughput(folder: Path) -> Throughput | None:
+    """A chart per file with rates, None where there is none; DataError for what is no JSON."""
+    figures = []
+    for i, file in enumerate(sorted(folder.glob("*.json"))):
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: no profile, not JSON ({error})") from error
+        rates = list(_rates(found, ()))
+        if rates:
+            machine = _machine(found)
+            figures.append(_figure(f"throughput-{i}", file.stem, machine, rates))
+    if not figures:
+        return None
+    return Throughput("Measured, each on the machine that is named.", tuple(figures))
+
+
+def _rates(value: Any, names: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name.endswith(RATE) and type(inner) in (int, float):
+                what = (*names, name.removesuffix(RATE).rstrip("_"))
+                yield ", ".join(part for part in what if part) or "all", float(inner)
+            else:
+                yield from _rates(inner, (*names, name))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            own = inner.get("name", i) if isinstance(inner, dict) else i
+            yield from _rates(inner, (*names, str(own)))
+
+
+def _machine(found: Any) -> str:
+    """What the file says of its machine, in a line."""
+    said = found.get("machine") if isinstance(found, dict) else None
+    if isinstance(said, dict):
+        return ", ".join(f"{name} {value}" for name, value in said.items())
+    return str(said) if said else "a machine that the file does not name"
+
+
+def _figure(name: str, title: str, machine: str, rates: list[tuple[str, float]]) -> Figure:
+    labels = [wrapped(what) for what, _ in rates]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [rate for _, rate in rates],
+        "y": labels,
+        "text": [f"{rate:,.3g}" for _, rate in rates],
+        "textposition": "auto",
+        "marker": {"color": colour(0)},
+        "hoverinfo": "x+y",
+        "name": text(title),
+    }
+    rows = {"type": "category", "categoryarray": labels, "range": [len(labels) - 0.5, -0.5]}
+    layout: dict[str, Any] = {"xaxis": axis("images per second"), "showlegend": False}
+    layout["yaxis"] = rows | {"automargin": True}
+    return Figure(name, title, f"On {machine}.", [bars], layout, rows_px(labels, 80))
