@@ -160,16 +160,12 @@ class Place:
         )
 
     def check_embedded(self) -> None:
-        """UsageError when the profile asks the embedded models for larger pictures than they make.
-
-        Only ImageNet-LT, iNaturalist and iWildCam do so yet.
-        """
-        made, wanted = embedded_px(), max(self.recipe.size_px, self.recipe.height_px)
-        if self.recipe.generator == EMBEDDED and made is not None and made < wanted:
+        """UsageError when the recipe asks the embedded models for larger pictures than they make."""
+        made, asked = embedded_px(), max(self.recipe.size_px, self.recipe.height_px)
+        if self.recipe.generator == EMBEDDED and made is not None and made < asked:
             raise UsageError(
-                f"profile {self.profile} of {self.module.NAME} wants pictures of "
-                f"{wanted} px, and the embedded models make {made}: "
-                "it waits for larger ones. Profile paper is there, and cifar100-lt on all profiles"
+                f"profile {self.profile} of {self.module.NAME} wants pictures of {asked} px, and "
+                f"the embedded models make {made}: with them, size_px is at most {made}"
             )
 
     @property
