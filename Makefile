@@ -3,10 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 BUILT := .venv/.built
 
-.PHONY: compare test bench lint format clean
+SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
+FORMAT ?= text
+
+.PHONY: compare smoke check test bench lint format clean
 
 compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
+
+smoke: $(BUILT)
+	set -e; for set in $(SETS); do $(BIN)/harness compare --profile smoke --dataset $$set; done
+
+check: $(BUILT)
+	@$(BIN)/harness check --profile smoke --format $(FORMAT)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
