@@ -7,6 +7,7 @@ for one in some thousands; the point is for cells whose seeds happen to agree.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -211,7 +212,7 @@ def _shown(file: Path, profile: str) -> tuple[str, Path] | None:
     match = re.fullmatch(rf"(?P<what>.+)-{re.escape(profile)}(-(?P<table>\w+))?", file.stem)
     if match is None or file.suffix not in tables.SUFFIXES:
         return None
-    named = {p.stem: p for p in published.files()}
+    named = _leaderboards()
     if match["what"] in named:
         paper = named[match["what"]]
         return str(published.read(paper).dataset), paper
@@ -220,6 +221,11 @@ def _shown(file: Path, profile: str) -> tuple[str, Path] | None:
     if match["table"] is None:
         return match["what"], published.of(match["what"])
     return (match["what"], named[match["table"]]) if match["table"] in named else None
+
+
+@functools.cache
+def _leaderboards() -> dict[str, Path]:
+    return {p.stem: p for p in published.files() if published.read(p).kind != "pool"}
 
 
 # ---------------------------------------------------------------- speed

@@ -223,6 +223,7 @@ def test_stale_tables(home: Path) -> None:
         (home / file).write_text((home / file).read_text() + " ")
     (home / TABLE).with_name(f"{SET}-mini.md").write_text("of another profile")
     (home / TABLE).with_name("notes.md").write_text("no table")
+    (home / TABLE).with_name(f"statistics-{PROFILE}.md").write_text("no leaderboard")
     (home / TABLE).with_name(f"table2-{PROFILE}.csv").write_text("another name, another format")
     report = check.check(PROFILE, home)
     assert [line.partition(":")[0] for line in report.stale] == [
