@@ -4,14 +4,18 @@ BIN := .venv/bin
 BUILT := .venv/.built
 
 SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
+FORMAT ?= text
 
-.PHONY: compare smoke test bench lint format clean
+.PHONY: compare smoke check test bench lint format clean
 
 compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
 
 smoke: $(BUILT)
-	for set in $(SETS); do $(BIN)/harness compare --dataset $$set --profile smoke || exit 1; done
+	set -e; for set in $(SETS); do $(BIN)/harness compare --profile smoke --dataset $$set; done
+
+check: $(BUILT)
+	@$(BIN)/harness check --profile smoke --format $(FORMAT)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile

@@ -61,22 +61,20 @@ def _macro_f1(
     score: Score, images: tuple[int, ...], runs: Sequence[Guesses], weights: np.ndarray
 ) -> np.ndarray:
     """(B, R) from weights (B, N): see harness.datasets.iwildcam.macro_f1."""
-    n = np.asarray(images)
-    present, columns = np.flatnonzero(n), np.ascontiguousarray(weights.T)
-    found = []
-    for labels, guesses in runs:
-        guessed = _one_hot(guesses, guesses >= 0, len(n)) @ columns
-        right = _one_hot(labels, labels == guesses, len(n)) @ columns
-        f1 = 2 * right[present] / (n[present, None] + guessed[present])
-        found.append(f1.mean(0, dtype=np.float64))
-    return np.stack(found, 1)
-
-
-def _one_hot(classes: np.ndarray, where: np.ndarray, size: int) -> sparse.csr_matrix:
-    """(size, N): row c is 1 at the images of class c that `where` admits."""
-    at = np.flatnonzero(where)
-    ones = np.ones(len(at), np.float32)
-    return sparse.csr_matrix((ones, (classes[at], at)), shape=(size, len(classes)))
+    n, size = np.asarray(images), len(images)
+    present = np.flatnonzero(n)
+    rows, at = [], []  # of a matrix with a 1 where a run guessed a class, and where it was right
+    for run, (labels, guesses) in enumerate(runs):
+        right = np.flatnonzero(labels == guesses)
+        rows += [2 * run * size + guesses, (2 * run + 1) * size + labels[right]]
+        at += [np.arange(len(labels)), right]
+    ones = np.ones(sum(map(len, at)), weights.dtype)
+    shape = (2 * len(runs) * size, weights.shape[1])
+    counts = sparse.csr_matrix((ones, (np.concatenate(rows), np.concatenate(at))), shape=shape)
+    summed = (counts @ weights.T).reshape(len(runs), 2, size, len(weights))[:, :, present]
+    f1 = 2 * summed[:, 1] / (n[present, None] + summed[:, 0])
+    found: np.ndarray = f1.mean(1, dtype=np.float64).T
+    return found
 
 
 def _weights(images: tuple[int, ...], draws: int) -> Iterator[np.ndarray]:

@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   harness data check --dataset imagenet-lt --profile paper --root /data/imagenet
   harness plan --dataset imagenet-lt --profile paper
   harness report --profile mini --out report.html   one page of all that was run
+  harness check --profile smoke
   harness list                                      data sets, profiles, methods
 
 exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage."""
@@ -125,6 +126,7 @@ def _preparing(every: Any) -> None:
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     doctor.set_defaults(run=commands.doctor)
+    _checking(every)
     about = "the published tables against their own class counts: what adds up, and what does not"
     audit = every.add_parser("audit", help=about, description=about)
     audit.add_argument("--all", action="store_true", help="rows that add up, too")
@@ -156,6 +158,20 @@ def _reporting(every: Any) -> None:
         parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
         parser.add_argument("--home", type=Path, default=Path(), help="of results (default: here)")
         _rule_and_selection(parser)
+
+
+def _checking(every: Any) -> None:
+    about = "the gate: records against golden numbers, tables against records, speed against stock"
+    example = 'example: harness check --profile smoke; harness check --update --reason "new CLIP"'
+    check = every.add_parser("check", help=about, description=about, epilog=example)
+    check.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
+    check.add_argument("--dataset", nargs="+", metavar="NAME", help="default: all")
+    check.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
+    check.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    check.add_argument("--profile-json", type=Path, metavar="FILE", help="speed to check")
+    check.add_argument("--update", action="store_true", help="make these the golden numbers")
+    check.add_argument("--reason", metavar="TEXT", help="update: why, kept in the file")
+    check.set_defaults(run=commands.check)
 
 
 def _view(parser: argparse.ArgumentParser) -> None:

@@ -348,6 +348,27 @@ def _write_report(
     page.write(path, page.make(places, args.rule, args.select, pictures))
 
 
+def check(args: argparse.Namespace) -> None:
+    """Records against golden numbers, tables against records; or golden numbers anew."""
+    from harness import check as gate
+    from harness import check_report
+    from harness.params import PROFILES
+
+    lookup.one_of("--profile", args.profile, PROFILES)
+    datasets = [lookup.find("harness.datasets", name).NAME for name in args.dataset or ()]
+    if args.update != (args.reason is not None):
+        raise UsageError("--update and --reason TEXT go together: golden numbers keep their reason")
+    if args.update:
+        asked = (args.profile, args.home, args.reason, datasets, args.profile_json)
+        changed = gate.update(*asked)
+        _say("golden numbers written" if changed else "golden numbers are these already")
+        return
+    report = gate.check(args.profile, args.home, datasets, args.profile_json)
+    print(check_report.render(report, args.format))
+    if report.failures:
+        raise DataError(f"check failed: {check_report.verdict(report)}")
+
+
 def audit(args: argparse.Namespace) -> None:
     """The published tables against their own class counts."""
     from harness import audit_report, published

@@ -95,6 +95,16 @@ def _paired(rows: Sequence[Sequence[Record]]) -> tuple[tuple[int, ...], list[lis
     return seeds, [[mine[s] for s in seeds] for mine in by_seed]
 
 
+def luck(record: Record, path: str, select: str = "last") -> float:
+    """Standard deviation of a run's number over resamples of the test images."""
+    from harness import bootstrap
+
+    score = _score(path, [record], select)
+    images = tuple(guesses.of_split(record, score.split)["images"])
+    run = guesses.unpack(record, score.split, select)
+    return float(bootstrap.scores(score, images, [run], DRAWS)[1].std(ddof=1))
+
+
 def corrected(found: Sequence[Difference | None]) -> list[Difference | None]:
     """The same with p corrected for how many there are."""
     ps = holm([None if d is None else d.p for d in found])

@@ -188,7 +188,7 @@ def _part(
         for c in paper.columns:
             path = c.path.format(rule=rule)
             values = (
-                [_at(r, path, select) for r in mine]
+                [number_at(r, path, select) for r in mine]
                 if base is None
                 else _gains(mine, base, path, select)
             )
@@ -233,7 +233,7 @@ def _known(r: Record, classes: Sequence[int], select: str) -> float:
     return math.fsum(per_class[c] for c in classes) / len(classes)
 
 
-def _at(r: Record, path: str, select: str) -> float | None:
+def number_at(r: Record, path: str, select: str) -> float | None:
     """The number at a dotted path in a record's metrics; None where it says that there is none.
 
     A run whose epochs nothing selects (its weights are merged) has no such number either.

@@ -32,8 +32,8 @@ def notes(
     yield (
         f"Number: {paper.metric}, {unit}; ours as mean ± sample standard deviation (number of "
         f"seeds), diff: ours less the published number, in points{_meaning(profile)}. {MISSING} no "
-        f"run yet; {EMPTY} nothing there. * best of its column; rows marked [ours] were never "
-        "published."
+        f"run yet; {EMPTY} nothing there. * or bold: best of its column; rows marked [ours] "
+        "were never published."
     )
     if any(c.by_rule for c in paper.columns):
         yield f"Groups: rule {rule}, training images per class {RULES[rule].says}."

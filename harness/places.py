@@ -160,7 +160,7 @@ class Place:
         )
 
     def check_embedded(self) -> None:
-        """UsageError when the recipe asks the embedded models for larger pictures than they make."""
+        """UsageError when the recipe asks for larger pictures than the embedded models make."""
         made, asked = embedded_px(), max(self.recipe.size_px, self.recipe.height_px)
         if self.recipe.generator == EMBEDDED and made is not None and made < asked:
             raise UsageError(

@@ -125,11 +125,11 @@ def write(record: Mapping[str, Any], root: Path = ROOT) -> Path:
         raise UsageError(
             f"not a record: {target.name} holds what JSON cannot say, {error}"
         ) from error
-    write_atomic(target, (_short_lists(text) + "\n").encode())
+    write_atomic(target, (short_lists(text) + "\n").encode())
     return target
 
 
-def _short_lists(text: str) -> str:
+def short_lists(text: str) -> str:
     """Lists of numbers on one line: a record is read by people, too."""
     # a line break occurs between values only, so no string is touched
     return re.sub(r"\[\n[\d\s.,eE+-]*\]", lambda m: f"[{' '.join(m[0][1:-1].split())}]", text)

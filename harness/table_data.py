@@ -19,7 +19,7 @@ DIGITS = 9  # after the point: what follows is the arithmetic's
 
 
 def to_csv(table: Table) -> str:
-    """One line per cell; what is missing is empty."""
+    """One line per cell, `cell` its name for plots; what is missing is empty."""
     found = list(_flat(table))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(found[0]), lineterminator="\n")
@@ -36,6 +36,7 @@ def _flat(table: Table) -> Iterator[dict[str, Any]]:
         for line in part.lines:
             for column in table.paper.columns:
                 yield {
+                    "cell": f"{part.block.title}, {line.label}, {column.name}",
                     "block": part.block.title,
                     "imbalance": part.block.imbalance,
                     "method": line.method,

@@ -112,7 +112,9 @@ def _latex(text: str) -> str:
 
 _STYLE = (
     "body{font:14px/1.4 system-ui,sans-serif;margin:1em}div{overflow-x:auto}"
-    "table{border-collapse:collapse}th,td{padding:.2em .6em;text-align:right;white-space:nowrap}"
+    "table{border-collapse:collapse;margin:1em 0}"
+    "th,td{padding:.2em .6em;text-align:right;white-space:nowrap}"
+    "th[colspan]{text-align:center}"
     "th:first-child,td:first-child{text-align:left}thead{border-bottom:2px solid}"
     "tbody tr:nth-child(even){background:#8881}caption{text-align:left;font-weight:bold}"
 )

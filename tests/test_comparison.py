@@ -7,54 +7,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from guessed import COUNTS, run, spec, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import bootstrap, guesses, records
 from harness.bootstrap import Score
 from harness.comparison import contrast, corrected, difference, worst
-from harness.datasets import cifar100_lt, iwildcam, longtail
+from harness.datasets import iwildcam
 from harness.statistics import crossed, holm
-from harness.types import DataError, RunSpec, UsageError
-
-COUNTS = [200, 150, 60, 30, 20, 10, 5, 4]
-
-
-def spec(
-    method: str, seed: int, dataset: str = "cifar100-lt", imbalance: int | None = 100
-) -> RunSpec:
-    module = cifar100_lt if dataset == "cifar100-lt" else iwildcam
-    return RunSpec(
-        dataset=dataset,
-        imbalance=imbalance,
-        method=method,
-        seed=seed,
-        recipe=module.MINI,
-        index="a" * 64,
-        pool=None,
-        start=None,
-        arguments=method,
-        reference=None,
-        pretrained=None,
-    )
-
-
-def table(labels: Any, guessed: Any, split: str = "test", first: int = 0) -> pl.DataFrame:
-    ids = np.arange(first, first + len(labels))
-    return pl.DataFrame({"split": [split] * len(labels), "id": ids, "label": labels}).with_columns(
-        pl.Series("prediction", guessed)
-    )
-
-
-def run(method: str, seed: int, p: float, images: int = 10) -> dict[str, Any]:
-    """A run that is right with probability p, and otherwise guesses the next class."""
-    labels = np.repeat(np.arange(len(COUNTS)), images)
-    rng = np.random.default_rng([seed, *method.encode()])
-    right = rng.random(len(labels)) < p
-    rows = table(labels, np.where(right, labels, (labels + 1) % len(COUNTS)))
-    metrics = longtail.metrics(rows, COUNTS)
-    packed = guesses.pack({"last": rows}, len(COUNTS))
-    return records.record(spec(method, seed), {"last": metrics}, COUNTS, len(rows), {}, packed)
+from harness.types import DataError, UsageError
 
 
 def traps(method: str, seed: int, p: float) -> dict[str, Any]:
@@ -317,20 +279,30 @@ def trial(rng: np.random.Generator, seeds: int, luck: float, taste: float) -> li
 
 
 @pytest.mark.parametrize(
-    ("seeds", "luck", "taste"), [(3, 0.03, 0.1), (3, 0.05, 0.05), (5, 0.03, 0.05), (1, 0.0, 0.1)]
+    ("score", "seeds", "luck", "taste"),
+    [
+        (Score("test"), 3, 0.03, 0.1),
+        (Score("test"), 3, 0.05, 0.05),
+        (Score("test"), 5, 0.03, 0.05),
+        (Score("test"), 1, 0.0, 0.1),
+        (Score("test", classes=(7, 8, 9), pooled=False), 3, 0.05, 0.1),
+        (Score("test", "macro_f1"), 3, 0.03, 0.1),
+    ],
 )
-@pytest.mark.parametrize("kind", ["accuracy"])
 def test_intervals_cover_a_known_difference(
-    seeds: int, luck: float, taste: float, kind: str
+    score: Score, seeds: int, luck: float, taste: float
 ) -> None:
-    """In 93 to 97 % of 1,000 trials, seeds and images drawn anew in each."""
-    rng, covered = np.random.default_rng(5), 0
+    """In 93 to 97 % of 1,000 trials, seeds and images drawn anew in each.
+
+    Of macro F1 no expectation is known beforehand: it is taken over the trials.
+    """
+    rng, found, values = np.random.default_rng(5), [], []
     for _ in range(1000):
-        points, resampled = bootstrap.scores(
-            Score("test", kind), (30,) * 10, trial(rng, seeds, luck, taste), 300
-        )
+        points, resampled = bootstrap.scores(score, (30,) * 10, trial(rng, seeds, luck, taste), 300)
         by_seed = points[seeds:] - points[:seeds]
-        found = crossed(by_seed.mean(), by_seed, resampled[:, seeds:] - resampled[:, :seeds])
-        covered += found.low <= 0.05 <= found.high
-        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
-    assert 930 <= covered <= 970
+        values.append(float(by_seed.mean()))
+        found.append(crossed(values[-1], by_seed, resampled[:, seeds:] - resampled[:, :seeds]))
+        assert (found[-1].p < 0.05) == (not found[-1].low <= 0 <= found[-1].high)
+    known = np.mean(values) if score.kind == "macro_f1" else 0.05
+    assert np.mean(values) == pytest.approx(known, abs=0.005)
+    assert 930 <= sum(i.low <= known <= i.high for i in found) <= 970

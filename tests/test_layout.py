@@ -17,7 +17,7 @@ ORDER = (
     "stages mixture curriculum spectra operations operations_fast latent logistic clip checkpoint "
     "baselines compose augment backbones optim train_data predict loop evaluate train merge "
     "guesses records published jobs census runs audit audit_report bootstrap comparison notes "
-    "leaderboard table_data tables check claims findings report flops facts "
+    "leaderboard table_data tables golden check check_report claims findings report flops facts "
     "rehearsal doctor plan profile engine pretrain commands cli __main__"
 ).split(" ")
 FILES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("baselines/*.py")])

@@ -384,7 +384,7 @@ def test_the_text_of_every_format(small: Path, form: str) -> None:
 
 def test_markdown_notes_escape_what_markdown_reads(small: Path) -> None:
     text = to_markdown(table(small, [run("CE", 0)], "mini"))
-    assert r"\* best of its column" in text
+    assert r"\* or bold: best of its column" in text
     assert r"\<20" in text
 
 

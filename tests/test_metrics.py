@@ -9,7 +9,7 @@ import pytest
 
 from harness.datasets import cifar100_lt as cifar
 from harness.metrics import RULES, groups, metrics
-from harness.statistics import mean_sd, paired_difference
+from harness.statistics import Interval, crossed, mean_sd
 from harness.types import DataError, UsageError
 
 
@@ -165,32 +165,39 @@ def test_mean_sd() -> None:
         mean_sd([])
 
 
-def test_paired_difference_textbook() -> None:
+def test_without_luck_of_images_the_interval_is_that_of_the_paired_t_test() -> None:
     # differences 1, 2, 3: mean 2, standard error 1/sqrt(3); t(0.975; 2) = 4.302653
-    mean, lo, hi, p = paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
-    assert mean == 2
-    assert (lo, hi) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
-    assert p == pytest.approx(0.0741799, abs=1e-7)
+    found = crossed(2, np.array([1.0, 2.0, 3.0]), np.full((50, 3), [1.0, 2.0, 3.0]))
+    assert (found.low, found.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
+    assert found.p == pytest.approx(0.0741799, abs=1e-7)
 
 
-def test_paired_difference_agrees_with_scipy() -> None:
+def test_the_paired_t_test_is_scipys() -> None:
     from scipy import stats
 
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.4, 0.1, 8), rng.normal(0.35, 0.1, 8)
     expected = stats.ttest_rel(a, b)
     interval = expected.confidence_interval(0.9)
-    mean, lo, hi, p = paired_difference(a.tolist(), b.tolist(), confidence=0.9)
-    assert mean == pytest.approx((a - b).mean())
-    assert (lo, hi) == pytest.approx((interval.low, interval.high))
-    assert p == pytest.approx(expected.pvalue)
+    found = crossed((a - b).mean(), a - b, np.tile(a - b, (9, 1)), confidence=0.9)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p == pytest.approx(expected.pvalue)
 
 
-def test_paired_difference_without_spread_or_pairs() -> None:
-    assert paired_difference([0.5], [0.25]) == (0.25, None, None, None)
-    assert paired_difference([1.0, 2.0], [1.0, 2.0]) == (0, 0, 0, 1)
-    assert paired_difference([1.0, 2.0], [0.0, 1.0]) == (1, 1, 1, 0)
-    with pytest.raises(UsageError, match="3 values against 2"):
-        paired_difference([1, 2, 3], [1, 2])
+def test_luck_that_the_seeds_share_does_not_shrink_with_them() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.normal(0, 0.02, (4000, 1))
+    for seeds in (2, 8, 32):
+        same = np.full(seeds, 0.1)
+        found = crossed(0.1, same, shared + np.zeros((1, seeds)))
+        assert found.high - 0.1 == pytest.approx(1.96 * 0.02, rel=0.05)
+        own = crossed(0.1, same, rng.normal(0, 0.02, (4000, seeds)))
+        assert own.high - 0.1 == pytest.approx(1.96 * 0.02 / seeds**0.5, rel=0.05)
+
+
+def test_numbers_without_any_spread() -> None:
+    still = np.ones((50, 2))
+    assert crossed(0, np.zeros(2), 0 * still) == Interval(0, 0, 1)
+    assert crossed(1, np.ones(2), still) == Interval(1, 1, 0)
     with pytest.raises(UsageError, match="confidence 95"):
-        paired_difference([1, 2], [1, 2], confidence=95)
+        crossed(1, np.ones(2), still, confidence=95)

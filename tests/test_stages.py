@@ -309,6 +309,9 @@ def test_the_command_walks_the_same_road(again, capsys):
     found = records.read_all("smoke", "cifar100-lt", place.records)
     table = leaderboard.table(published.of("cifar100-lt"), found, "smoke", "A", "last")
     assert out.startswith(tables.to_text(table))
+    compared = out.removeprefix(tables.to_text(table)).strip().splitlines()
+    assert len([line for line in compared if line.startswith(("100 ", "50 "))]) == 2 * 3 * 4
+    assert "CE less each row, in points" in out
     page = place.work / "report.html"
     assert out.splitlines()[-1] == f"The page with the charts and the pictures: {page}"
     assert "cifar100-lt: profile smoke" in page.read_text(encoding="utf-8")
