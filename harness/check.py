@@ -205,6 +205,9 @@ def _made(profile: str, home: Path) -> Iterator[tuple[Path, str, Path]]:
     for file in sorted((home / METRICS / profile).glob("*.json")):
         if file.stem in lookup.names("harness.datasets"):
             yield file, file.stem, published.of(file.stem)
+        elif file.stem in _leaderboards():
+            paper = _leaderboards()[file.stem]
+            yield file, str(published.read(paper).dataset), paper
 
 
 def _shown(file: Path, profile: str) -> tuple[str, Path] | None:
