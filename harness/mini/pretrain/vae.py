@@ -49,7 +49,7 @@ def train(data: Path, out: Path, steps: int = 1300, batch: int = 24) -> Autoenco
     return average
 
 
-def refine(data: Path, out: Path, steps: int = 900, batch: int = 32) -> AutoencoderKL:
+def refine(data: Path, out: Path, steps: int = 700, batch: int = 32) -> AutoencoderKL:
     """Learn the decoder further while the latents stay as they are; rewrites out/vae/model.
 
     L1 on pixels and, for crisp edges, on their differences to the right and below.
