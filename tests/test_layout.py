@@ -13,11 +13,12 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "__init__ types files lookup params parallel statistics metrics codec pictures prompts "
     "prompts_endpoint mini datasets places hard "
-    "attention generate score shards store cache pool_export "
-    "stages mixture curriculum spectra operations operations_fast latent logistic clip checkpoint "
+    "attention approximate slots generate score measure peers shards store cache failures "
+    "pool_export reading stages mixture curriculum spectra operations operations_fast latent "
+    "logistic clip checkpoint "
     "baselines compose augment backbones optim train_data predict loop evaluate train merge "
     "records published jobs census runs audit leaderboard tables check report flops facts "
-    "rehearsal doctor plan profile engine pretrain commands cli __main__"
+    "rehearsal doctor plan profile profile_text profile_data engine pretrain commands cli __main__"
 ).split(" ")
 FILES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("baselines/*.py")])
 
