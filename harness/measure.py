@@ -8,12 +8,14 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+VERSION = 1  # of the profiles
 PACKAGES = ("diffusers", "numpy", "open_clip_torch", "simplejpeg", "torch", "transformers")
 RATE_OF_SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product is timed
 
@@ -48,11 +50,10 @@ class Clock:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What a result was measured on; load is what else ran at the time, in processes."""
+    """What a result was measured on: equal for two runs on one machine."""
     found: dict[str, Any] = {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 1),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "device": device,
@@ -69,6 +70,20 @@ def _cpu() -> str:
         return platform.processor()
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor()
+
+
+def about(what: str, dataset: str, profile: str, device: str) -> dict[str, Any]:
+    """What every profile begins with. load: processes that ran or waited for a core meanwhile."""
+    return {
+        "version": VERSION,
+        "what": what,
+        "dataset": dataset,
+        "profile": profile,
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "load": round(os.getloadavg()[0], 1),
+        "machine": machine(device),
+        "versions": versions(),
+    }
 
 
 def versions() -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +24,6 @@ from harness.places import Place
 from harness.score import Scorer, cosine
 from harness.types import DataError, GeneratorSpec, UsageError
 
-VERSION = 1
 PHASES = ("source encode", "text", "denoise", "decode", "CLIP", "image encode", "write")
 PEERS = ("stock", "loop")
 COLUMNS = ("key", "source", "guidance", "seed", "prompt")
@@ -91,13 +91,9 @@ def make(todo: Work, spec: GeneratorSpec | None = None) -> Made:
     spec, clock = spec or todo.spec, Clock(todo.device)
     compiled = torch.device(todo.device).type == "cuda"
     engine = Generator(todo.pipeline, spec, todo.sources.__getitem__, todo.device, compiled, clock)
-    last = todo.requests(todo.levels[-1])[:1]
-    for _ in engine.images(last):  # warm up: caches, and compilation on a GPU
-        pass
-    engine.text.clear()
-    engine.posterior.clear()
-    clock.seconds.clear()
     made = Made(clock, {}, 0.0, {}, {}, 0, None)
+    _warm_up(todo, engine)
+    clock.seconds.clear()
     before, begun = measure.joules(todo.device), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for level in todo.levels:
@@ -108,6 +104,16 @@ def make(todo: Work, spec: GeneratorSpec | None = None) -> Made:
     after = measure.joules(todo.device)
     made.joules = None if before is None or after is None else after - before
     return made
+
+
+def _warm_up(todo: Work, engine: Generator) -> None:
+    """Everything once, for one image: imports, caches, and compilation on a GPU."""
+    one = replace(todo, rows=todo.rows.filter(todo.rows["guidance"] == todo.levels[-1])[:1])
+    with tempfile.TemporaryDirectory() as folder:
+        nothing = Made(Clock(todo.device), {}, 0.0, {}, {}, 0, None)
+        _level(one, engine, one.levels[0], nothing, Path(folder))
+    engine.text.clear()
+    engine.posterior.clear()
 
 
 def _level(todo: Work, engine: Generator, level: int, made: Made, folder: Path) -> None:
@@ -157,12 +163,7 @@ def profile(
     with _traced(trace):
         made = make(todo)
     found = {
-        "version": VERSION,
-        "what": "generation",
-        "dataset": todo.place.module.NAME,
-        "profile": todo.place.profile,
-        "machine": measure.machine(todo.device),
-        "versions": measure.versions(),
+        **measure.about("generation", todo.place.module.NAME, todo.place.profile, todo.device),
         "seconds_are": made.clock.kind,
         "batch": todo.spec.batch,
         "sources": len(todo.sources),
@@ -171,6 +172,7 @@ def profile(
     }
     if "stock" in against:
         found["stock"] = _stock(todo, made)
+        found["ratio_to_stock"] = found["stock"]["ratio"]
     if "loop" in against:
         found["loop"] = _loop(todo, made, loop_images)
     if approximate:
@@ -198,6 +200,7 @@ def summary(todo: Work, made: Made) -> dict[str, Any]:
     return {
         "images": images,
         "failed": made.failed,
+        "slots_filled": _filled(per_level, todo.spec),
         "seconds": total,
         "wall_s": made.wall_s,
         "images_per_s": images / total,
@@ -218,6 +221,14 @@ def summary(todo: Work, made: Made) -> dict[str, Any]:
         "peak_gib": measure.peak_gib(todo.device),
         "joule_per_image": None if made.joules is None else made.joules / images,
     }
+
+
+def _filled(per_level: Mapping[int, int], spec: GeneratorSpec) -> float:
+    """Share of the slots that had an image, over all steps; each level's last batch is padded."""
+    steps = {g: denoising_steps(g, spec.steps) for g in per_level}
+    used = sum(steps[g] * n for g, n in per_level.items())
+    there = sum(steps[g] * math.ceil(n / spec.batch) * spec.batch for g, n in per_level.items())
+    return used / there if there else 1.0
 
 
 @torch.inference_mode()

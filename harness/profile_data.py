@@ -17,7 +17,6 @@ from harness.compose import compose
 from harness.flops import network
 from harness.pictures import Block
 from harness.places import Place
-from harness.profile import VERSION
 from harness.reading import open_pool
 from harness.train import fit
 from harness.types import DataError, Machine, Schedule
@@ -25,17 +24,6 @@ from harness.types import DataError, Machine, Schedule
 BATCH = 128
 IMAGES = 4096  # read at most
 TRAINED = 2048  # images of the epoch that is timed, at most
-
-
-def _about(place: Place, what: str, device: str) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "what": what,
-        "dataset": place.module.NAME,
-        "profile": place.profile,
-        "machine": measure.machine(device),
-        "versions": measure.versions(),
-    }
 
 
 def reading(place: Place) -> dict[str, Any]:
@@ -47,7 +35,10 @@ def reading(place: Place) -> dict[str, Any]:
     index = read_index(place.pool)
     if not len(index):
         raise DataError(f"{place.pool} holds no images; `harness generate` makes them")
-    found = _about(place, "reading", "cpu") | {"images": len(index), "batch": BATCH}
+    found = measure.about("reading", place.module.NAME, place.profile, "cpu") | {
+        "images": len(index),
+        "batch": BATCH,
+    }
     rates = {}
     for workers in sorted({1, open_pool(place.pool).workers}):
         pool = open_pool(place.pool, workers=workers)
@@ -87,7 +78,7 @@ def training(place: Place, device: str = "cpu") -> dict[str, Any]:
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision, torch.float32)
     tflops = sizes.train * len(data.rows) / seconds / 1000
     rate = measure.matrix_tflops(device, dtype)
-    return _about(place, "training", device) | {
+    return measure.about("training", place.module.NAME, place.profile, device) | {
         "images": len(data.rows),
         "batch": schedule.batch,
         "backbone": recipe.backbone,

@@ -12,9 +12,9 @@ from harness.places import Place
 
 
 def write(place: Place, found: Mapping[str, Any]) -> Path:
-    """results/profile/<profile>/<data set>/<what>.json."""
-    folder = place.home / "results" / "profile" / place.profile / place.module.NAME
-    path = folder / f"{found['what']}.json"
+    """results/profile/<data set>-<profile>-<what>.json."""
+    name = f"{place.module.NAME}-{place.profile}-{found['what']}.json"
+    path = place.home / "results" / "profile" / name
     write_atomic(path, (json.dumps(_rounded(found), indent=1, sort_keys=True) + "\n").encode())
     return path
 
@@ -41,7 +41,7 @@ def _reading(found: Mapping[str, Any]) -> str:
     head += f"{found['images']:,} images, batch {found['batch']}, on {_machine(found)}"
     rates = [[name, f"{rate:,.0f}"] for name, rate in found["images_per_s"].items()]
     table = tabulate(rates, ["way", "images/s"], tablefmt="simple", disable_numparse=True)
-    load = found["machine"]["load"]
+    load = found["load"]
     return f"{head}\n\n{table}\n\nseconds are wall-clock seconds, at a load of {load:.1f}"
 
 
@@ -54,7 +54,7 @@ def _training(found: Mapping[str, Any]) -> str:
         f"{share:.0f} % of the {1000 * found['matrix_tflops']:.1f} that a product of matrices "
         "reaches here; "
         f"{found['peak_gib']:.2f} GiB at most; wall clock, at a load of "
-        f"{found['machine']['load']:.1f}"
+        f"{found['load']:.1f}"
     )
 
 
@@ -87,12 +87,13 @@ def _facts(found: Mapping[str, Any]) -> list[str]:
     lines = [
         f"useful FLOPs: {1000 * rate:.1f} GFLOP/s, {share:.0f} % of the "
         f"{1000 * found['matrix_tflops']:.1f} that a product of matrices reaches here",
+        f"slots: {100 * found['slots_filled']:.0f} % of them had an image",
         f"memory: {found['peak_gib']:.2f} GiB at most; energy: "
         + ("not told by the driver" if energy is None else f"{energy:.1f} J per image"),
         f"pending: {found['pending']['images']:,} images, "
         f"{found['pending']['worker_h']:.2g} hours of one worker",
         f"seconds are {found['seconds_are']}; wall clock {found['wall_s']:.1f} s at a load of "
-        f"{found['machine']['load']:.1f}",
+        f"{found['load']:.1f}",
     ]
     if found["failed"]:
         lines.insert(0, f"{found['failed']} images failed")

@@ -78,6 +78,7 @@ def test_seconds_and_images_add_up(todo, found):
     assert found["tflops"] == pytest.approx(found["useful_tflop"] / found["seconds"])
     assert 0 < found["share_of_matrix_rate"] < 1
     assert found["failed"] == 0
+    assert found["slots_filled"] == 6 / 16
 
 
 def test_useful_flops_grow_by_two_passes_per_step(todo, found):
@@ -102,6 +103,7 @@ def test_peers(found):
     for name in profile.PEERS:
         assert found[name]["ratio"] > 0
         assert found[name]["images_per_s"] > 0
+    assert found["ratio_to_stock"] == found["stock"]["ratio"]
     assert found["loop"]["images"] == 2
     assert found["stock"]["images"] == 12
     assert list(found["stock"]["images_per_s_by_batch"]) == [6]
@@ -154,8 +156,8 @@ def test_command(place, capsys, tmp_path):
     out = capsys.readouterr().out
     for words in ("guidance", "denoise", "useful FLOPs", "pending", "GiB"):
         assert words in out
-    folder = place.home / "results/profile/smoke/cifar100-lt"
-    told = json.loads((folder / "generation.json").read_text())
+    folder = place.home / "results/profile"
+    told = json.loads((folder / "cifar100-lt-smoke-generation.json").read_text())
     assert (told["images"], told["what"]) == (3, "generation")
     assert told["machine"]["cores"] >= 1
     assert "torch" in told["versions"]
@@ -167,9 +169,9 @@ def test_command(place, capsys, tmp_path):
     out = capsys.readouterr().out
     assert "pixels, mapped" in out
     assert "Training CE on cifar100-lt" in out
-    rates = json.loads((folder / "reading.json").read_text())["images_per_s"]
+    rates = json.loads((folder / "cifar100-lt-smoke-reading.json").read_text())["images_per_s"]
     assert rates["pixels, mapped"] > rates["decoded, threads: 1"] > 0
-    assert json.loads((folder / "training.json").read_text())["images_per_s"] > 0
+    assert json.loads((folder / "cifar100-lt-smoke-training.json").read_text())["images_per_s"] > 0
 
 
 def test_what_is_refused(todo, place):
