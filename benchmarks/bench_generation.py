@@ -1,79 +1,43 @@
-"""Generation: the engine against a loop that calls the stock pipeline for one image at a time.
+"""Generation: the engine against the stock pipeline in batches, and one image at a time with CLIP.
 
-Both make the same images (same sources, prompts, levels, seeds) with the embedded models in this
-process on one thread, one after the other; read the ratio, not the seconds.
+`harness profile --against stock loop` on a small data set of the embedded world, with the embedded
+models, in this process on one thread; its result is in results/profile, too. Read the ratios, not
+the seconds.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from harness.generate import Generator, Request, denoising_steps, load_pipeline, noise_seed
-from harness.mini import scene, world
+from harness import profile, profile_text, stages
 from harness.places import Place
 
-LEVELS = (0, 10, 30, 50)
-SOURCES, SEEDS = 4, 4
-IMAGES = SOURCES * SEEDS * len(LEVELS)
+SOURCES = int(os.environ.get("HARNESS_BENCH_SOURCES", "4"))
+LEVELS = [0.0, 0.1, 0.3, 0.5]
 
 
 @pytest.fixture(scope="module")
-def given() -> tuple[Any, Place, dict[str, np.ndarray], list[Request]]:
-    """Pipeline, place, sources and requests."""
-    torch.set_num_threads(1)
-    place = Place("cifar100-lt")
-    pipeline = load_pipeline(place.generator_source, torch.float32, "cpu")
-    pipeline.set_progress_bar_config(disable=True)
-    sources, requests = {}, []
-    for concept in world.rows_of_cifar100()[:: 60 // SOURCES][:SOURCES]:
-        name = scene.atlas().names[concept]
-        sources[name] = scene.compose("train", concept, 0).pixels
-        for level in LEVELS:
-            for seed in range(SEEDS):
-                prompt = place.module.prompt(name, seed, place.recipe)
-                requests.append(Request(f"{name}/{level}/{seed}", name, level, seed, prompt))
-    return pipeline, place, sources, requests
+def todo(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    home = tmp_path_factory.mktemp("home")
+    place = Place("cifar100-lt", home=home, overrides=(("imbalances", [100]), ("levels", LEVELS)))
+    stages.index(place)
+    stages.hard(place)
+    return profile.work(place, SOURCES, "cpu")
 
 
-def test_engine(benchmark: Any, given: Any) -> None:
-    """The engine: a constant batch, sources and texts encoded once."""
-    pipeline, place, sources, requests = given
-
-    def work() -> int:
-        generator = Generator(pipeline, place.generator, sources.__getitem__)
-        return len(list(generator.images(requests)))
-
-    assert benchmark.pedantic(work, rounds=2, warmup_rounds=1) == IMAGES
-    benchmark.extra_info["images_per_s"] = IMAGES / benchmark.stats.stats.min
-
-
-def test_stock_pipeline_one_at_a_time(benchmark: Any, given: Any) -> None:
-    """The stock pipeline, batch 1."""
-    pipeline, place, sources, requests = given
-    spec = place.generator
-
-    def work() -> int:
-        made = 0
-        for r in requests:
-            steps = denoising_steps(r.guidance, spec.steps)
-            rng = torch.Generator().manual_seed(noise_seed(r.source, r.seed))
-            images = pipeline(
-                prompt=r.prompt,
-                image=Image.fromarray(sources[r.source]),
-                strength=min(1.0, (steps + 0.5) / spec.steps),
-                num_inference_steps=spec.steps,
-                guidance_scale=spec.text_guidance,
-                aesthetic_score=spec.aesthetic,
-                negative_aesthetic_score=spec.negative_aesthetic,
-                generator=rng,
-            ).images
-            made += len(images)
-        return made
-
-    assert benchmark.pedantic(work, rounds=2, warmup_rounds=0) == IMAGES
-    benchmark.extra_info["images_per_s"] = IMAGES / benchmark.stats.stats.min
+def test_engine_against_its_peers(benchmark: Any, todo: Any) -> None:
+    """Rates of all three, and the engine's over the others'."""
+    found = benchmark.pedantic(
+        profile.profile, (todo,), {"against": profile.PEERS}, rounds=1, warmup_rounds=0
+    )
+    benchmark.extra_info["images_per_s"] = found["images_per_s"]
+    benchmark.extra_info["denoise_share"] = found["phases"]["denoise"]["share"]
+    for name in profile.PEERS:
+        benchmark.extra_info[f"times_{name}"] = found[name]["ratio"]
+    print(f"\n{profile_text.render(found)}")
+    where = Place(todo.place.dataset, todo.place.profile, Path())
+    profile_text.write(where, found)

@@ -40,7 +40,7 @@ from harness.shards import (
 from harness.types import DataError, UsageError
 
 __all__ = [
-    "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Pictures", "Shard", "build_index", "decode",
+    "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Shard", "build_index", "decode",
     "encode", "gc", "pending", "pixels", "plan_shards", "read_bytes", "read_index", "read_scores",
     "request_rows", "verify", "write_scores", "write_shard",
 ]  # fmt: skip
@@ -176,26 +176,6 @@ def pixels(pool: Path, index: pl.DataFrame, side_px: int | None = None) -> np.nd
     if not _whole(path, shape):
         _write_pixels(path, pool, index, shape, side_px)
     return np.memmap(path, np.uint8, "r", shape=shape)
-
-
-class Pictures:
-    """The images of an index, decoded each time: for those that `pixels` is not for.
-
-    side_px: side of the square to bring them to; None leaves them as they are.
-    """
-
-    def __init__(self, pool: Path, index: pl.DataFrame, side_px: int | None = None) -> None:
-        self.pool, self.index, self.side_px = pool, index, side_px
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def take(self, ids: np.ndarray) -> np.ndarray | list[np.ndarray]:
-        """ids (B,) -> uint8 (B, H, W, 3), or a list of (H, W, 3) when sizes differ."""
-        found = [decode(data) for data in read_bytes(self.pool, self.index[ids])]
-        if self.side_px is not None:
-            found = [resized(image, self.side_px) for image in found]
-        return np.stack(found) if len({image.shape for image in found}) == 1 else found
 
 
 def _read(pool: Path, rows: pl.DataFrame, side_px: int | None) -> np.ndarray:

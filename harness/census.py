@@ -26,6 +26,7 @@ class Count:
     seeds: int
     generated: int | None
     kept: int | None
+    failed: int = 0  # of those that were to be generated
 
     @property
     def rate(self) -> float | None:
@@ -49,16 +50,18 @@ def census(place: Place) -> list[Count]:
 
 def _count(place: Place, imbalance: int | None) -> Count:
     recipe, mine = place.recipe, hard(place, imbalance)
-    generated = kept = None
+    generated, kept, failed = None, None, 0
     asked = stages.requests(place).join(mine, on="source", how="semi").select("key")
     if (place.pool / "images").is_dir():
         made = cache.read_index(place.pool).join(asked, on="key", how="semi")
         generated = len(made)
+        failed = len(stages.failed(place).join(asked, on="key", how="semi"))
         scores = cache.read_scores(place.pool, place.scorer)
         if scores is not None:
             scored = made.join(scores, on="key")
             kept = len(scored.filter(pl.col("text_score") >= recipe.threshold))
-    return Count(imbalance, len(mine), len(recipe.levels), len(recipe.pool_seeds), generated, kept)
+    spectra = (len(mine), len(recipe.levels), len(recipe.pool_seeds))
+    return Count(imbalance, *spectra, generated, kept, failed)
 
 
 def render(place: Place, counts: list[Count]) -> str:
@@ -75,9 +78,25 @@ def render(place: Place, counts: list[Count]) -> str:
         body.append([f"ours, profile {place.profile}{ratio}", *ours])
         body += [_published(paper, b) for b in paper.blocks if _same(b, place, count)]
     grid = tabulate(body, head, "simple", disable_numparse=True, stralign="right")
-    notes = (f"- {note}" for note in (f"Published: {paper.source}.", *paper.caveats))
-    told = (textwrap.fill(note, 100, subsequent_indent="  ") for note in notes)
+    notes = [
+        f"Published: {paper.source}.",
+        *paper.caveats,
+        *map(_failures, filter(_failed, counts)),
+    ]
+    told = (textwrap.fill(f"- {note}", 100, subsequent_indent="  ") for note in notes)
     return "\n".join([grid, "", *told])
+
+
+def _failed(count: Count) -> bool:
+    return count.failed > 0
+
+
+def _failures(count: Count) -> str:
+    ratio = "" if count.imbalance is None else f", imbalance ratio {count.imbalance}"
+    return (
+        f"Ours{ratio}: {count.failed:,} images could not be generated and are left out; "
+        "`harness generate` says why, and tries them again."
+    )
 
 
 def _same(block: Block, place: Place, count: Count) -> bool:

@@ -122,6 +122,7 @@ def _preparing(every: Any) -> None:
     _rows(plan)
     plan.add_argument("--table", metavar="NAME", help="default: the data set's main table")
     plan.add_argument("--tflops", type=float, help="rate of the machine to plan for, TFLOP/s")
+    _profile(every)
     about = "what is installed and found here, and what each profile still needs"
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
@@ -172,6 +173,33 @@ def _checking(every: Any) -> None:
     check.add_argument("--update", action="store_true", help="make these the golden numbers")
     check.add_argument("--reason", metavar="TEXT", help="update: why, kept in the file")
     check.set_defaults(run=commands.check)
+
+
+def _profile(every: Any) -> None:
+    from_here = "where the seconds of generating, reading and training go; writes results/profile"
+    profile = _command(every, "profile", commands.profile, from_here)
+    profile.add_argument(
+        "--what",
+        nargs="+",
+        choices=("generation", "reading", "training"),
+        default=["generation"],
+        help="default: generation",
+    )
+    profile.add_argument(
+        "--sources", type=_positive, default=8, help="hard images to make spectra of (default 8)"
+    )
+    profile.add_argument("--levels", nargs="+", type=float, help="default: the profile's")
+    profile.add_argument(
+        "--against", nargs="+", default=[], metavar="PEER",
+        help="stock: diffusers' pipeline in batches; loop: one image at a time, with CLIP",
+    )  # fmt: skip
+    profile.add_argument(
+        "--approximate", nargs="+", default=[], metavar="SHORTCUT",
+        help="beside the exact generator: guidance-interval=0.2-0.8",
+    )  # fmt: skip
+    profile.add_argument(
+        "--trace", type=Path, metavar="FILE", help="of the generation, for Perfetto"
+    )
 
 
 def _view(parser: argparse.ArgumentParser) -> None:

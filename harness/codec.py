@@ -40,16 +40,18 @@ def resized(image: np.ndarray, width_px: int, height_px: int = 0) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
-def extension(data: bytes) -> str:
+def extension(data: bytes | memoryview) -> str:
     """File name extension of an encoded image, told from its first bytes; else DataError."""
     if data[:3] == b"\xff\xd8\xff":
         return "jpg"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
-    raise DataError(f"neither JPEG nor WebP: {len(data)} bytes that start with {data[:12]!r}")
+    raise DataError(
+        f"neither JPEG nor WebP: {len(data)} bytes that start with {bytes(data[:12])!r}"
+    )
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes | memoryview) -> np.ndarray:
     """Decode JPEG or WebP to uint8 (H, W, 3); DataError for anything else or anything damaged."""
     kind = extension(data)
     try:

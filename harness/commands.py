@@ -103,12 +103,17 @@ def hard(args: argparse.Namespace) -> None:
 
 def generate(args: argparse.Namespace) -> None:
     from harness import stages
+    from harness.failures import render
 
     place = _place(args)
     place.check_embedded()
     kinds, levels = _read(args, place)
     made = stages.generate(place, args.workers, args.device, kinds, levels)
     _say(f"generate: {made} images made")
+    for kind in kinds:
+        failed = stages.failed(place, kind, levels)
+        if len(failed):
+            _say(f"{render(failed)}\nthey are left out; the next call tries them again")
 
 
 def score(args: argparse.Namespace) -> None:
@@ -236,7 +241,7 @@ def _dataset_of(name: str | None) -> str:
 
 
 def cache(args: argparse.Namespace) -> None:
-    from harness import cache, stages
+    from harness import cache, failures, stages
     from harness.pool_export import export
 
     place = _place(args)
@@ -249,7 +254,10 @@ def cache(args: argparse.Namespace) -> None:
         print(f"{len(cache.read_index(place.pool))} images, nothing wrong")
     elif args.action == "gc":
         removed = cache.gc(place.pool, [stages.asked_by(place)])
-        print(f"{len(removed)} files removed")
+        old = failures.stale(place.pool, [stages.asked_by(place)])
+        for path in old:
+            path.unlink(missing_ok=True)
+        print(f"{len(removed) + len(old)} files removed")
     else:
         if args.to is None:
             raise UsageError("export needs a folder: --to DIR")
@@ -385,6 +393,29 @@ def plan(args: argparse.Namespace) -> None:
     rows = args.rows or _table_rows(args, place)
     told = planning.plan(place, rows, place.imbalances(args.imbalance), args.seeds, args.tflops)
     print(planning.render(told))
+
+
+def profile(args: argparse.Namespace) -> None:
+    """Where the seconds go."""
+    from dataclasses import replace
+
+    from harness import profile as profiling
+    from harness import profile_data, profile_text
+
+    place = _place(args)
+    if args.levels:
+        place = replace(place, overrides=(*place.overrides, ("levels", args.levels)))
+    for what in dict.fromkeys(args.what):
+        if what == "generation":
+            place.check_embedded()
+            todo = profiling.work(place, args.sources, args.device)
+            found = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
+        elif what == "reading":
+            found = profile_data.reading(place)
+        else:
+            found = profile_data.training(place, args.device)
+        print(profile_text.render(found), end="\n\n")
+        _say(f"profile: {profile_text.write(place, found)}")
 
 
 def doctor(args: argparse.Namespace) -> None:

@@ -175,10 +175,11 @@ def _check_spectrum(
     kind: str,
     levels: tuple[int, ...] | None,
 ) -> None:
-    """DataError unless these are the images that the recipe asks for now."""
+    """DataError unless these are the images that the recipe asks for now, but for failed ones."""
     asked = stages.requests(place, kind, levels)
     asked = asked.join(hard(place, imbalance), on="source", how="semi")
     missing = asked.join(found, on="key", how="anti")
+    missing = missing.join(stages.failed(place, kind, levels), on="key", how="anti")
     if len(missing) or len(found) > len(asked):
         said = f"{len(missing)} of {len(asked)} synthetic images are not scored"
         raise DataError(f"{said}; `harness generate` and `harness score` do what is missing")

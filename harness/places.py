@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness import lookup
+from harness import approximate, lookup
 from harness.types import DataError, GeneratorSpec, Recipe, UsageError
 
 DATASETS = "harness.datasets"
@@ -251,6 +251,7 @@ def _fitting(name: str, value: Any, example: Any) -> Any:
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(type(v) is str for v in value):
         raise UsageError(f"parameter {name}: {value!r} is not a list of texts")
+    approximate.parse(value)
     return tuple(value)
 
 

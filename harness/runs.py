@@ -19,6 +19,7 @@ from harness.files import sweep, write_atomic
 from harness.jobs import Job, hard, plan, spectrum
 from harness.pictures import Block
 from harness.places import LOSSLESS_UP_TO_PX, Place
+from harness.reading import Pool
 from harness.store import Store
 from harness.types import REAL, DataError, Machine, Method, key, plain
 
@@ -231,7 +232,7 @@ def _pool_images(place: Place, index: pl.DataFrame) -> Images:
     side = recipe.view_px if fixed else None
     if max(made) <= LOSSLESS_UP_TO_PX:
         return Block(cache.pixels(place.pool, index, side))
-    return cache.Pictures(place.pool, index, side)
+    return Pool(place.pool, index, side_px=side)
 
 
 def judge(place: Place, workers: int | None = None, device: str = "cpu") -> stages.Judge:

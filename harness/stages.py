@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from harness import cache, parallel, prompts
+from harness import cache, failures, parallel, prompts
 from harness.codec import resized
 from harness.datasets.base import Dataset
 from harness.files import write_atomic
 from harness.places import EMBEDDED, Place
-from harness.types import DataError, GeneratorSpec, Recipe, UsageError
+from harness.types import DataError, GeneratorSpec, Recipe, UsageError, key
 
 Judge = Callable[[int | None], np.ndarray]
 KINDS = ("spectrum", "edits")  # of synthetic images, as the terms of a method ask for them
@@ -171,40 +172,62 @@ def generate(
 
     levels: of the spectrum, see `grid`. Each worker takes a shard at a time; a shard appears whole
     or not at all, so an interrupted call loses at most one shard per worker and the next one goes
-    on.
+    on. An image that cannot be made is left out and written down (harness.failures); the next call
+    tries it again.
     """
     parallel.check_device(device)
     every = [requests(place, kind, levels) for kind in kinds]
     asked = pl.concat(every).unique("key", maintain_order=True)
     if not len(asked):
         raise DataError(f"no image of {place.module.NAME} is hard: there is nothing to generate")
-    shards = cache.pending(place.pool, asked, asked_by(place))
-    total = sum(len(s.rows) for s in shards)
-    if total:
-        pictures = _pictures(place, asked["source"].unique())
-        needed = [shard.rows["source"].unique() for shard in shards]
-        jobs = [(a, {s: pictures[s] for s in b}) for a, b in zip(shards, needed, strict=True)]
+    shards, made = pending(place, asked), 0
+    if shards:
+        needed = [shard.rows["source"].unique().to_list() for shard in shards]
+        found = pictures(place, {s for part in needed for s in part}, strict=False)
+        jobs = [(a, {s: found[s] for s in b}) for a, b in zip(shards, needed, strict=True)]
         start = (place.generator, place.generator_source, str(place.pool), device)
+        total = sum(len(s.rows) for s in shards)
         with tqdm(total=total, desc="generate", unit="image", mininterval=1) as bar:
-            for (shard, _), _ in parallel.run(
+            for (shard, _), n in parallel.run(
                 _make, jobs, workers or parallel.cores(), _start_making, start
             ):
+                made += n
                 bar.update(len(shard.rows))
     cache.build_index(place.pool)
-    return total
+    return made
+
+
+def pending(place: Place, asked: pl.DataFrame) -> list[cache.Shard]:
+    """Shards still to make; those that failed before come last, in shards of their own.
+
+    So the others are cut as an undisturbed run would have cut them.
+    """
+    failed = failures.read(place.pool, asked_by(place)).select("key")
+    first = asked.join(failed, on="key", how="anti", maintain_order="left")
+    again = asked.join(failed, on="key", how="semi", maintain_order="left")
+    return cache.pending(place.pool, first, asked_by(place)) + cache.plan_shards(again)
+
+
+def failed(
+    place: Place, kind: str = "spectrum", levels: Iterable[int] | None = None
+) -> pl.DataFrame:
+    """Images of a kind that could not be made (levels: see `grid`); columns failures.FAILED."""
+    asked = requests(place, kind, levels).select("key")
+    return failures.read(place.pool, asked_by(place)).join(asked, on="key", how="semi")
 
 
 def asked_by(place: Place) -> str:
     """Key of the generator."""
-    from harness.types import key
-
     return key(place.generator)
 
 
-def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
-    """Source pictures by hash, uint8 (height, width, 3), at the generator's size."""
+def pictures(place: Place, sources: Iterable[str], strict: bool = True) -> dict[str, Any]:
+    """Source pictures by hash, uint8 (height, width, 3), at the generator's size.
+
+    strict: a picture that cannot be read raises its DataError; else the error stands in its place.
+    """
     wanted, recipe = set(sources), place.recipe
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Any] = {}
     rows = read(place.work / "hard.parquet", "harness hard")
     for imbalance in place.imbalances():
         data = load(place, imbalance)
@@ -213,10 +236,15 @@ def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
             pl.col("source").is_in(list(wanted - found.keys())),
         ).unique("source", maintain_order=True)
         mine = mine.join(data.train.select("id", "image"), on="id", maintain_order="left")
-        mine = mine.filter(pl.Series(data.sources(mine), dtype=pl.String) == mine["source"])
-        pictures = data.train_images.take(mine["image"].to_numpy())
-        for source, picture in zip(mine["source"], pictures, strict=True):
-            found[source] = resized(np.array(picture), recipe.size_px, recipe.height_px)
+        ids, images = mine["image"].to_numpy(), data.train_images
+        digests = _read(images.digests, ids, strict)
+        taken = _read(images.take, ids, strict)
+        for source, digest, picture in zip(mine["source"], digests, taken, strict=True):
+            unread = [e for e in (digest, picture) if isinstance(e, DataError)]
+            if unread:
+                found[source] = unread[0]
+            elif digest == source:
+                found[source] = resized(np.array(picture), recipe.size_px, recipe.height_px)
     if len(found) < len(wanted):
         gone = f"{len(wanted) - len(found)} of {len(wanted)} source pictures"
         raise DataError(
@@ -225,32 +253,70 @@ def _pictures(place: Place, sources: Iterable[str]) -> dict[str, np.ndarray]:
     return found
 
 
+def _read(function: Callable[[np.ndarray], Any], ids: np.ndarray, strict: bool) -> Any:
+    """function(ids); unless strict, one by one where that fails, with errors in their places."""
+    try:
+        return function(ids)
+    except DataError:
+        if strict:
+            raise
+        return list(_one_by_one(function, ids))
+
+
+def _one_by_one(function: Callable[[np.ndarray], Any], ids: np.ndarray) -> Iterator[Any]:
+    for i in range(len(ids)):
+        try:
+            yield function(ids[i : i + 1])[0]
+        except DataError as error:
+            yield error
+
+
 _worker: dict[str, Any] = {}
 
 
 def _start_making(spec: GeneratorSpec, source: str, pool: str, device: str) -> None:
     import torch
 
-    from harness.generate import load_pipeline
+    from harness.generate import Generator, load_pipeline
 
     torch.set_num_threads(1)
-    dtype = getattr(torch, spec.dtype)
-    pipeline = load_pipeline(source, dtype, device)
-    _worker.update(pipeline=pipeline, spec=spec, pool=Path(pool), device=device)
+    pipeline = load_pipeline(source, getattr(torch, spec.dtype), device)
+    compiled = torch.device(device).type == "cuda"
+    generator = Generator(pipeline, spec, _source, device, compiled)  # keeps texts and sources
+    _worker.update(generator=generator, pool=Path(pool), encoders=ThreadPoolExecutor(2))
 
 
-def _make(job: tuple[cache.Shard, dict[str, np.ndarray]]) -> int:
-    from harness.generate import Generator, Request
+def _source(name: str) -> np.ndarray:
+    """A source picture of the shard that this worker has at hand."""
+    picture: np.ndarray | DataError = _worker["pictures"][name]
+    if isinstance(picture, DataError):
+        raise picture
+    return picture
 
-    shard, pictures = job
-    spec: GeneratorSpec = _worker["spec"]
-    generator = Generator(_worker["pipeline"], spec, pictures.__getitem__, _worker["device"])
+
+def _make(job: tuple[cache.Shard, dict[str, np.ndarray | DataError]]) -> int:
+    """Make a shard; images are encoded by threads of their own while the next ones are denoised."""
+    from harness.generate import Failed, Request
+
+    shard, _worker["pictures"] = job
+    generator, encoders = _worker["generator"], _worker["encoders"]
+    spec: GeneratorSpec = generator.spec
     columns = ("key", "source", "guidance", "seed", "prompt")
     asked = [Request(*row) for row in shard.rows.select(columns).rows()]
-    images = {r.key: cache.encode(image, spec.codec) for r, image in generator.images(asked)}
-    in_order = [images[k] for k in shard.rows["key"]]
-    cache.write_shard(_worker["pool"], shard, shard.rows, in_order, spec)
-    return len(in_order)
+    images, reasons = {}, {}
+    for request, image in generator.images(asked):
+        if isinstance(image, Failed):
+            reasons[request.key] = image.reason
+        else:
+            images[request.key] = encoders.submit(cache.encode, image, spec.codec)
+    kept = cache.plan_shards(shard.rows.filter(pl.col("key").is_in(list(images))))
+    if reasons:
+        rest = kept[0] if kept else None
+        failures.write(_worker["pool"], shard, reasons, rest, key(spec))
+    for whole in kept:
+        in_order = [images[k].result() for k in whole.keys]
+        cache.write_shard(_worker["pool"], whole, whole.rows, in_order, spec)
+    return len(images)
 
 
 # ---------------------------------------------------------------- score
@@ -272,9 +338,10 @@ def score(
     """
     parallel.check_device(device)
     asked, made = requests(place, kind, levels), cache.read_index(place.pool)
-    missing = len(asked.join(made, on="key", how="anti"))
-    if missing:
-        gone = f"{missing} of {len(asked)} images are not in {place.pool}"
+    missing = asked.join(made, on="key", how="anti")
+    missing = missing.join(failed(place, kind, levels), on="key", how="anti")
+    if len(missing):
+        gone = f"{len(missing)} of {len(asked)} images are not in {place.pool}"
         raise DataError(f"{gone}; `harness generate` makes them")
     known = requests(place, kind, made["guidance"].unique())
     rows = made.join(known, on="key", how="semi", maintain_order="left")
@@ -303,9 +370,9 @@ def _scores(place: Place, rows: pl.DataFrame, device: str, kind: str) -> pl.Data
         zip(names, scorer.texts([place.module.score_prompt(n) for n in names]), strict=True)
     )
     domain = scorer.texts(list(edit_texts(place)[1])) if kind == "edits" else None
-    pictures = _pictures(place, rows["source"].unique())
-    sources = list(pictures)
-    vectors = scorer.images(np.stack([pictures[s] for s in sources]))
+    real_ones = pictures(place, rows["source"].unique())
+    sources = list(real_ones)
+    vectors = scorer.images(np.stack([real_ones[s] for s in sources]))
     originals = dict(zip(sources, vectors, strict=True))
     parts = []
     with tqdm(total=len(rows), desc="score", unit="image", mininterval=1) as bar:

@@ -172,6 +172,7 @@ def params(text: str) -> str:
         (params("run_seeds: [-1]"), ["run_seeds: -1 is not allowed"]),
         (params("pool_seeds: [99999999999]"), ["pool_seeds: 99999999999 is not allowed"]),
         (params("approximate: fp8"), ["approximate: 'fp8' is not a list of texts"]),
+        (params("approximate: [fp8]"), ["unknown short cut 'fp8'"]),
         (params("approximate: [8]"), ["approximate: [8] is not a list of texts"]),
         (params("height_px: -8"), ["height_px: -8 is not allowed", "0 for a square"]),
         (params("backbone: 10"), ["backbone: 10 is not a str"]),

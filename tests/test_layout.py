@@ -12,13 +12,14 @@ ROOT = Path(__file__).parents[1]
 # baseline, because terms are found by name.
 ORDER = (
     "__init__ types files lookup params parallel statistics metrics codec pictures prompts "
-    "prompts_endpoint mini datasets places hard "
-    "attention generate score shards store cache pool_export "
-    "stages mixture curriculum spectra operations operations_fast latent logistic clip checkpoint "
+    "prompts_endpoint mini datasets approximate places hard "
+    "attention slots generate score measure peers shards store cache failures "
+    "pool_export reading stages mixture curriculum spectra operations operations_fast latent "
+    "logistic clip checkpoint "
     "baselines compose augment backbones optim train_data predict loop evaluate train merge "
     "guesses records published jobs census runs audit audit_report bootstrap comparison notes "
     "leaderboard table_data tables golden check check_report claims findings report flops facts "
-    "rehearsal doctor plan profile engine pretrain commands cli __main__"
+    "rehearsal doctor plan profile profile_text profile_data engine pretrain commands cli __main__"
 ).split(" ")
 FILES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("baselines/*.py")])
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from harness import places
 from harness.backbones import resnet10
-from harness.generate import Generator, Request, load_pipeline
+from harness.generate import Generator, Request, load_pipeline, picture_of
 from harness.mini import scene
 from harness.mini.captions import NIGHT, caption
 from harness.mini.pretrain import clip, web
@@ -77,7 +77,7 @@ def draw(
     """The requested pictures by key."""
     spec = GeneratorSpec("mini", "", web.SIZE_PX, steps=steps, text_guidance=w)
     generator = Generator(load_pipeline(source, torch.float32, "cpu"), spec, sources.__getitem__)
-    return {r.key: image for r, image in generator.images(requests)}
+    return {r.key: picture_of(image) for r, image in generator.images(requests)}
 
 
 def text_only(

@@ -1,0 +1,140 @@
+"""Reading the pool against the loaders that others use, on the same bytes, in one run.
+
+The pool holds crops of soft noise as the codec of its size stores them; `harness.pool_export`
+writes the same bytes for torchvision's ImageFolder, webdataset and Hugging Face datasets. All read
+every image once, in shuffled order where they can, as uint8 arrays (H, W, 3), in this process and
+turn by turn; read the ratios, not the seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from harness import cache
+from harness.pictures import Block
+from harness.pool_export import export
+from harness.reading import Pool
+from harness.types import GeneratorSpec, key
+
+BATCH, TURNS = 64, 3
+SIZES = {256: (512, "jpeg"), 32: (2048, "webp-lossless")}  # side: images, codec
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=lambda px: f"{px}px")
+def pool(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame, int]:
+    """Folder, index and side of a pool."""
+    px: int = request.param
+    n, codec = SIZES[px]
+    folder = tmp_path_factory.mktemp(f"pool{px}")
+    spec = GeneratorSpec("noise", "", px, codec=codec)
+    rows = pl.DataFrame({"source": [f"{i}" for i in range(n)]}).with_columns(
+        classname=pl.Series([f"class {i % 10}" for i in range(n)]),
+        guidance=pl.lit(50), seed=pl.lit(0), prompt=pl.lit("noise"),
+    )  # fmt: skip
+    for shard in cache.pending(folder, cache.request_rows(rows, spec), key(spec)):
+        images = [cache.encode(picture(k, px), codec) for k in shard.keys]
+        cache.write_shard(folder, shard, shard.rows, images, spec)
+    return folder, cache.build_index(folder), px
+
+
+def picture(name: str, px: int) -> np.ndarray:
+    """Soft shapes with grain: about as many bytes per pixel as photographs have."""
+    rng = np.random.default_rng(int(name[:8], 16))
+    shapes = rng.normal(120, 50, (8, 8, 3)).repeat(px // 8, 0).repeat(px // 8, 1)
+    return (shapes + rng.normal(0, 6, shapes.shape)).clip(0, 255).astype(np.uint8)
+
+
+def ours(pool: Any, workers: int) -> Callable[[], int]:
+    folder, index, _ = pool
+    images = Pool(folder, index, workers=workers)
+    return lambda: sum(len(batch) for _, batch in images.batches(BATCH, 0))
+
+
+def mapped(pool: Any) -> Callable[[], int]:
+    folder, index, _ = pool
+    block = Block(cache.pixels(folder, index))
+
+    def work() -> int:
+        ids = np.random.default_rng(0).permutation(len(block))
+        return sum(len(block.take(part)) for part in np.split(ids, range(BATCH, len(ids), BATCH)))
+
+    return work
+
+
+def image_folder(pool: Any, out: Path) -> Callable[[], int]:
+    from torchvision.datasets import ImageFolder
+
+    data = ImageFolder(str(export(pool[0], pool[1], out / "files", "files")))
+
+    def work() -> int:
+        order = np.random.default_rng(0).permutation(len(data))
+        return sum(np.asarray(data[int(i)][0]).ndim // 3 for i in order)
+
+    return work
+
+
+def web(pool: Any, out: Path) -> Callable[[], int]:
+    webdataset = pytest.importorskip("webdataset")
+    shards = sorted(map(str, export(pool[0], pool[1], out / "web", "webdataset").glob("*.tar")))
+    kind = "jpg" if pool[2] > 64 else "webp"
+
+    def work() -> int:
+        data = webdataset.WebDataset(shards, shardshuffle=False).shuffle(1000).decode("rgb8")
+        return sum(np.asarray(image).ndim // 3 for (image,) in data.to_tuple(kind))
+
+    return work
+
+
+def hugging_face(pool: Any, out: Path) -> Callable[[], int]:
+    datasets = pytest.importorskip("datasets")
+    folder = export(pool[0], pool[1], out / "hf", "hf")
+    data = datasets.load_dataset(str(folder), split="train", cache_dir=str(out / "cache"))
+
+    def work() -> int:
+        mixed = data.shuffle(seed=0)
+        parts = (mixed[i : i + BATCH]["image"] for i in range(0, len(mixed), BATCH))
+        return sum(np.asarray(image.convert("RGB")).ndim // 3 for part in parts for image in part)
+
+    return work
+
+
+PEERS = {"ImageFolder": image_folder, "webdataset": web, "datasets": hugging_face}
+
+
+def turns(works: dict[str, Callable[[], int]], n: int) -> Iterator[tuple[str, float]]:
+    """Seconds of the quickest of some turns of each; CPU time of all threads of this process."""
+    best = dict.fromkeys(works, float("inf"))
+    for turn in range(TURNS + 1):  # the first one warms up
+        for name, work in works.items():
+            begun = time.process_time()
+            assert work() == n
+            if turn:
+                best[name] = min(best[name], time.process_time() - begun)
+    yield from best.items()
+
+
+def test_reading(benchmark: Any, pool: Any, tmp_path: Path) -> None:
+    """Images per second of CPU time, and ours over each of the others'."""
+    n = len(pool[1])
+    works = {"ours": ours(pool, 1)}
+    if pool[2] <= cache.PIXELS_UP_TO_PX:
+        works["ours, mapped"] = mapped(pool)
+    for name, peer in PEERS.items():
+        works[name] = peer(pool, tmp_path)
+    seconds = dict(turns(works, n))
+    mine = seconds.get("ours, mapped", seconds["ours"])
+    for name, s in seconds.items():
+        benchmark.extra_info[f"{name}, images/s"] = n / s
+        if name in PEERS:
+            benchmark.extra_info[f"times {name}"] = s / mine
+    told = ", ".join(f"{name} {n / s:,.0f}" for name, s in seconds.items())
+    ratios = ", ".join(f"{seconds[name] / mine:.2f} times {name}" for name in PEERS)
+    print(f"\n{pool[2]} px, images/s: {told}; {ratios}")
+    benchmark.pedantic(works["ours"], rounds=1)

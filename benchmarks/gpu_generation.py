@@ -1,0 +1,359 @@
+"""Generation with the whole SDXL refiner on a GPU: rates, shares of the limit, and what holds.
+
+    python benchmarks/gpu_generation.py [--device cuda] [--out FILE] [--tiny]
+
+The architecture is the refiner's, the weights are random: no file is fetched. It needs torch,
+diffusers, transformers and the generator's own modules (run it where `import harness` works).
+--tiny runs everything with networks of a few channels, to see that it runs.
+
+NOT RUN YET: there is no figure of a GPU from this script in the repository.
+
+Measured in one run, in bfloat16: the engine compiled and eager, diffusers' pipeline in batches of
+one level and one image at a time with CLIP embeddings of source and result; at 512x512 and 480x272
+px, 50 steps, guidance 0, 0.1, 0.3, 0.5 and the mix of six levels. Then the largest difference of a
+pixel when slots are shuffled, neighbours changed, and a batch of 1 instead of 16 is used. Last,
+ResNet-10 at the shapes of CIFAR-100-LT with the data on the device, against a DataLoader's loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionXLImg2ImgPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+from harness.flops import REFINER, image_tflop
+from harness.generate import Generator, Request, denoising_steps, noise_seed, picture_of
+from harness.types import GeneratorSpec
+
+# stabilityai/stable-diffusion-xl-refiner-1.0: 2.2595 billion parameters in the UNet
+UNET: dict[str, Any] = {
+    "sample_size": 128,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": (384, 768, 1536, 1536),
+    "down_block_types": (
+        "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D",
+    ),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "layers_per_block": 2,
+    "transformer_layers_per_block": 4,
+    "attention_head_dim": (6, 12, 24, 24),  # heads, by diffusers' habit; 64 channels each
+    "cross_attention_dim": 1280,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2560,
+}  # fmt: skip
+VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "sample_size": 1024,
+    "scaling_factor": 0.13025,
+}
+TEXT: dict[str, Any] = {
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "projection_dim": 1280,
+    "hidden_act": "gelu",
+    "vocab_size": 49408,
+}
+VISION: dict[str, Any] = {"patch_size": 32}  # ViT-B/32
+TINY = (
+    {"block_out_channels": (32, 32, 64, 64), "attention_head_dim": (1, 1, 2, 2),
+     "cross_attention_dim": 32, "addition_time_embed_dim": 8,
+     "projection_class_embeddings_input_dim": 5 * 8 + 32, "transformer_layers_per_block": 1},
+    {"block_out_channels": (32, 32, 32, 32), "layers_per_block": 1},
+    {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+     "projection_dim": 32},
+    {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+     "projection_dim": 32},
+)  # fmt: skip
+SCHEDULE: dict[str, Any] = {
+    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1,
+}  # fmt: skip
+LEVELS, MIX = (0, 10, 30, 50), (0, 10, 30, 50, 70, 90)
+SIZES = ((512, 512, 16), (480, 272, 32))  # width, height, slots
+STEPS = 50
+LIMIT = 790.0  # TFLOP/s, of one H200 in bfloat16 with random data
+
+
+class Words:
+    """A tokenizer that needs no file: every word is a number."""
+
+    model_max_length = 77
+
+    def __call__(self, prompt: str, **_: Any) -> SimpleNamespace:
+        ids = [49406, *(sum(map(ord, word)) % 49000 for word in prompt.split()), 49407]
+        return SimpleNamespace(input_ids=ids + [49407] * (self.model_max_length - len(ids)))
+
+
+def build(device: str, tiny: bool) -> SimpleNamespace:
+    """The refiner's parts with random weights, bfloat16; and a CLIP to embed pictures with."""
+    changes = TINY if tiny else ({}, {}, {}, {})
+    parts = [c | change for c, change in zip((UNET, VAE, TEXT, VISION), changes, strict=True)]
+    torch.manual_seed(0)
+    with torch.device(device):
+        unet, vae = UNet2DConditionModel(**parts[0]), AutoencoderKL(**parts[1])
+        encoder = CLIPTextModelWithProjection(CLIPTextConfig(**parts[2]))
+        clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**parts[3]))
+    for model in (unet, vae, encoder, clip):
+        model.to(torch.bfloat16).eval().requires_grad_(False)
+    schedule = DDIMScheduler(**SCHEDULE)
+    return SimpleNamespace(
+        unet=unet,
+        vae=vae,
+        text_encoder_2=encoder,
+        tokenizer_2=Words(),
+        scheduler=schedule,
+        clip=clip,
+    )
+
+
+def requests(levels: Sequence[int], sources: int) -> list[Request]:
+    """One image per level and source; level after level, as shards are."""
+    return [
+        Request(f"{s}/{level}", str(s), level, 0, f"a photo of thing {s} in a field at night")
+        for level in levels
+        for s in range(sources)
+    ]
+
+
+class Bench:
+    """One size on one device."""
+
+    def __init__(self, parts: SimpleNamespace, device: str, size: tuple[int, int, int]) -> None:
+        self.parts, self.device = parts, device
+        self.width, self.height, self.slots = size
+        rng = np.random.default_rng(0)
+        shape = (self.height // 8, self.width // 8, 3)
+        small = rng.integers(0, 256, (64, *shape), np.uint8)
+        self.pictures = small.repeat(8, 1).repeat(8, 2)
+
+    def source(self, name: str) -> np.ndarray:
+        return self.pictures[int(name) % 64]
+
+    def engine(self, compiled: bool = False, batch: int | None = None) -> Generator:
+        spec = GeneratorSpec(
+            "refiner, random weights", "", self.width, steps=STEPS, dtype="bfloat16",
+            batch=batch or self.slots, codec="jpeg", height_px=self.height,
+        )  # fmt: skip
+        return Generator(self.parts, spec, self.source, self.device, compiled)
+
+    def make(self, engine: Generator, asked: Sequence[Request]) -> dict[str, np.ndarray]:
+        return {r.key: picture_of(image) for r, image in engine.images(asked)}
+
+    def rate(self, work: Callable[[], Any], levels: Sequence[int], n: int) -> dict[str, float]:
+        """Images per second, useful TFLOP/s and the share of the limit, for n of each level."""
+        self.wait()
+        begun = time.perf_counter()
+        work()
+        self.wait()
+        seconds = time.perf_counter() - begun
+        each = [
+            image_tflop(REFINER, self.width, denoising_steps(g, STEPS), self.height) for g in levels
+        ]
+        tflops = n * sum(t for t in each if t is not None) / seconds
+        return {
+            "images_per_s": n * len(levels) / seconds,
+            "tflops": tflops,
+            "share_of_limit": tflops / LIMIT,
+        }
+
+    def wait(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    # ------------------------------------------------------------ the stock pipeline
+
+    def pipeline(self) -> Any:
+        p = self.parts
+        unet = UNet2DConditionModel.from_config(p.unet.config)  # no engine has touched it
+        unet.load_state_dict(p.unet.state_dict())
+        made = StableDiffusionXLImg2ImgPipeline(
+            vae=p.vae, text_encoder=None, text_encoder_2=p.text_encoder_2, tokenizer=None,
+            tokenizer_2=None, unet=unet.to(self.device, torch.bfloat16), scheduler=p.scheduler,
+            requires_aesthetics_score=True, force_zeros_for_empty_prompt=False,
+            add_watermarker=False,
+        )  # fmt: skip
+        made.set_progress_bar_config(disable=True)
+        return made
+
+    @torch.inference_mode()
+    def embed(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        ids = torch.tensor([Words()(prompt).input_ids for prompt in prompts], device=self.device)
+        said = self.parts.text_encoder_2(ids, output_hidden_states=True)
+        return said.hidden_states[-2], said[0]
+
+    def stock(self, pipeline: Any, some: Sequence[Request]) -> list[Image.Image]:
+        states, pooled = self.embed([r.prompt for r in some])
+        empty, empty_pooled = self.embed([""] * len(some))
+        left = denoising_steps(some[0].guidance, STEPS)
+        made: list[Image.Image] = pipeline(
+            prompt_embeds=states, pooled_prompt_embeds=pooled, negative_prompt_embeds=empty,
+            negative_pooled_prompt_embeds=empty_pooled,
+            image=[Image.fromarray(self.source(r.source)) for r in some],
+            strength=min(1.0, (left + 0.5) / STEPS), num_inference_steps=STEPS,
+            guidance_scale=10.0, original_size=(self.height, self.width),
+            generator=[torch.Generator().manual_seed(noise_seed(r.source, r.seed)) for r in some],
+        ).images  # fmt: skip
+        return made
+
+    def batched(self, pipeline: Any, asked: Sequence[Request], batch: int) -> None:
+        for level in dict.fromkeys(r.guidance for r in asked):
+            mine = [r for r in asked if r.guidance == level]
+            for i in range(0, len(mine), batch):
+                self.stock(pipeline, mine[i : i + batch])
+
+    @torch.inference_mode()
+    def loop(self, pipeline: Any, asked: Sequence[Request]) -> None:
+        for request in asked:
+            image = self.stock(pipeline, [request])[0]
+            for picture in (image, Image.fromarray(self.source(request.source))):
+                x = torch.from_numpy(np.asarray(picture.resize((224, 224)), np.float32) / 255)
+                x = x.permute(2, 0, 1)[None].to(self.device, torch.bfloat16)
+                self.parts.clip(x).image_embeds.float().cpu()
+
+
+def rates(bench: Bench, compiled: bool, n: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Every way, every set of levels; n sources for the engine, fewer for the slow ways."""
+    asked, mixed = requests(LEVELS, n), requests(MIX, n)
+    kinds = {"engine, eager": False} | ({"engine, compiled": True} if compiled else {})
+    for name, whether in kinds.items():
+        engine = bench.engine(whether)
+        bench.make(engine, requests((90,), bench.slots))  # warm up, compile
+        for label, levels, some in (("four levels", LEVELS, asked), ("six levels", MIX, mixed)):
+            yield f"{name}, {label}", bench.rate(partial(bench.make, engine, some), levels, n)
+    pipeline = bench.pipeline()
+    bench.stock(pipeline, requests((90,), 2))
+    for batch in (bench.slots // 2, bench.slots):
+        fewer = min(n, batch)
+        some = requests(MIX, fewer)
+        yield (
+            f"stock in batches of {batch}, six levels",
+            bench.rate(partial(bench.batched, pipeline, some, batch), MIX, fewer),
+        )
+    yield (
+        "one at a time with CLIP, six levels",
+        bench.rate(lambda: bench.loop(pipeline, requests(MIX, 2)), MIX, 2),
+    )
+
+
+def differences(bench: Bench) -> dict[str, int]:
+    """Largest difference of a pixel, grey levels, from one order, set of neighbours and batch."""
+    asked = requests((0, 50), bench.slots)
+    engine = bench.engine()
+    usual = bench.make(engine, asked)
+
+    def largest(found: dict[str, np.ndarray]) -> int:
+        return max(int(np.abs(usual[k].astype(int) - found[k]).max()) for k in found)
+
+    mixed = random.Random(0).sample(asked, len(asked))
+    return {
+        "slots shuffled": largest(bench.make(engine, mixed)),
+        "neighbours changed": largest(bench.make(engine, asked[::3])),
+        "batch 1 instead of the usual": largest(bench.make(bench.engine(batch=1), asked[:4])),
+    }
+
+
+def resnet(device: str, epochs: int = 3) -> dict[str, float]:
+    """Epochs per second of ResNet-10 on 10,847 pictures of 32 px, two ways."""
+    from harness.backbones import resnet10
+
+    n, batch = 10_847, 128
+    pixels = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.randint(0, 100, (n,))
+
+    def train(batches: Callable[[], Iterator[tuple[torch.Tensor, torch.Tensor]]]) -> float:
+        model = resnet10(100, 64).to(device, memory_format=torch.channels_last).train()
+        optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        begun = 0.0
+        for epoch in range(epochs + 1):
+            if epoch == 1:  # the first one warms up
+                begun = time.perf_counter()
+            for x, y in batches():
+                with torch.autocast(torch.device(device).type, torch.bfloat16):
+                    loss = torch.nn.functional.cross_entropy(model(x.float() / 255), y)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+        loss.item()
+        return epochs / (time.perf_counter() - begun)
+
+    here, known = pixels.to(device), labels.to(device)
+
+    def resident() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return ((here[ids], known[ids]) for ids in torch.randperm(n, device=device).split(batch))
+
+    def loaded() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        data = torch.utils.data.TensorDataset(pixels, labels)
+        loader = torch.utils.data.DataLoader(
+            data, batch, shuffle=True, num_workers=4, pin_memory=device.startswith("cuda")
+        )
+        return ((x.to(device, non_blocking=True), y.to(device)) for x, y in loader)
+
+    return {"data on the device, epochs/s": train(resident), "DataLoader, epochs/s": train(loaded)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--sources", type=int, default=32, help="per level (default 32)")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks; figures mean nothing")
+    args = parser.parse_args()
+    cuda = args.device.startswith("cuda")
+    found: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(args.device) if cuda else args.device,
+        "torch": torch.__version__,
+        "tiny": args.tiny,
+    }
+    sizes = ((64, 64, 2), (64, 48, 2)) if args.tiny else SIZES
+    sources = 2 if args.tiny else args.sources
+    parts = build(args.device, args.tiny)
+    for size in sizes:
+        bench, name = Bench(parts, args.device, size), f"{size[0]}x{size[1]}"
+        found[name] = {}
+        for way, rate in rates(bench, cuda, sources):
+            found[name][way] = rate
+            print(f"{name}, {way}: {rate['images_per_s']:.2f} images/s, {rate['tflops']:.0f} "
+                  f"TFLOP/s, {100 * rate['share_of_limit']:.0f} % of {LIMIT:.0f}")  # fmt: skip
+        found[name]["largest difference of a pixel"] = differences(bench)
+        print(
+            f"{name}, largest difference of a pixel:", found[name]["largest difference of a pixel"]
+        )
+    found["resnet10"] = {} if args.tiny else resnet(args.device)
+    print("ResNet-10:", found["resnet10"])
+    if args.out:
+        args.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

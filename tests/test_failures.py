@@ -1,0 +1,293 @@
+"""What cannot be made is left out and told, and changes nothing about the rest."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pools
+import pytest
+import roads
+import torch
+
+from harness import approximate, cache, census, failures, parallel, places, stages
+from harness.approximate import ShortCuts
+from harness.cli import main
+from harness.generate import Failed, Generator, Request, load_pipeline, picture_of
+from harness.mini import scene
+from harness.pictures import Block
+from harness.types import DataError, GeneratorSpec, UsageError, key
+
+SPEC = GeneratorSpec("tiny", "", 32, steps=4, text_guidance=4.0, batch=4)
+SOURCES = [scene.compose("train", concept, 0).pixels for concept in range(4)]
+REQUESTS = [
+    Request(f"{s}/{level}", str(s), level, 0, f"a photo of a {name} on green grass")
+    for s, name in enumerate(("apple", "bear", "bus", "lion"))
+    for level in (0, 50)
+]
+LONG = "a photo of " + 40 * "apple "
+
+
+@pytest.fixture(scope="module")
+def pipeline(models: Path) -> Any:
+    return load_pipeline(str(models / "generator"), torch.float32, "cpu")
+
+
+def source(name: str) -> np.ndarray:
+    if name == "gone":
+        raise DataError("picture 7: a damaged picture")
+    return SOURCES[int(name)]
+
+
+def engine(pipeline: Any, **changes: Any) -> Generator:
+    return Generator(pipeline, replace(SPEC, **changes), source)
+
+
+def made(generator: Generator, requests: list[Request] = REQUESTS) -> dict[str, Any]:
+    return {r.key: image for r, image in generator.images(requests)}
+
+
+@pytest.fixture(scope="module")
+def images(pipeline: Any) -> dict[str, np.ndarray]:
+    return made(engine(pipeline))
+
+
+def test_a_source_and_a_prompt_that_cannot_be_read_fail_alone(pipeline, images):
+    bad = [Request("bad", "gone", 0, 0, "a bus"), Request("long", "0", 50, 0, LONG)]
+    found = made(engine(pipeline), [bad[0], *REQUESTS[:3], bad[1], *REQUESTS[3:], bad[0]])
+    assert found["bad"] == Failed("picture 7: a damaged picture")
+    assert "tokens, and the generator reads 24" in found["long"].reason
+    assert found.keys() - {"bad", "long"} == images.keys()
+    assert all(found[k].tobytes() == image.tobytes() for k, image in images.items())
+    with pytest.raises(DataError, match="could not be made: picture 7"):
+        picture_of(found["bad"])
+    assert picture_of(found["0/0"]) is found["0/0"]
+    assert made(engine(pipeline), bad).keys() == {"bad", "long"}
+
+
+def test_latents_and_pixels_that_are_not_finite_fail_alone(pipeline, images, monkeypatch):
+    broken, decode = engine(pipeline), pipeline.vae.decode
+    kept = broken.posterior("2")
+    kept[0][0, 0, 0] = torch.nan
+    found = made(broken)
+    assert {k for k, image in found.items() if isinstance(image, Failed)} == {"2/0", "2/50"}
+    assert found["2/0"] == Failed("latents not finite")
+    good = [k for k in images if not k.startswith("2/")]
+    assert all(found[k].tobytes() == images[k].tobytes() for k in good)
+
+    def overflowing(z: torch.Tensor) -> Any:
+        said = decode(z)
+        said.sample[1, 0, 3, 3] = torch.inf
+        return said
+
+    monkeypatch.setattr(pipeline.vae, "decode", overflowing)
+    found = made(engine(pipeline), REQUESTS[:4])
+    assert [isinstance(i, Failed) for i in found.values()] == [False, True, False, False]
+    reasons = [image.reason for image in found.values() if isinstance(image, Failed)]
+    assert reasons == ["pixels not finite"]
+
+
+def small_memory(function: Any, rows: int, error: type[BaseException]) -> Any:
+    def work(x: torch.Tensor, *rest: Any) -> Any:
+        if len(x) > rows:
+            raise error("DefaultCPUAllocator: can't allocate memory")
+        return function(x, *rest)
+
+    return work
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
+def test_batches_are_halved_when_memory_does_not_suffice(pipeline, images, error, monkeypatch):
+    tight = engine(pipeline)
+    tight._guess = small_memory(tight._guess, 3, error)
+    monkeypatch.setattr(pipeline.vae, "decode", small_memory(pipeline.vae.decode, 4, error))
+    with pytest.warns(RuntimeWarning) as told:
+        found = made(tight)
+    said = [str(w.message) for w in told]
+    assert sum("denoising goes on with 4 pictures at once" in s for s in said) == 1
+    assert sum("denoising goes on with 2 pictures at once" in s for s in said) == 1
+    assert sum("decoding goes on with 4 pictures at once" in s for s in said) == 1
+    for k, image in images.items():
+        assert np.abs(found[k].astype(int) - image).max() <= 1
+
+
+def test_memory_that_does_not_hold_one_picture(pipeline):
+    tight = engine(pipeline)
+    tight._guess = small_memory(tight._guess, 0, MemoryError)
+    with (
+        pytest.warns(RuntimeWarning),
+        pytest.raises(DataError, match="denoising one picture needs more memory than there is"),
+    ):
+        made(tight)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(pipeline, monkeypatch):
+    wrong = engine(pipeline)
+    monkeypatch.setattr(wrong, "_guess", lambda *_: torch.zeros(2) + torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        made(wrong)
+
+
+# ---------------------------------------------------------------- short cuts
+
+
+def test_short_cuts_are_named():
+    assert approximate.parse(()) == ShortCuts()
+    assert approximate.parse(["guidance-interval=0.2-0.8"]) == ShortCuts((0.2, 0.8))
+    for wrong in ("guidance-intervall=0-1", "fp8", ""):
+        with pytest.raises(UsageError, match="unknown short cut"):
+            approximate.parse([wrong])
+    for wrong in ("", "=0.8-0.2", "=0.2", "=-1-1", "=0-1.5", "=nan-1"):
+        with pytest.raises(UsageError, match="expected shares of the steps"):
+            approximate.parse([f"guidance-interval{wrong}"])
+    with pytest.raises(UsageError, match="twice"):
+        approximate.parse(["guidance-interval=0-1"] * 2)
+
+
+def test_guidance_interval(pipeline, images):
+    """The whole interval is exact; a part of it takes fewer passes, whoever the neighbours are."""
+    whole = made(engine(pipeline, approximate=("guidance-interval=0-1",)))
+    assert max(np.abs(whole[k].astype(int) - images[k]).max() for k in images) <= 1
+    part = engine(pipeline, approximate=("guidance-interval=0.5-1",))
+    passes, guess = [], part._guess
+    part._guess = lambda x, *rest: passes.append(len(x)) or guess(x, *rest)
+    lockstep = made(part, [r for r in REQUESTS if r.guidance == 0])
+    assert passes == [4] * (4 + 2)  # four steps, and without the text at two of them
+    found = made(part, REQUESTS[::-1])
+    assert all(found[k].tobytes() == image.tobytes() for k, image in lockstep.items())
+    assert any((found[k] != images[k]).any() for k in lockstep)
+
+
+def test_the_forward_pass_is_one_graph(pipeline, images):
+    """torch.compile with fullgraph: nothing of the engine's leaves the graph."""
+    whole = engine(pipeline)
+    whole._guess = torch.compile(whole._predict, backend="eager", fullgraph=True, dynamic=False)
+    found = made(whole, REQUESTS[:2])
+    assert all((found[k] == images[k]).all() for k in found)
+
+
+# ---------------------------------------------------------------- through the stages
+
+
+@pytest.fixture(scope="module")
+def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(places, "MODELS", models)
+        patch.setattr(parallel, "run", roads.here)
+        yield roads.write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def place(road: Path, tmp_path: Path) -> places.Place:
+    found = roads.place(tmp_path, road, steps=2)
+    stages.index(found)
+    stages.hard(found)
+    return found
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of training pictures that cannot be read, to begin with the last one."""
+    gone, take = [], Block.take
+
+    def damaged(self: Block, ids: np.ndarray) -> np.ndarray:
+        for i in set(np.asarray(ids).tolist()) & set(gone):
+            raise DataError(f"picture {i}: damaged")
+        return take(self, ids)
+
+    monkeypatch.setattr(Block, "take", damaged)
+    return gone
+
+
+def hard_picture(place: places.Place) -> tuple[int, str]:
+    row = stages.read(place.work / "hard.parquet", "").filter(pl.col("imbalance") == 100)[0]
+    images = stages.load(place, 100).train
+    return int(images.filter(pl.col("id") == row["id"][0])["image"][0]), row["source"][0]
+
+
+def test_a_source_that_cannot_be_read_is_left_out_and_counted(place, unreadable, monkeypatch):
+    number, name = hard_picture(place)
+    unreadable.append(number)
+    mine = roads.SPECTRUM * 2  # two levels
+    asked = stages.requests(place)
+    assert stages.generate(place) == len(asked) - mine
+    failed = stages.failed(place)
+    assert set(failed["source"]) == {name}
+    assert failed["reason"].unique().to_list() == [f"picture {number}: damaged"]
+    assert failures.render(failed) == f"{mine} images failed: picture {number}: damaged"
+    assert cache.verify(place.pool) == []
+    before = pools.files(place.pool)
+    assert stages.generate(place) == 0  # tried again, in vain
+    assert pools.files(place.pool) == before
+
+    assert stages.score(place) == len(asked) - mine
+    assert name not in set(stages.read(place.work / "spectrum.parquet", "")["source"])
+    counts = {c.imbalance: c for c in census.census(place)}
+    assert (counts[100].failed, counts[100].generated) == (mine, len(asked.filter(
+        pl.col("source").is_in(set(stages.read(place.work / "hard.parquet", "").filter(
+            pl.col("imbalance") == 100)["source"])))) - mine)  # fmt: skip
+    told = " ".join(census.render(place, census.census(place)).split())
+    assert f"imbalance ratio 100: {mine} images could not be generated and are left out" in told
+
+    unreadable.clear()
+    assert stages.generate(place) == mine
+    assert len(stages.failed(place)) == 0
+    assert cache.verify(place.pool) == []
+    assert stages.score(place) == mine
+    assert failures.stale(place.pool, [key(place.generator)]) == sorted(
+        (place.pool / "failed").iterdir()
+    )
+
+
+def test_a_run_that_is_cut_off_after_a_failure_makes_the_same_files(place, unreadable, monkeypatch):
+    monkeypatch.setattr(cache.pending, "__defaults__", (4,))
+    monkeypatch.setattr(cache.plan_shards, "__defaults__", (4,))
+    unreadable.append(hard_picture(place)[0])
+    stages.generate(place)
+    undisturbed = pools.files(place.pool)
+    write, left = cache.write_shard, list(range(4))
+
+    def cut_off(*about: Any) -> Path:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return write(*about)
+
+    shutil.rmtree(place.pool)
+    monkeypatch.setattr(cache, "write_shard", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        stages.generate(place)
+    assert len(pools.files(place.pool)) < len(undisturbed)
+    monkeypatch.setattr(cache, "write_shard", write)
+    stages.generate(place)
+    assert pools.files(place.pool) == undisturbed
+
+
+def test_commands_tell_of_failures(place, unreadable, capsys):
+    unreadable.append(hard_picture(place)[0])
+    where = ["--dataset", "cifar100-lt", "--profile", "smoke", "--home", str(place.home)]
+    where += ["--root", str(place.data), "--params", str(place.home / "params.yaml")]
+    values = dict(place.overrides)
+    (place.home / "params.yaml").write_text(json.dumps({"smoke": {"cifar100-lt": values}}))
+    assert main(["generate", *where, "--rows", "CE+DisCL"]) == 0
+    err = capsys.readouterr().err
+    assert "6 images failed: picture" in err
+    assert "they are left out; the next call tries them again" in err
+    unreadable.clear()
+    assert main(["generate", *where, "--rows", "CE+DisCL"]) == 0
+    assert main(["cache", "gc", *where]) == 0
+    assert not list((place.pool / "failed").iterdir())
+
+
+def test_a_damaged_list_of_failures(place, unreadable):
+    unreadable.append(hard_picture(place)[0])
+    stages.generate(place)
+    path = next((place.pool / "failed").iterdir())
+    for content in ("{", "[]", '{"generator": 1, "rest": null, "rows": [{}]}'):
+        path.write_text(content)
+        with pytest.raises(DataError, match="damaged"):
+            stages.failed(place)
