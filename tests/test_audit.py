@@ -20,7 +20,7 @@ table1      all    BS+CUDA                                    -0.18  C     +0.00
 table1      all    CE+DisCL(curriculum="text-only")           +0.16  B     +0.01
 table1      all    CE+DisCL(curriculum="adaptive")            +0.15  B     +0.00
 table1      all    CE+DisCL(curriculum="specific-to-diverse") +0.16  B     +0.00
-table1      all    CE+DisCL(threshold=0.28)                   -0.41  none  -0.34
+table1      all    CE+DisCL(filter="low")                     -0.41  none  -0.34
 table2,v1   ir100  CE+CUDA                                    -0.83  none  -0.62
 table2      ir100  CE+DisCL                                   +0.18  none  +0.18
 table2,v1   ir100  CE+DisCL                                   +8.28  none  +8.28

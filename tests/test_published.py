@@ -32,8 +32,8 @@ ACCURACY = {
     CE+DisCL(curriculum="all-level")          |56.77 30.88 19.17 39.40|39.26  0.14  |B 39.41 -0.01
     CE+DisCL(curriculum="adaptive")           |56.21 30.43 16.78 38.65|38.50  0.15 !|B 38.65  0.00
     CE+DisCL(curriculum="specific-to-diverse")|56.71 30.67 18.36 39.18|39.02  0.16 !|B 39.18  0.00
-    CE+DisCL(threshold=0.28)                  |57.66 30.61 23.69 39.67|40.08 -0.41 !|C 40.01 -0.34
-    CE+DisCL(threshold=0.32)                  |56.92 30.64 22.88 39.68|39.70 -0.02  |A 39.70 -0.02
+    CE+DisCL(filter="low")                    |57.66 30.61 23.69 39.67|40.08 -0.41 !|C 40.01 -0.34
+    CE+DisCL(filter="high")                   |56.92 30.64 22.88 39.68|39.70 -0.02  |A 39.70 -0.02
     CE+DisCL                                  |56.78 30.73 23.64 39.82|39.80  0.02  |A 39.80  0.02
     BS+DisCL                                  |52.68 37.68 21.36 41.33|41.24  0.09  |B 41.33  0.00
     """,
@@ -107,8 +107,8 @@ MACRO_F1 = {
         FLYP+DisCL(curriculum="all-level")                   | 36.5 (0.6) | 53.4 (0.5)
         FLYP+DisCL(curriculum="easy-to-hard")                | 35.2 (0.9) | 51.4 (0.5)
         FLYP+DisCL(curriculum="random")                      | 35.9 (0.1) | 52.1 (0.2)
-        FLYP+DisCL(curriculum="adaptive", threshold=0.23)    | 37.1 (0.8) | 50.9 (0.9)
-        FLYP+DisCL(curriculum="adaptive", threshold=0.27)    | 38.1 (1.3) | 52.8 (0.8)
+        FLYP+DisCL(curriculum="adaptive", filter="low")      | 37.1 (0.8) | 50.9 (0.9)
+        FLYP+DisCL(curriculum="adaptive", filter="high")     | 38.1 (1.3) | 52.8 (0.8)
         FLYP+DisCL(curriculum="adaptive")                    | 38.2 (0.5) | 54.3 (1.4)
         FLYP+DisCL(curriculum="adaptive")+WE                 | 38.7 (0.4) | 54.6 (0.7)
     """,
@@ -250,7 +250,7 @@ def test_rows_that_rule_a_does_not_explain() -> None:
             "BS+CUDA": -0.18,
             'CE+DisCL(curriculum="text-only")': 0.16,
             'CE+DisCL(curriculum="specific-to-diverse")': 0.16,
-            "CE+DisCL(threshold=0.28)": -0.41,
+            'CE+DisCL(filter="low")': -0.41,
             'CE+DisCL(curriculum="adaptive")': 0.151,
         },
         ("table8", "all"): {"CE": 0.151, "CE+DisCL": 0.25, "BS+DisCL": -0.31},
@@ -271,7 +271,7 @@ def test_rows_that_no_rule_explains() -> None:
     unexplained = {where: f for where, f in findings().items() if not f.explained}
     nearest = {where: f.by_rule[f.best].residual for where, f in unexplained.items()}
     assert {where: round(residual, 2) for where, residual in nearest.items()} == {
-        ("table1", "all", "CE+DisCL(threshold=0.28)"): -0.34,
+        ("table1", "all", 'CE+DisCL(filter="low")'): -0.34,
         ("table8", "all", "BS+DisCL"): -0.18,
         ("table2", "ir100", "CE+DisCL"): 0.18,
         ("table7", "ir100", "CE+DisCL"): 0.45,
