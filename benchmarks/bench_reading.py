@@ -1,6 +1,6 @@
 """Reading the pool against the loaders that others use, on the same bytes, in one run.
 
-The pool holds crops of soft noise as the codec of its size stores them; `harness.pool_export`
+The pool holds soft noise as the codec of its size stores it; `harness.pool_export`
 writes the same bytes for torchvision's ImageFolder, webdataset and Hugging Face datasets. All read
 every image once, in shuffled order where they can, as uint8 arrays (H, W, 3), in this process and
 turn by turn; read the ratios, not the seconds.
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from harness import cache
 from harness.pictures import Block
@@ -45,10 +46,11 @@ def pool(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 
 def picture(name: str, px: int) -> np.ndarray:
-    """Soft shapes with grain: about as many bytes per pixel as photographs have."""
+    """Soft shapes with a little grain; at 256 px about 33 kB, as JPEGs of photographs have."""
     rng = np.random.default_rng(int(name[:8], 16))
-    shapes = rng.normal(120, 50, (8, 8, 3)).repeat(px // 8, 0).repeat(px // 8, 1)
-    return (shapes + rng.normal(0, 6, shapes.shape)).clip(0, 255).astype(np.uint8)
+    small = rng.normal(120, 50, (px // 16, px // 16, 3)).clip(0, 255).astype(np.uint8)
+    shapes = np.asarray(Image.fromarray(small).resize((px, px), Image.Resampling.BICUBIC))
+    return (shapes + rng.normal(0, 2.5, shapes.shape)).clip(0, 255).astype(np.uint8)
 
 
 def ours(pool: Any, workers: int) -> Callable[[], int]:

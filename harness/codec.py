@@ -51,12 +51,15 @@ def extension(data: bytes | memoryview) -> str:
     )
 
 
-def decode(data: bytes | memoryview) -> np.ndarray:
-    """Decode JPEG or WebP to uint8 (H, W, 3); DataError for anything else or anything damaged."""
+def decode(data: bytes | memoryview, out: np.ndarray | None = None) -> np.ndarray:
+    """Decode JPEG or WebP to uint8 (H, W, 3); DataError for anything else or anything damaged.
+
+    out: contiguous, uint8; a JPEG that fits in is decoded there, and the result is a view of it.
+    """
     kind = extension(data)
     try:
         if kind == "jpg":
-            return simplejpeg.decode_jpeg(data, colorspace="RGB")
+            return simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
             return np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:

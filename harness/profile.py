@@ -17,6 +17,7 @@ import polars as pl
 import torch
 
 from harness import cache, measure, peers, stages
+from harness.approximate import parse
 from harness.codec import encode
 from harness.generate import Failed, Generator, Request, denoising_steps, load_pipeline
 from harness.measure import Clock
@@ -160,6 +161,8 @@ def profile(
     for name in against:
         if name not in PEERS:
             raise UsageError(f"unknown peer {name!r}; there is: {', '.join(PEERS)}")
+    for text in approximate:
+        parse([text])
     with _traced(trace):
         made = make(todo)
     found = {

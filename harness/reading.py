@@ -7,8 +7,9 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from harness.pictures import threads
 from harness.shards import Damaged
 from harness.types import DataError, UsageError, brief
 
+T = TypeVar("T")
 Change = Callable[[Any, np.random.Generator], Any]  # of a batch as `take` gives it
 
 
@@ -79,8 +81,15 @@ class Pool:
 
     def take(self, ids: np.ndarray) -> np.ndarray | list[np.ndarray]:
         """ids (B,) -> uint8 (B, H, W, 3), or a list of (H, W, 3) when sizes differ."""
-        found = self._pictures(self.ids[np.asarray(ids, np.int64)])
-        return np.stack(found) if len({image.shape for image in found}) == 1 else found
+        rows = self.ids[np.asarray(ids, np.int64)]
+        if not len(rows):
+            return []
+        first = self._picture(rows[0])
+        block = np.empty((len(rows), *first.shape), np.uint8)
+        block[0] = first
+        work = partial(self._fill, block, rows)
+        whole = all(self._each(work, range(1, len(rows))))
+        return block if whole else self._pictures(rows)
 
     def subset(self, levels: Sequence[int] | None = None, threshold: float | None = None) -> Pool:
         """Images of some guidance levels (hundredths) with a score of at least the threshold.
@@ -125,14 +134,33 @@ class Pool:
                 yield part, pictures if change is None else change(pictures, draws)
 
     def _pictures(self, rows: np.ndarray) -> list[np.ndarray]:
-        if self.workers == 1 or len(rows) < 2:
-            return [self._picture(row) for row in rows]
+        return self._each(self._picture, rows)
+
+    def _each(self, work: Callable[[Any], T], items: Sequence[Any] | np.ndarray) -> list[T]:
+        """work(item) of each, in order, by the threads there are."""
+        if self.workers == 1 or len(items) < 2:
+            return [work(item) for item in items]
         threads = self._threads.get(os.getpid())
         if threads is None:
             threads = self._threads[os.getpid()] = ThreadPoolExecutor(self.workers, "pool")
-        return list(threads.map(self._picture, rows))
+        return list(threads.map(work, items))
 
-    def _picture(self, row: int) -> np.ndarray:
+    def _fill(self, block: np.ndarray, rows: np.ndarray, i: int) -> bool:
+        """Decode a picture into block[i]; False when it is of another size."""
+        place = block[i]
+        try:
+            image = self._picture(rows[i], None if self.side_px else place)
+        except Damaged:
+            raise
+        except DataError:  # larger than its place; what else is wrong with it is told later
+            return False
+        if image.shape != place.shape:
+            return False
+        if not np.may_share_memory(image, place):
+            place[...] = image
+        return True
+
+    def _picture(self, row: int, out: np.ndarray | None = None) -> np.ndarray:
         start = int(self.offset[row])
         data = self._map(int(self.shard[row]))[start : start + int(self.size[row])]
         if zlib.crc32(data) != self.crc32[row]:
@@ -140,7 +168,7 @@ class Pool:
             raise Damaged(
                 f"{where} is damaged: image {self.keys[int(row)]} is not what was written"
             )
-        image = decode(data)
+        image = decode(data, out)
         return image if self.side_px is None else resized(image, self.side_px)
 
     def _map(self, shard: int) -> memoryview:

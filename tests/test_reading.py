@@ -122,6 +122,27 @@ def test_sizes(tmp_path):
     assert Pool(tmp_path, index).take(np.arange(3)).shape == (3, 16, 16, 3)
 
 
+@pytest.mark.parametrize("sides", [(16, 8), (8, 16)])
+def test_pictures_of_different_sizes_are_a_list(tmp_path, sides):
+    parts = []
+    for px in sides:
+        spec = GeneratorSpec(model="test", weights="0" * 64, size_px=px, codec="jpeg")
+        parts.append(pools.make(tmp_path, pools.wanted(sources=2, spec=spec), spec))
+    index = cache.read_index(tmp_path).sort("generator", descending=sides[0] < sides[1])
+    pool = Pool(tmp_path, index)
+    found = pool.take(np.arange(len(index)))
+    assert isinstance(found, list)
+    assert {image.shape for image in found} == {(8, 8, 3), (16, 16, 3)}
+    assert all((found[i] == pool[i]).all() for i in range(len(index)))
+
+
+def test_a_batch_is_what_single_pictures_are(tmp_path):
+    pool = Pool(tmp_path, pools.make(tmp_path, pools.wanted(spec=JPEG), JPEG), workers=3)
+    batch = pool.take(np.arange(18))
+    assert all((batch[i] == pool[i]).all() for i in range(18))
+    assert len(pool.take(np.arange(0))) == 0
+
+
 def test_damage_is_named(tmp_path):
     index = pools.make(tmp_path, pools.wanted())
     path, row = tmp_path / index["shard"][5], index.row(5, named=True)
