@@ -111,7 +111,6 @@ def refused(capsys: Any, code: int, home: Path, *arguments: Any) -> str:
         (["compare", "--dataset", SET, "--table", "table22"], ["no table 'table22'", "table2"]),
         (["train", "--dataset", SET, "--backbone", "resnet43"], ["mean 'resnet34'", "resnet10"]),
         (["train", "--dataset", SET, "--rows", "FLYP"], ["FLYP needs an image-text", "resnet10"]),
-        (["compare", "--dataset", "iwildcam"], ["pictures of 64 px", "make 32"]),
         (["data", "--dataset", SET, "verify"], ["'verify'", "check"]),
         (["data", "--dataset", SET, "fetch"], ["--root DIR"]),
         (["cache", "--dataset", SET, "clean"], ["'clean'", "verify"]),
@@ -174,6 +173,7 @@ def params(text: str) -> str:
         (params("approximate: fp8"), ["approximate: 'fp8' is not a list of texts"]),
         (params("approximate: [fp8]"), ["unknown short cut 'fp8'"]),
         (params("approximate: [8]"), ["approximate: [8] is not a list of texts"]),
+        (params("size_px: 128"), ["pictures of 128 px", "make 64"]),
         (params("height_px: -8"), ["height_px: -8 is not allowed", "0 for a square"]),
         (params("backbone: 10"), ["backbone: 10 is not a str"]),
         (params("scratch: {lr: 1}"), ["scratch", "is not a Schedule"]),
@@ -439,7 +439,7 @@ def test_planning_and_looking_around(capsys, home):
     assert refused(capsys, 2, home, *words, "--tflops", "0")
     code, out, err = harness(capsys, "doctor", "--home", home)
     assert (code, err) == (0, "")
-    assert "cifar100-lt: ready" in out
+    assert "cifar100-lt, imagenet-lt, inaturalist2018, iwildcam: ready" in out
 
 
 def test_official_files_by_the_environment(capsys, home, data, monkeypatch):
