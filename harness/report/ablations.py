@@ -19,6 +19,8 @@ ARGUMENTS = {  # of terms, with what stands below the chart
     ),
 }
 
+STEPS = {"low": -1, "usual": 0, "high": 1}  # of a filter, above the threshold
+
 
 def ablations(
     name: str, table: Table, records: Sequence[Record], default: float | None, which: str
@@ -28,7 +30,8 @@ def ablations(
     default: the argument's value where an expression does not say; None: such runs are lines
     across, because what they amount to depends on the data.
     """
-    families = _families({str(r["method"]) for r in records}, table, which)
+    methods = {str(r["method"]) for r in records}
+    families = _families(methods, table.paper.dataset, table.profile, which, default)
     figures: list[Figure] = []
     for rest, members in families.items():
         made = of_methods(table, list(members), records)
@@ -41,7 +44,8 @@ def ablations(
 
 def published(name: str, table: Table, default: float | None, which: str) -> list[Figure]:
     """The same from the published numbers of a table."""
-    families = _families({line.method for part in table.parts for line in part.lines}, table, which)
+    methods = {line.method for part in table.parts for line in part.lines}
+    families = _families(methods, table.paper.dataset, "paper", which, default)
     figures: list[Figure] = []
     for rest, members in families.items():
         for part in table.parts:
@@ -60,14 +64,33 @@ def published(name: str, table: Table, default: float | None, which: str) -> lis
     return figures
 
 
-def _families(methods: set[str], table: Table, which: str) -> dict[str, dict[str, float | None]]:
+def _families(
+    methods: set[str], dataset: str | None, profile: str, which: str, default: float | None
+) -> dict[str, dict[str, float | None]]:
     """Expressions and their values, by what they have in common; only those with more than one."""
     families: dict[str, dict[str, float | None]] = {}
     for method in sorted(methods):
-        found = argument(method, which, table.paper.dataset, table.profile)
+        found = argument(method, which, dataset, profile)
         if found is not None:
-            families.setdefault(found[0], {})[method] = found[1]
+            rest, value = found
+            if which == "threshold":
+                rest, value = _stepped(rest, default if value is None else value, dataset, profile)
+            families.setdefault(rest, {})[method] = value
     return {rest: members for rest, members in families.items() if len(members) > 1}
+
+
+def _stepped(
+    rest: str, value: float | None, dataset: str | None, profile: str
+) -> tuple[str, float | None]:
+    """The expression without `filter` and `step`, and the threshold that these make of a value."""
+    filtered = argument(rest, "filter", dataset, profile)
+    if filtered is None or value is None:
+        return rest, value
+    rest, name = filtered
+    stepped = argument(rest, "step", dataset, profile)
+    if stepped is None:
+        return rest, value
+    return stepped[0], round(value + STEPS[name] * stepped[1], 6)
 
 
 def _measured(
