@@ -42,7 +42,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_towers_and_tokens_are_open_clips(mini, theirs):
-    x = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     ids = open_clip.get_tokenizer(f"local-dir:{CLIP}")(TEXTS)
     assert torch.equal(mini.tokenise(TEXTS), ids)
     assert ids.dtype == torch.int64
@@ -70,13 +70,13 @@ def test_every_parameter_of_open_clip_is_there_once(mini, theirs):
 
 
 def test_what_the_image_tower_was_shown(mini):
-    assert (mini.side, mini.mean, mini.std) == (32, (0.5,) * 3, (0.25,) * 3)
+    assert (mini.side, mini.mean, mini.std) == (64, (0.5,) * 3, (0.25,) * 3)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 224, 224), (2, 3, 32, 40), (2, 1, 32, 32)])
+@pytest.mark.parametrize("shape", [(2, 3, 224, 224), (2, 3, 64, 80), (2, 1, 64, 64)])
 def test_other_sizes_are_refused(mini, shape):
     found = "x".join(map(str, shape[1:]))
-    with pytest.raises(DataError, match=f"3x32x32, not of {found}: give the recipe view_px = 32"):
+    with pytest.raises(DataError, match=f"3x64x64, not of {found}: give the recipe view_px = 64"):
         mini.encoder(torch.zeros(shape))
 
 
@@ -145,9 +145,9 @@ def test_a_folder_with_bad_weights(copy, content):
 def test_another_models_tokenizer(copy):
     """One that knows a token more than the text tower has embeddings."""
     told = json.loads((copy / "tokenizer.json").read_text())
-    told["added_tokens"].append({**told["added_tokens"][-1], "id": 963, "content": "<more>"})
+    told["added_tokens"].append({**told["added_tokens"][-1], "id": 970, "content": "<more>"})
     (copy / "tokenizer.json").write_text(json.dumps(told))
-    with pytest.raises(DataError, match="has 964 tokens, its text tower 963"):
+    with pytest.raises(DataError, match="has 971 tokens, its text tower 970"):
         clip.load(f"local-dir:{copy}", 3)
 
 
@@ -219,7 +219,9 @@ def test_the_embedded_model_knows_the_test_pictures(mini):
     """Chance is 1 in 60."""
     rows = world.rows_of_cifar100()
     names = [scene.atlas().names[row] for row in rows]
-    pictures = np.stack([scene.compose("test", row, n).pixels for row in rows for n in range(2)])
+    pictures = np.stack(
+        [scene.compose("test", row, n, 64).pixels for row in rows for n in range(2)]
+    )
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255
     x = (x - torch.tensor(mini.mean).view(3, 1, 1)) / torch.tensor(mini.std).view(3, 1, 1)
     head = clip.zero_shot(mini, [(f"a photo of a {n}.", f"{n} in the wild.") for n in names])
