@@ -64,7 +64,7 @@ class Size:
 
 # The generator reads text with the tower of one CLIP; others score images and are fine-tuned.
 TEXT = Size("text", WIDTH, 3, LAYERS, steps=1200, stop=500)
-SCORERS = (Size("clip", 96, 3, 2, steps=1300), Size("clip-large", 128, 4, 2, steps=1000))
+SCORERS = (Size("clip", 96, 3, 2, steps=2800), Size("clip-large", 128, 4, 2, steps=1900))
 
 
 def config(size: Size, vocab_size: int) -> dict[str, Any]:
