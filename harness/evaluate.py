@@ -31,32 +31,48 @@ class Evaluation:
     def __init__(self, loop: Loop, state: State) -> None:
         self.loop, self.state = loop, state
         self.z: dict[str, list[Tensor]] = {}  # features by split while the encoder is frozen
+        self.known: Guesses = {}  # of the present weights
         data = loop.data
         self.selections = {"oracle": data.test} | ({"best_val": data.val} if data.val else {})
 
     def look(self) -> float:
-        """Score of the test split; keeps the predictions of the best epochs."""
-        found, data = self.guesses(), self.loop.data
-        scores = {name: data.metric(data.splits[name].labels, found[name][0]) for name in found}
+        """Score of the test split by new weights; keeps the predictions of the best epochs."""
+        self.changed()
         for selection, split in self.selections.items():
-            best = self.state.best.get(selection)
-            if best is None or scores[split] > best["score"]:
+            score, best = self.score(split), self.state.best.get(selection)
+            if best is None or score > best["score"]:
                 kept = {
-                    k: (torch.from_numpy(g), torch.from_numpy(p)) for k, (g, p) in found.items()
+                    k: (torch.from_numpy(g), torch.from_numpy(p))
+                    for k, (g, p) in self.guesses().items()
                 }
-                self.state.best[selection] = {"score": scores[split], "guesses": kept}
-        return scores[data.test]
+                self.state.best[selection] = {"score": score, "guesses": kept}
+        return self.score(self.loop.data.test)
+
+    def changed(self) -> None:
+        """The model has new weights: what is known of the earlier ones goes."""
+        self.known = {}
+
+    def score(self, split: str) -> float:
+        """The data's metric on a split, by the present weights."""
+        data = self.loop.data
+        return data.metric(data.splits[split].labels, self._of(split)[0])
 
     def guesses(self) -> Guesses:
         """Predictions of every split; DataError when the weights are not finite."""
-        loop, found = self.loop, {}
-        for name, split in loop.data.splits.items():
-            found[name] = predict.true_class(
-                loop.model, loop.method.objective, self._features(name), split.labels
+        return {name: self._of(name) for name in self.loop.data.splits}
+
+    def _of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions of a split, made once for the present weights."""
+        loop = self.loop
+        if name not in self.known:
+            labels = loop.data.splits[name].labels
+            found = predict.true_class(
+                loop.model, loop.method.objective, self._features(name), labels
             )
-            if not np.isfinite(found[name][1]).all():
+            if not np.isfinite(found[1]).all():
                 raise DataError(f"{loop.method.expression}: the weights left are not finite")
-        return found
+            self.known[name] = found
+        return self.known[name]
 
     def _features(self, name: str) -> Callable[[], Iterable[Tensor]]:
         def kept() -> Iterable[Tensor]:

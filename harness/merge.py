@@ -35,20 +35,20 @@ def merge(
     loop, first = first_weights(base, data, recipe, seed, folder, machine, start)
     evaluation, ensemble = Evaluation(loop, State()), method.ensemble
 
-    def tested(alpha: float) -> Any:
+    def take(alpha: float) -> None:
         loop.model.load_state_dict(ensemble.merge(first, end, alpha))
-        return evaluation.guesses()
+        evaluation.changed()
 
-    write(loop, folder, "last", tested(ensemble.alpha))
+    take(ensemble.alpha)
+    write(loop, folder, "last", evaluation.guesses())
     told: dict[str, Any] = {"alpha": ensemble.alpha}
     if data.val is not None:
-        labels, best = data.splits[data.val].labels, None
         scores = {}
         for alpha in ensemble.grid:
-            found = tested(alpha)
-            scores[alpha] = data.metric(labels, found[data.val][0])
-            if best is None or scores[alpha] > scores[best]:
-                best = alpha
-                write(loop, folder, "best_val", found)
+            take(alpha)
+            scores[alpha] = evaluation.score(data.val)
+        best = max(scores, key=lambda alpha: (scores[alpha], -alpha))
+        take(best)
+        write(loop, folder, "best_val", evaluation.guesses())
         told |= {"best_val_alpha": best, "scores": [[a, s] for a, s in scores.items()]}
     write_atomic(folder / "ensemble.json", json.dumps(told, sort_keys=True).encode())

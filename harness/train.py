@@ -80,9 +80,9 @@ def fit(
         for hook in method.augment:
             hook.start(loop.model, loop)
         phases = method.finetune.phases(schedule) if method.finetune else (Phase("all"),)
-        state = _phases(loop, phases, schedule, seed, name, watch, save_s)
+        evaluation = _phases(loop, phases, schedule, seed, name, watch, save_s)
         if loop.accelerator.is_main_process:
-            Evaluation(loop, state).write(folder)
+            evaluation.write(folder)
         loop.accelerator.wait_for_everyone()
     return weights_of(loop.model)
 
@@ -202,7 +202,8 @@ def _phases(
     name: str,
     watch: Watch | None,
     save_s: float,
-) -> State:
+) -> Evaluation:
+    """Train what is left of the phases; what is known of the last weights comes back."""
     path, state, saved = loop.folder / "checkpoint.pt", State(), time.monotonic()
     found = checkpoint.read(path, name)
     if found is not None:
@@ -212,6 +213,7 @@ def _phases(
     main = loop.accelerator.is_main_process
     if main:
         _write_history(loop.folder, state)  # also tells now whether the folder can be written
+    evaluation = Evaluation(loop, state)
     for number in range(state.phase, len(phases)):
         phase = phases[number]
         length = phase.schedule or schedule
@@ -229,7 +231,7 @@ def _phases(
             if watch is not None:
                 watch({**entry, "epochs": length.epochs})
         state.phase, state.epoch, state.optimiser = number + 1, 0, None
-    return state
+    return evaluation
 
 
 def _epoch(
