@@ -13,7 +13,7 @@ import shutil
 import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -128,7 +128,8 @@ def doctor(
     for profile in PROFILES:
         for name, module in modules.items():
             some = () if module is None else weights_of(module.RECIPES[profile], cache)
-            weights |= {model.name: model for model in some}
+            others = () if module is None else _other_backbones(module, profile, cache)
+            weights |= {model.name: model for model in (*some, *others)}
             looked = [*some, official[name]] if profile == "paper" else some
             needs = _needs(profile, found, devices, looked, home)
             ready[profile][name] = tuple(what for what, _ in needs)
@@ -300,6 +301,12 @@ def weights_of(recipe: Recipe, cache: Path | None = None) -> tuple[Found, ...]:
     scorer = recipe.clip if embedded_clip(recipe.clip) else f"{recipe.clip}:openai"
     clips = dict.fromkeys([scorer, *([recipe.pretrained] if recipe.pretrained else [])])
     return (_generator(recipe, cache), *(_clip(name, cache) for name in clips))
+
+
+def _other_backbones(module: Any, profile: str, cache: Path | None) -> list[Found]:
+    """What only the tables of another backbone read: no need of the profile as it comes."""
+    recipe, others = module.RECIPES[profile], module.BACKBONES.get(profile, {})
+    return [found for of in others.values() for found in weights_of(replace(recipe, **of), cache)]
 
 
 def _generator(recipe: Recipe, cache: Path | None) -> Found:

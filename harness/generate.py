@@ -307,7 +307,7 @@ class Generator:
     def _posterior(self, source: str) -> list[torch.Tensor]:
         """Mean and standard deviation (C, h, w) of the source's latent."""
         with self.phase("source encode"):
-            picture = torch.from_numpy(np.ascontiguousarray(self.sources(source)))
+            picture = torch.from_numpy(np.array(self.sources(source)))  # may be read-only
             x = picture.permute(2, 0, 1)[None].to(self.device, torch.float32) / 127.5 - 1
             x = x.to(self.vae.dtype).contiguous(memory_format=torch.channels_last)
             latent = self.vae.encode(x).latent_dist

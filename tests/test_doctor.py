@@ -345,3 +345,11 @@ def test_json():
     told = json.loads(json.dumps(doctor.as_json(REPORT)))
     assert [p["status"] for p in told["packages"]] == [OK, "missing", "older than 2.50"]
     assert told["ready"]["paper"]["a"] == ["polars", "a GPU"]
+
+
+def test_weights_of_another_backbone_are_told_but_not_needed(tmp_path):
+    report = look(tmp_path)
+    names = [f.name for f in report.weights]
+    assert "CLIP mini-large" in names
+    assert "CLIP ViT-L-14-quickgelu:openai" in names
+    assert not any("ViT-L-14" in need for need in report.ready["paper"]["iwildcam"])

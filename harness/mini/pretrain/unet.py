@@ -107,8 +107,10 @@ def assemble(out: Path, folder: Path) -> None:
     model.load_state_dict(saved["average"])
     tower, tokenizer = clip.load(out / "text" / "model")
     encoder: CLIPTextModelWithProjection = clip.text_encoder(tower, tokenizer)
+    autoencoder = AutoencoderKL.from_pretrained(out / "vae" / "model")
+    autoencoder.register_to_config(_name_or_path="")  # the folder it was trained in
     pipeline = StableDiffusionXLImg2ImgPipeline(
-        vae=AutoencoderKL.from_pretrained(out / "vae" / "model"),
+        vae=autoencoder,
         text_encoder=None,
         text_encoder_2=encoder,
         tokenizer=None,
