@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -195,7 +196,9 @@ def _leaderboard(place: Place, args: argparse.Namespace) -> Table:
 def _rendered(place: Place, args: argparse.Namespace, form: str) -> str:
     from harness import tables
 
-    return tables.render(_leaderboard(place, args), form)
+    shown = sys.stdout.isatty() and not getattr(args, "out", None)
+    width = shutil.get_terminal_size().columns if shown else None
+    return tables.render(_leaderboard(place, args), form, width)
 
 
 def _compared(

@@ -40,6 +40,9 @@ def index(place: Place) -> pl.DataFrame:
     set in its official format.
     """
     if place.given is None and place.recipe.generator == EMBEDDED:
+        if not hasattr(place.module, "write_embedded"):
+            why = "has no twin in the embedded world: name the folder of its files by --root"
+            raise UsageError(f"{place.module.NAME} {why}")
         place.module.write_embedded(place.data, place.profile)
     parts = []
     for imbalance in place.imbalances():

@@ -18,31 +18,51 @@ from harness.notes import EMPTY, MISSING, OTHER
 WIDTH = 100  # of the notes, in characters
 
 
-def render(table: Table, form: str) -> str:
-    """The table in one of FORMATS; UsageError for another one."""
+def render(table: Table, form: str, width: int | None = None) -> str:
+    """The table in one of FORMATS; UsageError for another one. width: of the text, see to_text."""
     one_of("format", form, tuple(FORMATS))
-    return FORMATS[form](table)
+    return to_text(table, width) if form == "text" else FORMATS[form](table)
 
 
 # ---------------------------------------------------------------- text
 
 
-def to_text(table: Table) -> str:
-    """For the terminal: one grid per block, then the notes."""
-    from tabulate import tabulate
+def to_text(table: Table, width: int | None = None) -> str:
+    """For the terminal: one grid per block, then the notes.
 
+    width: in characters; a grid that is wider goes on below, with the columns that did not fit.
+    """
     pieces = [_title(table)]
     for part in table.parts:
-        head = _head(table, "\n")
-        body = [_cells(table, line, "*{}".format) for line in part.lines]
-        align = ("left", *("right",) * (len(head) - 1))
-        grid = tabulate(body, head, "simple", disable_numparse=True, colalign=align)
-        pieces.append(f"{part.block.title}\n\n{grid}")
+        rows = [_head(table, "\n"), *(_cells(table, line, "*{}".format) for line in part.lines)]
+        pieces.append("\n\n".join([part.block.title, *_grids(rows, width)]))
     notes = (
         textwrap.fill(note, WIDTH, initial_indent="- ", subsequent_indent="  ")
         for note in table.notes
     )
     return "\n\n".join([*pieces, "\n".join(notes)]) + "\n"
+
+
+def _grids(rows: list[list[str]], width: int | None) -> list[str]:
+    """Rows, the head first, as grids of at most `width` where one column can be as narrow."""
+    from tabulate import tabulate
+
+    def grid(columns: range) -> str:
+        body = [[row[0], *row[columns.start : columns.stop]] for row in rows]
+        align = ("left", *("right",) * len(columns))
+        return tabulate(body[1:], body[0], "simple", disable_numparse=True, colalign=align)
+
+    def fits(columns: range) -> bool:
+        return width is None or max(map(len, grid(columns).splitlines())) <= width
+
+    found, start, end = [], 1, len(rows[0])
+    while start < end:
+        stop = end  # the three columns of a number stay together
+        while stop > start + 3 and not fits(range(start, stop)):
+            stop -= 3
+        found.append(grid(range(start, stop)))
+        start = stop
+    return found
 
 
 # ---------------------------------------------------------------- Markdown

@@ -352,6 +352,19 @@ def test_text_says_whose_numbers_these_are(small: Path) -> None:
     assert "29.0 ± 0.4" in text
 
 
+def test_wide_text_goes_on_below(small: Path) -> None:
+    shown = table(small, [run("CE", s) for s in range(3)], "mini")
+    wide = to_text(shown)
+    assert to_text(shown, 200) == wide
+    narrow = to_text(shown, 80)
+    grids = [line for line in narrow.split("\n") if line.startswith("Method")]
+    assert len(grids) == 2 * len(shown.parts)
+    assert all(len(line) <= 80 for line in narrow.split("\n- ")[0].splitlines())
+    assert sorted(narrow.split()) != sorted(wide.split())  # labels stand twice
+    assert set(narrow.split()) >= {word for word in wide.split() if not word.startswith("--")}
+    assert to_text(shown, 1).count("\nMethod") == len(grids)  # no narrower than one number
+
+
 def test_markdown(small: Path) -> None:
     text = to_markdown(table(small, [run("CE", s) for s in range(3)], "mini"))
     lines = text.splitlines()
