@@ -216,16 +216,18 @@ def _gains(
 ) -> list[float | None]:
     """Of each seed that both rows have: the gain on the k classes that the other row knows least.
 
-    path: "worst.<k>".
+    path: "worst.<k>"; "own_worst.<k>" takes of each row the k classes that it knows least itself.
     """
     others = {r["seed"]: r for r in base}
     pairs = [(r, others[r["seed"]]) for r in runs if r["seed"] in others]
     both = [r for pair in pairs for r in pair]
-    k = int(path.removeprefix("worst."))
+    kind, _, number = path.partition(".")
+    k = int(number)
     if not both or any(select not in r["selection"] or k > len(r["counts"]) for r in both):
         return [None] * len(pairs)  # the embedded world has fewer classes
-    classes = worst([b for _, b in pairs], k, select)
-    return [_known(a, classes, select) - _known(b, classes, select) for a, b in pairs]
+    theirs = worst([b for _, b in pairs], k, select)
+    mine = worst([a for a, _ in pairs], k, select) if kind == "own_worst" else theirs
+    return [_known(a, mine, select) - _known(b, theirs, select) for a, b in pairs]
 
 
 def _known(r: Record, classes: Sequence[int], select: str) -> float:

@@ -284,9 +284,11 @@ def test_gains_on_the_worst_classes_of_the_other_row(tmp_path: Path) -> None:
     cell = measured(table(file, runs, "mini"), "BS+DisCL", "k = 2")
     assert (cell.mean, cell.sd, cell.n) == (pytest.approx(0.125), pytest.approx(0.025), 3)
     assert measured(found, "BS+DisCL", "k = 60").mean is None  # there are 50 classes
-    assert "| BS+DisCL | **12.5 ± 2.5 (3)** | **7.6** | +4.9 |" in to_markdown(
-        table(file, runs, "mini")
-    )
+    shown = to_markdown(table(file, runs, "mini"))
+    assert "| BS+DisCL | **12.5 ± 2.5 (3)** | **7.6** | +4.9 |" in shown
+    file.write_text(GAINS.replace('"worst.2"', '"own_worst.2"'))
+    own = measured(table(file, runs, "mini"), "BS+DisCL", "k = 2")  # 0.0 over 0.1 and 0.25
+    assert own.mean == pytest.approx(-0.175)
 
 
 def test_other_profiles_data_sets_and_methods_stay_out(small: Path) -> None:

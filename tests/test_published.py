@@ -167,7 +167,7 @@ def test_gains_and_statistics_equal_their_second_keying() -> None:
 
 def test_every_published_number_is_keyed_twice() -> None:
     keyed = {table for table, _ in ACCURACY} | {*MACRO_F1, "table10", "statistics"}
-    assert set(PAPERS) == keyed
+    assert {name for name, p in PAPERS.items() if not all(row.ours for row in p.rows)} == keyed
     for table, paper in RUNS.items():
         blocks = {block for t, block in ACCURACY if t == table} or {"all"}
         assert {b.key for b in paper.blocks} == blocks
@@ -426,7 +426,7 @@ def test_tables_that_show_a_data_set() -> None:
     assert names("cifar100-lt") == ["table2", "table7"]
     assert names("inaturalist2018") == ["table3"]
     assert names("iwildcam") == ["table5", "table4"]
-    assert names("imagenet-lt", "gains") == ["table10"]
+    assert names("imagenet-lt", "gains") == ["table10", "table10own"]
     assert names("cifar100-lt", "pool") == ["statistics"]
     assert names("cifar100-lt", "gains") == []
     with pytest.raises(UsageError, match=r"no table of iwildcat in .*did you mean iwildcam"):
