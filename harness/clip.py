@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -98,7 +100,8 @@ def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
         settings |= {"load_weights": False, "force_preprocess_cfg": colours}
         tag = None
     try:
-        with torch.random.fork_rng(devices=[]):  # the draws of weights that are replaced
+        # the draws of weights that are replaced; and no warning that there are none
+        with torch.random.fork_rng(devices=[]), nullcontext() if weights else _no_warnings():
             model = open_clip.create_model(source, tag, require_pretrained=weights, **settings)
             tokenizer = open_clip.get_tokenizer(source)
             features = get_model_config(source)["embed_dim"]
@@ -109,6 +112,17 @@ def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
             f"cannot load the image-text model {name}: {brief(error)}; where there is no network, "
             f"name a folder with its open_clip files: {FOLDER}/path"
         ) from error
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """open_clip logs on the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _source(name: str) -> tuple[str, str | None]:
