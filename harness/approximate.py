@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from harness import lookup
 from harness.types import UsageError
 
-NAMES = {"guidance-interval": "guidance-interval=0.2-0.8"}  # and how to write it
+NAMES = {  # and how to write it
+    "guidance-interval": "guidance-interval=0.2-0.8",
+    "deep-cache": "deep-cache=2",
+}
+MOST = 10  # steps on the deep features of one
 _SHARES = re.compile(r"(\d(?:\.\d+)?)-(\d(?:\.\d+)?)")
 
 
@@ -23,23 +27,46 @@ class ShortCuts:
     interval: text guidance works only at steps i of n with interval[0] <= i / n < interval[1],
     outside of it an image takes one pass per step instead of two (Kynkäänniemi et al. 2024,
     2404.07724); None: at all steps.
+    every: the deep blocks of the UNet are computed at every so many steps of an image, and those
+    between take what the last one left (harness.shallow); 1: at all steps.
     """
 
     interval: tuple[float, float] | None = None
+    every: int = 1
 
 
 def parse(texts: Sequence[str]) -> ShortCuts:
     """Short cuts as the generator's spec has them; UsageError for what none of them means."""
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, str] = {}
     for text in texts:
         name, _, value = text.partition("=")
         if name not in NAMES:
             raise UsageError(f"unknown short cut {text!r}{lookup.nearest(name, NAMES)}")
         if name in found:
             raise UsageError(f"short cut {name} is asked for twice")
-        shares = _SHARES.fullmatch(value)
-        low, high = map(float, shares.groups()) if shares else (1.0, 0.0)
-        if not 0 <= low < high <= 1:
-            raise UsageError(f"short cut {text!r}: expected shares of the steps, as {NAMES[name]}")
-        found[name] = (low, high)
-    return ShortCuts(interval=found.get("guidance-interval"))
+        found[name] = value
+    if len(found) > 1:  # a pass without text would find the features of another step
+        raise UsageError(f"short cuts {' and '.join(sorted(found))} do not go together")
+    interval, every = found.get("guidance-interval"), found.get("deep-cache")
+    return ShortCuts(
+        interval=None if interval is None else _shares(interval),
+        every=1 if every is None else _steps(every),
+    )
+
+
+def _shares(value: str) -> tuple[float, float]:
+    shares = _SHARES.fullmatch(value)
+    low, high = map(float, shares.groups()) if shares else (1.0, 0.0)
+    if not 0 <= low < high <= 1:
+        example = NAMES["guidance-interval"]
+        said = f"short cut 'guidance-interval={value}'"
+        raise UsageError(f"{said}: expected shares of the steps, as {example}")
+    return low, high
+
+
+def _steps(value: str) -> int:
+    every = int(value) if re.fullmatch(r"\d{1,3}", value) else 0
+    if not 2 <= every <= MOST:
+        said = f"short cut 'deep-cache={value}'"
+        raise UsageError(f"{said}: expected 2 to {MOST} steps, as {NAMES['deep-cache']}")
+    return every

@@ -89,7 +89,7 @@ def _plain(attention: Any) -> bool:
 def keys_values(unet: Any, states: torch.Tensor) -> KeysValues:
     """What a prompt's states (B, L, D) give to each layer of cross-attention."""
     return {
-        name: module.processor.project(module, states)
-        for name, module in unet.named_modules()
+        module.processor.name: module.processor.project(module, states)
+        for module in unet.modules()
         if isinstance(getattr(module, "processor", None), Attend) and module.is_cross_attention
     }

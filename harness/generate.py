@@ -20,6 +20,7 @@ import torch
 
 from harness.approximate import parse
 from harness.attention import KeysValues, attend, keys_values
+from harness.shallow import Deep
 from harness.slots import Kept, Memory, Slots, Text, bytes_of, to_host
 from harness.types import REAL, DataError, GeneratorSpec, UsageError, brief
 
@@ -129,6 +130,7 @@ class Generator:
         for model in (self.unet, self.vae):
             model.to(memory_format=torch.channels_last)
         attend(self.unet)
+        self.deep = Deep(self.unet) if self.short_cuts.every > 1 else None
         self.dtype = self.unet.dtype
         self.factor = self.vae.config.scaling_factor
         self._schedule(pipeline.scheduler.config)
@@ -140,7 +142,8 @@ class Generator:
         self._guess: Callable[..., torch.Tensor] = self._predict
         if compiled:
             mode = "max-autotune-no-cudagraphs"  # a step is long beside its launches
-            self._guess = torch.compile(self._predict, fullgraph=True, dynamic=False, mode=mode)
+            whole = self.deep is None  # graphs end where features are put aside
+            self._guess = torch.compile(self._predict, fullgraph=whole, dynamic=False, mode=mode)
 
     def _schedule(self, config: Any) -> None:
         """DDIM's timesteps t_i and alpha-bar before (a) and after (p) each step."""
@@ -162,9 +165,9 @@ class Generator:
         slots: list[_Slot | None] = [None] * self.spec.batch
         done: list[tuple[Request, torch.Tensor]] = []
         decoded: deque[tuple[list[Request], Callable[[], Sequence[np.ndarray | Failed]]]] = deque()
-        more = True
+        more, tick, every = True, 0, self.short_cuts.every
         while True:
-            if more:
+            if more and tick % every == 0:  # so that all slots have their whole steps together
                 refused, more = self._fill(state, slots, waiting)
                 yield from refused
             for i, slot in enumerate(slots):
@@ -175,8 +178,11 @@ class Generator:
             while len(done) >= DECODE_BATCH or (done and not more and not busy):
                 now, done = done[:DECODE_BATCH], done[DECODE_BATCH:]
                 decoded.append(([r for r, _ in now], self._decode([z for _, z in now])))
-            if busy and (not more or all(slots)):
-                self._step(state, slots)
+            if busy and (not more or all(slots) or tick % every):
+                self._step(state, slots, whole=tick % every == 0)
+                tick += 1
+            elif not busy:
+                tick = 0
             while decoded:  # copied while the step above was under way
                 asked, pictures = decoded.popleft()
                 yield from zip(asked, pictures(), strict=True)
@@ -220,11 +226,11 @@ class Generator:
                     refused.append((request, Failed(brief(error))))
         return refused, True
 
-    def _step(self, state: Slots, slots: list[_Slot | None]) -> None:
+    def _step(self, state: Slots, slots: list[_Slot | None], whole: bool) -> None:
         """One DDIM step (eta 0) of every slot; empty ones compute what is thrown away."""
         with self.phase("denoise"):
             at = torch.tensor([s.step if s else 0 for s in slots]).to(self.device)
-            e = self.noise(state, at)
+            e = self.noise(state, at, whole)
             a, p = (v[at].view(-1, 1, 1, 1) for v in (self.a, self.p))
             x0 = (state.x - (1 - a).sqrt() * e) / a.sqrt()
             state.x = p.sqrt() * x0 + (1 - p).sqrt() * e
@@ -232,8 +238,11 @@ class Generator:
             if slot is not None:
                 slot.step += 1
 
-    def noise(self, state: Slots, at: torch.Tensor) -> torch.Tensor:
-        """Guided noise e (B, C, h, w), float32, of slots at steps `at` (B,)."""
+    def noise(self, state: Slots, at: torch.Tensor, whole: bool = True) -> torch.Tensor:
+        """Guided noise e (B, C, h, w), float32, of slots at steps `at` (B,).
+
+        whole: by all of the UNet; otherwise with deep features of the last whole step.
+        """
         batch = len(state.x)
         x, t = state.x.to(self.dtype), self.t[at]
         twice = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
@@ -242,7 +251,11 @@ class Generator:
         def guess(rows: slice) -> torch.Tensor:
             states = {name: (k[rows], v[rows]) for name, (k, v) in state.states.items()}
             about = (state.pooled[rows], state.ids[rows], state.unused[rows])
-            return self._guess(twice[rows], t[rows], states, *about).float()
+            unet = self.unet if self.deep is None else self.deep.view(whole, rows)
+            e = self._guess(twice[rows], t[rows], states, *about, unet).float()
+            if self.deep is not None and whole:
+                self.deep.keep(rows, 2 * batch)
+            return e
 
         w, interval = self.spec.text_guidance, self.short_cuts.interval
         if interval is None:
@@ -265,9 +278,10 @@ class Generator:
         pooled: torch.Tensor,
         ids: torch.Tensor,
         unused: torch.Tensor,
+        unet: Any,
     ) -> torch.Tensor:
-        """The UNet's noise for some rows."""
-        found: torch.Tensor = self.unet(
+        """A UNet's noise for some rows."""
+        found: torch.Tensor = unet(
             x,
             t,
             encoder_hidden_states=unused,

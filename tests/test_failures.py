@@ -144,8 +144,14 @@ def test_short_cuts_are_named():
     for wrong in ("", "=0.8-0.2", "=0.2", "=-1-1", "=0-1.5", "=nan-1"):
         with pytest.raises(UsageError, match="expected shares of the steps"):
             approximate.parse([f"guidance-interval{wrong}"])
+    assert approximate.parse(["deep-cache=3"]) == ShortCuts(every=3)
+    for wrong in ("", "=1", "=11", "=2.5", "=-2", "=x"):
+        with pytest.raises(UsageError, match="expected 2 to 10 steps, as deep-cache=2"):
+            approximate.parse([f"deep-cache{wrong}"])
     with pytest.raises(UsageError, match="twice"):
         approximate.parse(["guidance-interval=0-1"] * 2)
+    with pytest.raises(UsageError, match="do not go together"):
+        approximate.parse(["guidance-interval=0-1", "deep-cache=2"])
 
 
 def test_guidance_interval(pipeline, images):
@@ -160,6 +166,33 @@ def test_guidance_interval(pipeline, images):
     found = made(part, REQUESTS[::-1])
     assert all(found[k].tobytes() == image.tobytes() for k, image in lockstep.items())
     assert any((found[k] != images[k]).any() for k in lockstep)
+
+
+def test_deep_cache(pipeline, images):
+    """Whole at every second step of an image, whoever the neighbours are; whole always is exact."""
+    fast = engine(pipeline, approximate=("deep-cache=2",))
+    steps, view = [], fast.deep.view
+    fast.deep.view = lambda whole, rows: steps.append(whole) or view(whole, rows)
+    lockstep = made(fast, [r for r in REQUESTS if r.guidance == 0][: fast.spec.batch])
+    assert steps == [True, False] * 2
+    found = made(fast, REQUESTS[::-1])
+    assert found.keys() == images.keys()
+    assert all(found[k].tobytes() == image.tobytes() for k, image in lockstep.items())
+    assert any((found[k] != images[k]).any() for k in lockstep)
+    fast.deep.view = lambda whole, rows: view(True, rows)
+    exact = made(fast)
+    assert all(exact[k].tobytes() == images[k].tobytes() for k in images)
+
+
+def test_the_shallow_pass_skips_what_it_says(pipeline):
+    fast = engine(pipeline, approximate=("deep-cache=2",))
+    names = dict(pipeline.unet.named_parameters())
+    used = {id(p) for p in fast.deep.shallow.parameters()}
+    skipped = {name for name, p in names.items() if id(p) not in used}
+    assert skipped
+    assert all(not n.startswith(("conv", "time", "add", "down_blocks.0.res")) for n in skipped)
+    assert {n for n in names if n.startswith("mid_block")} <= skipped
+    assert {n for n in names if n.startswith("up_blocks.")} - skipped  # the last one's
 
 
 def test_the_forward_pass_is_one_graph(pipeline, images):
