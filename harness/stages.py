@@ -185,15 +185,9 @@ def generate(
         raise DataError(f"no image of {place.module.NAME} is hard: there is nothing to generate")
     shards, made = pending(place, asked), 0
     if shards:
-        needed = [shard.rows["source"].unique().to_list() for shard in shards]
-        found = pictures(place, {s for part in needed for s in part}, strict=False)
-        jobs = [(a, {s: found[s] for s in b}) for a, b in zip(shards, needed, strict=True)]
-        start = (place.generator, place.generator_source, str(place.pool), device)
-        total = sum(len(s.rows) for s in shards)
+        total, workers = sum(len(s.rows) for s in shards), workers or parallel.cores()
         with tqdm(total=total, desc="generate", unit="image", mininterval=1) as bar:
-            for (shard, _), n in parallel.run(
-                _make, jobs, workers or parallel.cores(), _start_making, start
-            ):
+            for shard, n in parallel.run(_make, shards, workers, _start_making, (place, device)):
                 made += n
                 bar.update(len(shard.rows))
     cache.build_index(place.pool)
@@ -277,16 +271,17 @@ def _one_by_one(function: Callable[[np.ndarray], Any], ids: np.ndarray) -> Itera
 _worker: dict[str, Any] = {}
 
 
-def _start_making(spec: GeneratorSpec, source: str, pool: str, device: str) -> None:
+def _start_making(place: Place, device: str) -> None:
     import torch
 
     from harness.generate import Generator, load_pipeline
 
     torch.set_num_threads(1)
-    pipeline = load_pipeline(source, getattr(torch, spec.dtype), device)
+    spec = place.generator
+    pipeline = load_pipeline(place.generator_source, getattr(torch, spec.dtype), device)
     compiled = torch.device(device).type == "cuda"
     generator = Generator(pipeline, spec, _source, device, compiled)  # keeps texts and sources
-    _worker.update(generator=generator, pool=Path(pool), encoders=ThreadPoolExecutor(2))
+    _worker.update(place=place, generator=generator, encoders=ThreadPoolExecutor(2))
 
 
 def _source(name: str) -> np.ndarray:
@@ -297,12 +292,12 @@ def _source(name: str) -> np.ndarray:
     return picture
 
 
-def _make(job: tuple[cache.Shard, dict[str, np.ndarray | DataError]]) -> int:
+def _make(shard: cache.Shard) -> int:
     """Make a shard; images are encoded by threads of their own while the next ones are denoised."""
     from harness.generate import Failed, Request
 
-    shard, _worker["pictures"] = job
-    generator, encoders = _worker["generator"], _worker["encoders"]
+    place, generator, encoders = (_worker[name] for name in ("place", "generator", "encoders"))
+    _worker["pictures"] = pictures(place, shard.rows["source"].unique(), strict=False)
     spec: GeneratorSpec = generator.spec
     columns = ("key", "source", "guidance", "seed", "prompt")
     asked = [Request(*row) for row in shard.rows.select(columns).rows()]
@@ -315,10 +310,10 @@ def _make(job: tuple[cache.Shard, dict[str, np.ndarray | DataError]]) -> int:
     kept = cache.plan_shards(shard.rows.filter(pl.col("key").is_in(list(images))))
     if reasons:
         rest = kept[0] if kept else None
-        failures.write(_worker["pool"], shard, reasons, rest, key(spec))
+        failures.write(place.pool, shard, reasons, rest, key(spec))
     for whole in kept:
         in_order = [images[k].result() for k in whole.keys]
-        cache.write_shard(_worker["pool"], whole, whole.rows, in_order, spec)
+        cache.write_shard(place.pool, whole, whole.rows, in_order, spec)
     return len(images)
 
 
