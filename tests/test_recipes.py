@@ -125,8 +125,9 @@ def _in_folders(twin, out):
         for path, label in (line.split() for line in entries if line):
             of[split].setdefault(int(label), []).append(path)
     names = imagenet_lt.load(twin, None, imagenet_lt.SMOKE).classes
-    for label in range(6):
-        for split, n in (("train", 30 if label < 4 else 8), ("test", 10)):
+    largest = sorted(of["train"], key=lambda label: -len(of["train"][label]))
+    for nth, label in enumerate(largest[:6]):
+        for split, n in (("train", 30 if nth < 4 else 8), ("test", 10)):
             folder = out / split / names[label].replace(" ", "_")
             folder.mkdir(parents=True)
             for i, path in enumerate(of[split][label][:n]):
