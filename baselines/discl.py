@@ -33,7 +33,6 @@ ROWS = (
     'FLYP+DisCL(curriculum="text-only")',
 )
 PAPER_OR_RELEASED = ("paper", "released")
-FILTERS = {"low": -1, "usual": 0, "high": 1}  # steps above the threshold
 SWITCHES = ("schedule", "level_zero", "trim", "probe", "non_hard")
 VALIDATION_SEED = 42  # the released code's
 
@@ -49,7 +48,7 @@ class Spectrum(Augment):
         self.choose = function(curricula, settings["curriculum"])
         self.candidates = candidates
         self.threshold: float | None = settings["threshold"]
-        self.stricter = settings["step"] * FILTERS[settings["filter"]]
+        self.stricter = settings["step"] * spectra.FILTERS[settings["filter"]]
         self.scale: float | None = settings["scale"]
         self.one_level = settings["curriculum"] in ("fixed", "text-only")
         self.adaptive = self.choose is curricula.adaptive
@@ -180,7 +179,7 @@ def term(
         raise UsageError(f"DisCL(drop_real_hard=True) is for fixed and text-only, not {curriculum}")
     if curriculum != "adaptive" and "released" in (trim, probe):
         raise UsageError(f"DisCL(trim, probe) are for the curriculum adaptive, not {curriculum}")
-    one_of("DisCL(filter=...)", filter, tuple(FILTERS))
+    one_of("DisCL(filter=...)", filter, tuple(spectra.FILTERS))
     _check_number("threshold", threshold, -1, 1)
     _check_number("step", step, 0, 1)
     _check_number("scale", scale, 0, 1000)

@@ -10,6 +10,8 @@ from harness.types import REAL, DataError, UsageError
 if TYPE_CHECKING:
     import polars as pl
 
+FILTERS = {"low": -1, "usual": 0, "high": 1}  # steps above the threshold
+
 
 def above(rows: pl.DataFrame, levels: Sequence[int], threshold: float) -> pl.DataFrame:
     """Rows whose CLIPScore is at least the threshold; DataError for a level without any."""

@@ -144,6 +144,7 @@ SMOKE = replace(
     onward=replace(_MINI_ONWARD, epochs=6),
     curriculum_epochs=5,  # one per level and one at the real images
     pool_seeds=(10,),
+    steps=6,
     run_seeds=(0,),
     imbalances=(100,),
 )

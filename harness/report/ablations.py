@@ -9,6 +9,7 @@ from harness.compose import argument
 from harness.leaderboard import Part, Record, Table
 from harness.report.boards import of_methods
 from harness.report.figures import Figure, axis, colour, symbol, text
+from harness.spectra import FILTERS
 
 Points = dict[str, list[tuple[float, float, float | None]]]  # by column: value, percent, sd
 ARGUMENTS = {  # of terms, with what stands below the chart
@@ -18,8 +19,6 @@ ARGUMENTS = {  # of terms, with what stands below the chart
         "Results by the amount of synthetic data",
     ),
 }
-
-STEPS = {"low": -1, "usual": 0, "high": 1}  # of a filter, above the threshold
 
 
 def ablations(
@@ -90,7 +89,7 @@ def _stepped(
     stepped = argument(rest, "step", dataset, profile)
     if stepped is None:
         return rest, value
-    return stepped[0], round(value + STEPS[name] * stepped[1], 6)
+    return stepped[0], round(value + FILTERS[name] * stepped[1], 6)
 
 
 def _measured(
