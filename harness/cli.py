@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness import commands
+from harness import beside, commands
 from harness.types import DataError, UsageError
 
 EXAMPLES = """examples:
@@ -98,13 +98,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _preparing(every: Any) -> None:
     """Commands beside the road."""
-    data = _command(
-        every, "data", commands.data, "check a data set's official files, or fetch them"
-    )
+    data = _command(every, "data", beside.data, "check a data set's official files, or fetch them")
     data.add_argument("action", choices=("check", "fetch"))
     data.add_argument("--decode", action="store_true", help="check: decode every picture, too")
     about = "write ten scene descriptions per class: an offline grammar, or a language model"
-    prompts = _command(every, "prompts", commands.prompts, about)
+    prompts = _command(every, "prompts", beside.prompts, about)
     prompts.add_argument(
         "--out", type=Path, help="JSON file (default: the one that `harness generate` reads)"
     )
@@ -116,9 +114,7 @@ def _preparing(every: Any) -> None:
         metavar="VARIABLE",
         help="environment variable of the key",
     )
-    plan = _command(
-        every, "plan", commands.plan, "what would run, and what it costs; needs no data"
-    )
+    plan = _command(every, "plan", beside.plan, "what would run, and what it costs; needs no data")
     _rows(plan)
     plan.add_argument("--table", metavar="NAME", help="default: the data set's main table")
     plan.add_argument("--tflops", type=float, help="rate of the machine to plan for, TFLOP/s")
@@ -126,13 +122,13 @@ def _preparing(every: Any) -> None:
     about = "what is installed and found here, and what each profile still needs"
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
-    doctor.set_defaults(run=commands.doctor)
+    doctor.set_defaults(run=beside.doctor)
     _checking(every)
     about = "the published tables against their own class counts: what adds up, and what does not"
     audit = every.add_parser("audit", help=about, description=about)
     audit.add_argument("--all", action="store_true", help="rows that add up, too")
     audit.add_argument("--format", choices=("text", "markdown", "json"), default="text")
-    audit.set_defaults(run=commands.audit)
+    audit.set_defaults(run=beside.audit)
 
 
 def _reporting(every: Any) -> None:
@@ -141,7 +137,7 @@ def _reporting(every: Any) -> None:
     findings = every.add_parser("findings", help=about, description=about)
     findings.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     findings.add_argument("--out", type=Path, help="write to this file instead")
-    findings.set_defaults(run=commands.findings)
+    findings.set_defaults(run=beside.findings)
     about = "one HTML file: leaderboards, findings, charts and a gallery of the spectrum"
     report = every.add_parser("report", help=about, description=about)
     report.add_argument("--out", type=Path, default=Path("report.html"), help="(report.html)")
@@ -151,7 +147,7 @@ def _reporting(every: Any) -> None:
         default=commands.PICTURES,
         help=f"synthetic images in it, about (default {commands.PICTURES})",
     )
-    report.set_defaults(run=commands.report)
+    report.set_defaults(run=beside.report)
     for parser in (findings, report):
         parser.add_argument(
             "--dataset", action="append", help="may be repeated (default: all with records)"
@@ -172,12 +168,12 @@ def _checking(every: Any) -> None:
     check.add_argument("--profile-json", type=Path, metavar="FILE", help="speed to check")
     check.add_argument("--update", action="store_true", help="make these the golden numbers")
     check.add_argument("--reason", metavar="TEXT", help="update: why, kept in the file")
-    check.set_defaults(run=commands.check)
+    check.set_defaults(run=beside.check)
 
 
 def _profile(every: Any) -> None:
     from_here = "where the seconds of generating, reading and training go; writes results/profile"
-    profile = _command(every, "profile", commands.profile, from_here)
+    profile = _command(every, "profile", beside.profile, from_here)
     profile.add_argument(
         "--what",
         nargs="+",

@@ -1,0 +1,101 @@
+"""From the arguments of a command to the place, the rows and the runs that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness import lookup
+from harness.types import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.places import Place
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not the command's result."""
+    print(text, file=sys.stderr)
+
+
+def place_of(args: argparse.Namespace) -> Place:
+    """The data set and profile asked for; what is wrong with them is told before any work."""
+    from harness import published
+    from harness.parallel import check_device
+    from harness.params import overrides
+    from harness.places import Place
+
+    found = lookup.find("harness.datasets", args.dataset)
+    changed = overrides(args.params, args.home, args.profile, found.NAME)
+    asked = args.backbone
+    running = args.command != "table"  # it shows what there is, be it nothing
+    if asked is None and running and getattr(args, "table", None) is not None:
+        asked = published.read(paper_of(args, found.NAME)).backbone
+    place = Place(found.NAME, args.profile, args.home, args.root, changed, asked)
+    _ = place.recipe
+    check_device(args.device)
+    return place
+
+
+def paper_of(args: argparse.Namespace, dataset: str) -> Path:
+    """The published table asked for, or the data set's main one."""
+    from harness import published
+
+    name = getattr(args, "table", None)
+    if name is None:
+        return published.of(dataset)
+    path = published.find(name)
+    if dataset not in published.read(path).datasets:
+        known = [file.stem for file in published.showing(dataset)]
+        raise UsageError(f"{name} does not show {dataset}{lookup.nearest(name, known)}")
+    return path
+
+
+def runs_of(
+    args: argparse.Namespace, place: Place
+) -> tuple[list[str], Sequence[int | None], Sequence[int]]:
+    """Canonical expressions, imbalance ratios and seeds of the runs asked for."""
+    from harness.compose import compose
+    from harness.jobs import check_text
+
+    chosen = [*(args.rows or ()), *(getattr(args, "method", None) or ())]
+    methods = [
+        compose(text, place.module.NAME, place.profile)
+        for text in chosen or table_rows(args, place)
+    ]
+    for method in methods:
+        check_text(method, place)
+    rows = [method.expression for method in methods]
+    return rows, place.imbalances(args.imbalance), args.seeds or place.recipe.run_seeds
+
+
+def reads_of(args: argparse.Namespace, place: Place) -> tuple[list[str], list[int]]:
+    """Kinds of synthetic images, and levels of spectra, that the rows read; or the table's rows."""
+    from harness.compose import compose
+    from harness.jobs import levels_read
+
+    rows = args.rows or table_rows(args, place)
+    methods = [compose(text, place.module.NAME, place.profile) for text in rows]
+    kinds = sorted({method.reads for method in methods if method.reads is not None})
+    return kinds or ["spectrum"], levels_read(place, methods)
+
+
+def check_view(args: argparse.Namespace, place: Place) -> None:
+    from harness.metrics import rule_named
+    from harness.records import SELECTIONS
+
+    rule_named(args.rule)
+    lookup.one_of("--select", args.select, SELECTIONS)
+    if args.select == "best_val" and place.module.VAL is None:
+        known = "last, oracle (best on the test set)"
+        raise UsageError(f"{place.module.NAME} has no validation split: --select {known}")
+
+
+def table_rows(args: argparse.Namespace, place: Place) -> list[str]:
+    """Rows of the table."""
+    from harness import published
+
+    return [row.method for row in published.read(paper_of(args, place.module.NAME)).rows]
