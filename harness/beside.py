@@ -122,11 +122,12 @@ def audit(args: argparse.Namespace) -> None:
 def plan(args: argparse.Namespace) -> None:
     """What would run, without any data."""
     from harness import plan as planning
+    from harness import plan_text
 
     place = place_of(args)
     rows = args.rows or table_rows(args, place)
     told = planning.plan(place, rows, place.imbalances(args.imbalance), args.seeds, args.tflops)
-    print(planning.render(told))
+    print(plan_text.render(told))
 
 
 def profile(args: argparse.Namespace) -> None:
@@ -155,5 +156,6 @@ def profile(args: argparse.Namespace) -> None:
 def doctor(args: argparse.Namespace) -> None:
     """What is installed and found here, and what each profile still needs."""
     from harness import doctor as looking
+    from harness import doctor_text
 
-    print(looking.render(looking.doctor(args.home)))
+    print(doctor_text.render(looking.doctor(args.home)))

@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import shutil
-import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +33,6 @@ from harness.types import DataError, Recipe
 
 DATA = "HARNESS_DATA"  # environment variable: a folder with a folder for each data set
 GIB = 2**30
-WIDTH = 100  # of the text, in characters
 OK, MISSING = "ok", "missing"
 ROOT = Path(__file__).parents[1]
 LOCAL, HUB = "local-dir:", "hf-hub:"  # what open_clip calls folders and hub names
@@ -176,16 +174,16 @@ def _needs(
     home: Path,
 ) -> list[tuple[str, str]]:
     """What is missing, and how to get it."""
-    needs = [(p.name, f"{p.status}; {_pip(p)}") for p in found if not p.extra and p.status != OK]
+    needs = [(p.name, f"{p.status}; {pip(p)}") for p in found if not p.extra and p.status != OK]
     needs += [(f.name, f"{f.status}; {f.where}") for f in looked if f.status != OK]
     if profile == "paper" and not devices:
-        needs.append(("a GPU", _gpu_text(devices)))
+        needs.append(("a GPU", gpu_text(devices)))
     if not os.access(_existing(home), os.W_OK):
         needs.append(("a folder for results", f"{home} cannot be written; name another by --home"))
     return needs
 
 
-def _pip(package: Package) -> str:
+def pip(package: Package) -> str:
     return f"pip install '{package.wanted}'"
 
 
@@ -371,66 +369,8 @@ def _revision(path: str) -> str:
     return parts[parts.index("snapshots") + 1][:12]
 
 
-# ---------------------------------------------------------------- text
-
-
-def render(report: Report) -> str:
-    """For the terminal."""
-    r = report
-    pieces = [
-        f"Python {r.python}, {r.system}",
-        f"{r.cores} cores, {r.memory_gib:.1f} GiB of memory; {_gpu_text(r.gpus)}",
-        f"{r.free_gib:.1f} GiB free at {r.home}",
-        "\nPackages",
-        *_package_lines(r.packages),
-        "\nWeights",
-        *_grid((f.name, f.status, f.where) for f in r.weights),
-        "\nOfficial data",
-        *_grid((f.name.removeprefix("official files of "), f.status, f.where) for f in r.data),
-        "\nEmbedded data, written when first used",
-        *_grid((name, "", ", ".join(there) or "none yet") for name, there in r.written.items()),
-        "\nProfiles",
-    ]
-    for profile, by_data in r.ready.items():
-        for needs, names in _grouped(by_data).items():
-            said = f"needs {', '.join(needs)}" if needs else "ready"
-            pieces += _wrapped(f"{profile:<6} {', '.join(names)}: {said}")
-    return "\n".join(pieces) + "\n"
-
-
-def _gpu_text(devices: tuple[Gpu, ...] | None) -> str:
+def gpu_text(devices: tuple[Gpu, ...] | None) -> str:
     if devices is None:
         return "GPUs unknown: PyTorch does not start"
     told = [f"{d.name}, {d.memory_gib:.0f} GiB, {'' if d.bf16 else 'no '}bfloat16" for d in devices]
     return "; ".join(told) or "no GPU that PyTorch sees"
-
-
-def _package_lines(found: Iterable[Package]) -> list[str]:
-    """Those that are there in one paragraph, then a line for each of the others."""
-    there = [f"{p.name} {p.found}" for p in found if p.status == OK]
-    lines = _wrapped(", ".join(there)) if there else []
-    for p in found:
-        if p.status != OK:
-            use = f"optional, for {p.extra}" if p.extra else "needed"
-            lines.append(f"  {p.name}: {p.status} ({use}); {_pip(p)}")
-    return lines
-
-
-def _grouped(by_data: dict[str, tuple[str, ...]]) -> dict[tuple[str, ...], list[str]]:
-    """Data sets by what they need."""
-    found: dict[tuple[str, ...], list[str]] = {}
-    for name, needs in by_data.items():
-        found.setdefault(needs, []).append(name)
-    return found
-
-
-def _grid(rows: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Columns under each other; no library, as it may be what is missing."""
-    cells = list(rows)
-    first, second = (max((len(row[i]) for row in cells), default=0) for i in (0, 1))
-    return [f"  {a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in cells]
-
-
-def _wrapped(text: str) -> list[str]:
-    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="         ", **options)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from harness import doctor, stages
 from harness.cache import PIXELS_UP_TO_PX
@@ -33,11 +32,6 @@ from harness.jobs import check_text, levels_read
 from harness.places import Place
 from harness.rehearsal import Passes, Rehearsal
 from harness.types import DataError, Method, UsageError, brief
-
-if TYPE_CHECKING:
-    pass
-
-WIDTH = 100  # of the text, in characters
 
 
 @dataclass(frozen=True)
@@ -306,8 +300,8 @@ def _about_runs(told: Plan, place: Place) -> Iterator[str]:
         read = sum((p.trained + p.forward) * n for p, n in passes)
         hours = read * DECODE_MS / 3.6e6
         yield (
-            f"Reading the runs' {_n(read)} pictures takes some {_n(hours)} core-hours beside, "
-            f"{DECODE_MS} ms each (a JPEG of 512 px)."
+            f"Reading the runs' {number(read)} pictures takes some {number(hours)} core-hours "
+            f"beside, {DECODE_MS} ms each (a JPEG of 512 px)."
         )
     looking = [run.method for run in told.runs if run.passes.looked]
     if looking:
@@ -344,88 +338,7 @@ def as_json(told: Plan) -> dict[str, Any]:
     return content
 
 
-# ---------------------------------------------------------------- text
-
-
-def render(told: Plan) -> str:
-    """For the terminal: tables, then what they rest on."""
-    pieces = [f"Plan of {told.dataset}, profile {told.profile}"]
-    pieces[0] += "".join(f"\n{_about(sizes)}" for sizes in told.facts)
-    if told.pool:
-        pieces.append(f"Synthetic images of {told.sources:,} hard images\n\n{_images(told)}")
-    for sizes in told.facts:
-        at = "" if sizes.imbalance is None else f" at imbalance ratio {sizes.imbalance}"
-        mine = [run for run in told.runs if run.imbalance == sizes.imbalance]
-        pieces.append(f"Runs{at}\n\n{_runs(told, mine)}")
-    if told.refused:
-        why = (f"{method}: {said}" for method, said in told.refused.items())
-        pieces.append("\n".join(["Rows that will not run:", *_bullets(why)]))
-    pieces.append(_sums(told))
-    pieces.append("\n".join(["Missing here:", *_bullets(told.missing or ("nothing",))]))
-    pieces.append("\n".join(["Assumptions:", *_bullets(told.assumed)]))
-    return "\n\n".join(pieces) + "\n"
-
-
-def _about(sizes: Facts) -> str:
-    at = "" if sizes.imbalance is None else f"Imbalance ratio {sizes.imbalance}: "
-    hard = "" if sizes.hard_classes is None else f" (all of {sizes.hard_classes:,} classes)"
-    tests = ", ".join(f"{n:,} ({name})" for name, n in sizes.splits.items()) or "unknown splits"
-    return textwrap.fill(
-        f"{at}{sizes.train:,} training images of {len(sizes.counts):,} classes, {sizes.hard:,} of "
-        f"them hard{hard}; tested on {tests}",
-        WIDTH,
-    )
-
-
-def _images(told: Plan) -> str:
-    head = ["kind", "guidance", "images", "steps", "TFLOP each", "PFLOP", "GPU-h"]
-    body = []
-    for level in told.pool:
-        hours = told.gpu_h(level.pflop, False)
-        each = "-" if level.tflop is None else f"{level.tflop:.1f}"
-        made = (f"{level.images:,}", level.steps, each, _n(level.pflop), _n(hours))
-        body.append([level.kind, f"{level.guidance / 100:.2f}", *made])
-    total, images = told.generation_pflop, sum(level.images for level in told.pool)
-    sums = ["all", "", f"{images:,}", "", "", _n(total), _n(told.gpu_h(total, False))]
-    return _grid(head, [*body, sums])
-
-
-def _runs(told: Plan, mine: Sequence[Run]) -> str:
-    head = ["method", "for", "runs", "epochs", "images/epoch", "batches"]
-    head += ["PFLOP/run", "GPU-h/run", "GPU-h"]
-    body = []
-    for run in mine:
-        (low, high), batches = run.passes.images, f"{run.passes.batches:,}"
-        images = f"{low:,}" if low == high else f"{low:,}-{high:,}"
-        shown = (images, batches) if high else ("-", "-")
-        each = told.gpu_h(run.pflop, True) or 0.0
-        more = "+" if run.fitted_pflop is None else ""  # at least so much
-        cost = [_n(value) + more for value in (run.pflop, each, each * len(run.seeds))]
-        body.append([run.method, run.why, len(run.seeds), run.passes.epochs, *shown, *cost])
-    return _grid(head, body, left=2)
-
-
-def _sums(told: Plan) -> str:
-    made, trained = told.generation_pflop, told.training_pflop
-    runs = sum(len(run.seeds) for run in told.runs)
-    body = [["training", f"{runs:,} runs", _n(trained), _n(told.gpu_h(trained, True))]]
-    if told.pool:
-        images = f"{sum(level.images for level in told.pool):,} images"
-        body.insert(0, ["generation", images, _n(made), _n(told.gpu_h(made, False))])
-    sums = _grid(["in all", "", "PFLOP", "GPU-h"], body)
-    disk = [[what, f"{_n(gb)}"] for what, gb in told.disk_gb.items()]
-    total = _n(sum(told.disk_gb.values()))
-    return f"{sums}\n\n{_grid(['disk', 'GB'], [*disk, ['all', total]])}"
-
-
-def _grid(head: list[str], body: Sequence[Sequence[Any]], left: int = 1) -> str:
-    from tabulate import tabulate
-
-    align = ["left"] * left + ["right"] * (len(head) - left)
-    return tabulate(body, head, "simple", disable_numparse=True, colalign=align)
-
-
-def _n(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Three figures, thousands apart; "-" for what is not known."""
     if value is None:
         return "-"
@@ -433,9 +346,3 @@ def _n(value: float | None) -> str:
         return "<0.001"
     rounded = float(f"{value:.3g}")
     return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
-
-
-def _bullets(texts: Iterable[str]) -> Iterator[str]:
-    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
-    for text in texts:
-        yield textwrap.fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ", **options)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import doctor, lookup
+from harness import doctor, doctor_text, lookup
 from harness.doctor import OK, Found, Gpu, Package, Report
 from harness.places import Place, weights_digest
 
@@ -62,7 +62,7 @@ def test_a_missing_and_an_old_package(monkeypatch, tmp_path):
     assert (by_name["ray"].extra, by_name["ray"].wanted) == ("ray", "ray[default]>=2.50")
     assert report.gpus is None
     assert all(needs[:2] == ("numpy", "torch") for needs in report.ready["mini"].values())
-    text = doctor.render(report)
+    text = doctor_text.render(report)
     assert "GPUs unknown: PyTorch does not start" in text
     assert "  torch: missing (needed); pip install 'torch>=2.11'" in text
     assert "  numpy: older than 2.0 (needed); pip install 'numpy>=2.0'" in text
@@ -106,8 +106,8 @@ def version(name):
         raise metadata.PackageNotFoundError(name)
     return real(name)
 metadata.version = version
-from harness import doctor
-print(doctor.render(doctor.doctor(roots={{}}, environment={{}})))
+from harness import doctor, doctor_text
+print(doctor_text.render(doctor.doctor(roots={{}}, environment={{}})))
 there = {{name for name, module in sys.modules.items() if module is not None}}
 print("imported:", sorted({{"torch", "open_clip", "diffusers"}} & there))
 """
@@ -130,7 +130,7 @@ def test_gpus_as_pytorch_sees_them(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "get_device_properties", cards.__getitem__)
     report = look(tmp_path)
     assert report.gpus == (Gpu("H200", 141, True), Gpu("T4", 15, False))
-    assert "H200, 141 GiB, bfloat16; T4, 15 GiB, no bfloat16" in doctor.render(report)
+    assert "H200, 141 GiB, bfloat16; T4, 15 GiB, no bfloat16" in doctor_text.render(report)
     assert all("a GPU" not in needs for needs in report.ready["paper"].values())
     cards.clear()
     assert all("a GPU" in needs for needs in look(tmp_path).ready["paper"].values())
@@ -338,7 +338,7 @@ Profiles
 
 
 def test_text():
-    assert doctor.render(REPORT) == TEXT
+    assert doctor_text.render(REPORT) == TEXT
 
 
 def test_json():

@@ -19,7 +19,8 @@ ORDER = (
     "baselines compose augment backbones optim train_data predict loop evaluate train merge "
     "guesses records published jobs census runs audit audit_report bootstrap comparison notes "
     "leaderboard table_data tables golden check check_report claims findings report flops facts "
-    "rehearsal doctor plan profile profile_text profile_data engine pretrain asked beside commands cli __main__"
+    "rehearsal doctor doctor_text plan plan_text profile profile_text profile_data engine pretrain "
+    "asked beside commands cli __main__"
 ).split(" ")
 FILES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("baselines/*.py")])
 

@@ -6,7 +6,7 @@ import math
 import polars as pl
 import pytest
 
-from harness import doctor, lookup
+from harness import doctor, lookup, plan_text
 from harness import plan as plans
 from harness.places import Place
 from harness.types import DataError, UsageError
@@ -103,7 +103,7 @@ def test_flops_of_an_unknown_generator_are_not_made_up(tmp_path):
     told = plans.plan(paper(tmp_path, "imagenet-lt", generator="someone/else"), ["CE+DisCL"])
     assert told.generation_pflop is None
     assert "Those of the generator someone/else are not known." in told.assumed
-    sums = [line.split() for line in plans.render(told).splitlines() if line.startswith("all ")]
+    sums = [line.split() for line in plan_text.render(told).splitlines() if line.startswith("all ")]
     assert ["all", "52,576", "-", "-"] in sums
 
 
@@ -239,7 +239,7 @@ def test_a_row_that_cannot_run_is_told_and_not_counted(tmp_path):
     told = plans.plan(paper(tmp_path, "iwildcam"), [row, "FLYP"], kept=0.0)
     assert list(runs(told)) == ["FLYP"]
     assert told.refused[row].startswith("no synthetic image of guidance 0 has a CLIPScore")
-    assert "Rows that will not run:" in plans.render(told)
+    assert "Rows that will not run:" in plan_text.render(told)
 
 
 # ---------------------------------------------------------------- FLOPs of networks
@@ -500,7 +500,7 @@ Assumptions:
 
 
 def test_text(tmp_path):
-    assert plans.render(small(tmp_path)) == TEXT
+    assert plan_text.render(small(tmp_path)) == TEXT
 
 
 def test_json(tmp_path):
