@@ -186,8 +186,9 @@ def generate(
     shards, made = pending(place, asked), 0
     if shards:
         total, workers = sum(len(s.rows) for s in shards), workers or parallel.cores()
+        start = (place, place.generator, place.generator_source, device)
         with tqdm(total=total, desc="generate", unit="image", mininterval=1) as bar:
-            for shard, n in parallel.run(_make, shards, workers, _start_making, (place, device)):
+            for shard, n in parallel.run(_make, shards, workers, _start_making, start):
                 made += n
                 bar.update(len(shard.rows))
     cache.build_index(place.pool)
@@ -271,14 +272,13 @@ def _one_by_one(function: Callable[[np.ndarray], Any], ids: np.ndarray) -> Itera
 _worker: dict[str, Any] = {}
 
 
-def _start_making(place: Place, device: str) -> None:
+def _start_making(place: Place, spec: GeneratorSpec, source: str, device: str) -> None:
     import torch
 
     from harness.generate import Generator, load_pipeline
 
     torch.set_num_threads(1)
-    spec = place.generator
-    pipeline = load_pipeline(place.generator_source, getattr(torch, spec.dtype), device)
+    pipeline = load_pipeline(source, getattr(torch, spec.dtype), device)
     compiled = torch.device(device).type == "cuda"
     generator = Generator(pipeline, spec, _source, device, compiled)  # keeps texts and sources
     _worker.update(place=place, generator=generator, encoders=ThreadPoolExecutor(2))

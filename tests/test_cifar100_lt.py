@@ -515,6 +515,7 @@ def test_smoke_is_mini_cut_down() -> None:
         "onward",
         "curriculum_epochs",
         "pool_seeds",
+        "steps",
         "run_seeds",
         "imbalances",
     )
