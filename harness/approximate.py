@@ -15,6 +15,7 @@ from harness.types import UsageError
 NAMES = {  # and how to write it
     "guidance-interval": "guidance-interval=0.2-0.8",
     "deep-cache": "deep-cache=2",
+    "fp8-linears": "fp8-linears",
 }
 MOST = 10  # steps on the deep features of one
 _SHARES = re.compile(r"(\d(?:\.\d+)?)-(\d(?:\.\d+)?)")
@@ -29,10 +30,12 @@ class ShortCuts:
     2404.07724); None: at all steps.
     every: the deep blocks of the UNet are computed at every so many steps of an image, and those
     between take what the last one left (harness.shallow); 1: at all steps.
+    fp8: the UNet's linear layers multiply in 8 bits (harness.fp8).
     """
 
     interval: tuple[float, float] | None = None
     every: int = 1
+    fp8: bool = False
 
 
 def parse(texts: Sequence[str]) -> ShortCuts:
@@ -45,12 +48,15 @@ def parse(texts: Sequence[str]) -> ShortCuts:
         if name in found:
             raise UsageError(f"short cut {name} is asked for twice")
         found[name] = value
-    if len(found) > 1:  # a pass without text would find the features of another step
-        raise UsageError(f"short cuts {' and '.join(sorted(found))} do not go together")
     interval, every = found.get("guidance-interval"), found.get("deep-cache")
+    if interval is not None and every is not None:  # a pass would find features of another step
+        raise UsageError("short cuts deep-cache and guidance-interval do not go together")
+    if found.get("fp8-linears"):
+        raise UsageError(f"short cut 'fp8-linears={found['fp8-linears']}': it takes no value")
     return ShortCuts(
         interval=None if interval is None else _shares(interval),
         every=1 if every is None else _steps(every),
+        fp8="fp8-linears" in found,
     )
 
 

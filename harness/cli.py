@@ -191,7 +191,7 @@ def _profile(every: Any) -> None:
     )  # fmt: skip
     profile.add_argument(
         "--approximate", nargs="+", default=[], metavar="SHORTCUT",
-        help="beside the exact generator: guidance-interval=0.2-0.8, deep-cache=2",
+        help="beside the exact generator: guidance-interval=0.2-0.8, deep-cache=2, fp8-linears",
     )  # fmt: skip
     profile.add_argument(
         "--trace", type=Path, metavar="FILE", help="of the generation, for Perfetto"

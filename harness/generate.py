@@ -20,6 +20,7 @@ import torch
 
 from harness.approximate import parse
 from harness.attention import KeysValues, attend, keys_values
+from harness.fp8 import eight_bit
 from harness.shallow import Deep
 from harness.slots import Kept, Memory, Slots, Text, bytes_of, to_host
 from harness.types import REAL, DataError, GeneratorSpec, UsageError, brief
@@ -130,6 +131,8 @@ class Generator:
         for model in (self.unet, self.vae):
             model.to(memory_format=torch.channels_last)
         attend(self.unet)
+        if self.short_cuts.fp8:
+            self.unet = eight_bit(self.unet)
         self.deep = Deep(self.unet) if self.short_cuts.every > 1 else None
         self.dtype = self.unet.dtype
         self.factor = self.vae.config.scaling_factor

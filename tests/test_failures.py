@@ -14,7 +14,7 @@ import pytest
 import roads
 import torch
 
-from harness import approximate, cache, census, failures, parallel, places, stages
+from harness import approximate, cache, census, failures, fp8, parallel, places, stages
 from harness.approximate import ShortCuts
 from harness.cli import main
 from harness.generate import Failed, Generator, Request, load_pipeline, picture_of
@@ -138,7 +138,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(pipeline, monkeypatch):
 def test_short_cuts_are_named():
     assert approximate.parse(()) == ShortCuts()
     assert approximate.parse(["guidance-interval=0.2-0.8"]) == ShortCuts((0.2, 0.8))
-    for wrong in ("guidance-intervall=0-1", "fp8", ""):
+    for wrong in ("guidance-intervall=0-1", "fp16", ""):
         with pytest.raises(UsageError, match="unknown short cut"):
             approximate.parse([wrong])
     for wrong in ("", "=0.8-0.2", "=0.2", "=-1-1", "=0-1.5", "=nan-1"):
@@ -150,6 +150,9 @@ def test_short_cuts_are_named():
             approximate.parse([f"deep-cache{wrong}"])
     with pytest.raises(UsageError, match="twice"):
         approximate.parse(["guidance-interval=0-1"] * 2)
+    assert approximate.parse(["fp8-linears", "deep-cache=2"]) == ShortCuts(every=2, fp8=True)
+    with pytest.raises(UsageError, match="takes no value"):
+        approximate.parse(["fp8-linears=1"])
     with pytest.raises(UsageError, match="do not go together"):
         approximate.parse(["guidance-interval=0-1", "deep-cache=2"])
 
@@ -182,6 +185,32 @@ def test_deep_cache(pipeline, images):
     fast.deep.view = lambda whole, rows: view(True, rows)
     exact = made(fast)
     assert all(exact[k].tobytes() == images[k].tobytes() for k in images)
+
+
+def test_eight_bits(pipeline, images):
+    """Near the exact pictures, whoever the neighbours are; the pipeline's UNet stays as it is."""
+    before = {name: w.clone() for name, w in pipeline.unet.state_dict().items()}
+    small = engine(pipeline, approximate=("fp8-linears",))
+    found = made(small)
+    far = [np.abs(found[k].astype(int) - images[k]).mean() for k in images]
+    assert 0 < np.mean(far) < 40  # random weights, whose pictures are far from each other anyhow
+    again = made(small, REQUESTS[::-1])
+    assert all(again[k].tobytes() == found[k].tobytes() for k in images)
+    assert all(torch.equal(w, before[name]) for name, w in pipeline.unet.state_dict().items())
+
+
+def test_a_linear_layer_in_eight_bits():
+    """Weights by output channel, activations by row: a large row does not blur a small one."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(64, 32)
+    x = torch.randn(2, 5, 64)
+    x[0, 0] *= 1000
+    with torch.inference_mode():
+        exact, found = layer(x), fp8.Linear8(layer)(x)
+        alone = fp8.Linear8(layer)(x[1:])
+    assert torch.equal(found[1:], alone)
+    error = (found - exact).norm(dim=-1) / exact.norm(dim=-1)
+    assert 0.005 < error.max() < 0.1
 
 
 def test_the_shallow_pass_skips_what_it_says(pipeline):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "__init__ types files lookup params parallel statistics metrics codec pictures prompts "
     "prompts_endpoint mini datasets approximate places hard "
-    "attention shallow slots generate score measure peers shards store cache failures "
+    "attention shallow fp8 slots generate score measure peers shards store cache failures "
     "pool_export reading stages mixture curriculum spectra operations operations_fast latent "
     "logistic clip checkpoint "
     "baselines compose augment backbones optim train_data predict loop evaluate train merge "
