@@ -21,6 +21,17 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def give(text: str, out: Path | None) -> None:
+    """A command's result, to a file or to the terminal; one line end at its end."""
+    from harness.files import write_atomic
+
+    text = text.rstrip("\n")
+    if out is None:
+        print(text)
+    else:
+        write_atomic(out, f"{text}\n".encode())
+
+
 def place_of(args: argparse.Namespace) -> Place:
     """The data set and profile asked for; what is wrong with them is told before any work."""
     from harness import published
@@ -83,12 +94,18 @@ def reads_of(args: argparse.Namespace, place: Place) -> tuple[list[str], list[in
     return kinds or ["spectrum"], levels_read(place, methods)
 
 
-def check_view(args: argparse.Namespace, place: Place) -> None:
+def check_rule_and_selection(args: argparse.Namespace) -> None:
+    """UsageError for a grouping rule, or a way to select an epoch, that there is not."""
     from harness.metrics import rule_named
     from harness.records import SELECTIONS
 
     rule_named(args.rule)
     lookup.one_of("--select", args.select, SELECTIONS)
+
+
+def check_view(args: argparse.Namespace, place: Place) -> None:
+    """The same, and for a selection that the data set has no split for."""
+    check_rule_and_selection(args)
     if args.select == "best_val" and place.module.VAL is None:
         known = "last, oracle (best on the test set)"
         raise UsageError(f"{place.module.NAME} has no validation split: --select {known}")

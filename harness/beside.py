@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from harness import lookup
-from harness.asked import place_of, say, table_rows
+from harness.asked import check_rule_and_selection, give, place_of, say, table_rows
 from harness.types import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def findings(args: argparse.Namespace) -> None:
 
     from harness import claims
     from harness import findings as testing
-    from harness.files import write_atomic
     from harness.report import findings_of
 
     places = _places(args)
@@ -63,10 +62,7 @@ def findings(args: argparse.Namespace) -> None:
         text = json.dumps(testing.plain(found), indent=1, ensure_ascii=False)
     else:
         text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(found)
-    if args.out:
-        write_atomic(args.out, (text.rstrip("\n") + "\n").encode())
-    else:
-        print(text.rstrip("\n"))
+    give(text, args.out)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -81,12 +77,9 @@ def report(args: argparse.Namespace) -> None:
 
 def _places(args: argparse.Namespace) -> list[Place]:
     """Of the data sets asked for, or of all that have records."""
-    from harness.metrics import rule_named
-    from harness.records import SELECTIONS
     from harness.report import places
 
-    rule_named(args.rule)
-    lookup.one_of("--select", args.select, SELECTIONS)
+    check_rule_and_selection(args)
     return places(args.profile, args.home, args.dataset or ())
 
 

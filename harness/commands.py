@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from harness import lookup
-from harness.asked import check_view, paper_of, place_of, reads_of, runs_of, say
+from harness.asked import check_view, give, paper_of, place_of, reads_of, runs_of, say
 from harness.types import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ PICTURES = 5000  # in a report's galleries
 
 
 def compare(args: argparse.Namespace) -> None:
-    from harness import report
-
     place = place_of(args)
     place.check_embedded()
     asked = runs_of(args, place)  # what is wrong with the end of the road is told at its beginning
@@ -36,6 +34,8 @@ def compare(args: argparse.Namespace) -> None:
     rows, imbalances, _ = asked
     if args.rows and len(rows) > 1:
         print(_compared(place, args, rows, imbalances))
+    from harness import report
+
     page = place.work / "report.html"
     report.write(page, report.make([place], args.rule, args.select, PICTURES))
     print(f"The page with the charts and the pictures: {page}")
@@ -140,11 +140,7 @@ def table(args: argparse.Namespace) -> None:
     check_view(args, place)
     if args.metrics:
         write_atomic(args.metrics, table_data.to_metrics(_leaderboard(place, args)).encode())
-    text = _rendered(place, args, args.format)
-    if args.out:
-        write_atomic(args.out, (text.rstrip("\n") + "\n").encode())
-    else:
-        print(text.rstrip("\n"))
+    give(_rendered(place, args, args.format), args.out)
 
 
 def _dataset_of(name: str | None) -> str:

@@ -521,3 +521,4 @@ def test_smoke_is_mini_cut_down() -> None:
     )
     assert replace(smoke, **{name: getattr(MINI, name) for name in cut}) == MINI
     assert (smoke.run_seeds, smoke.imbalances, len(smoke.pool_seeds)) == ((0,), (100,), 1)
+    assert smoke.steps == 6

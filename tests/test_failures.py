@@ -138,7 +138,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(pipeline, monkeypatch):
 def test_short_cuts_are_named():
     assert approximate.parse(()) == ShortCuts()
     assert approximate.parse(["guidance-interval=0.2-0.8"]) == ShortCuts((0.2, 0.8))
-    for wrong in ("guidance-intervall=0-1", "fp16", ""):
+    for wrong in ("guidance-intervall=0-1", "fp8", ""):
         with pytest.raises(UsageError, match="unknown short cut"):
             approximate.parse([wrong])
     for wrong in ("", "=0.8-0.2", "=0.2", "=-1-1", "=0-1.5", "=nan-1"):

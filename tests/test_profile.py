@@ -183,7 +183,7 @@ def test_what_is_refused(todo, place):
     with pytest.raises(UsageError, match="0 sources"):
         profile.work(place, 0, "cpu")
     with pytest.raises(UsageError, match="unknown short cut"):
-        profile.profile(todo, approximate=["fp16"])
+        profile.profile(todo, approximate=["fp8"])
 
 
 def test_figures_are_rounded_and_failures_told(found, place):
