@@ -135,7 +135,7 @@ def profile(args: argparse.Namespace) -> None:
         place = replace(place, overrides=(*place.overrides, ("levels", args.levels)))
     for what in dict.fromkeys(args.what):
         if what == "generation":
-            place.check_embedded()
+            place.check_built_in()
             todo = profiling.work(place, args.sources, args.device)
             found = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
         elif what == "reading":

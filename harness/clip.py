@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from harness.places import embedded_clip
+from harness.mini.weights import built_in_clip
 from harness.types import DataError, UsageError, brief
 
 FOLDER = "local-dir:"  # what open_clip wants before a path
@@ -129,7 +129,7 @@ def _source(name: str) -> tuple[str, str | None]:
     """What open_clip calls the model, and the tag of its weights."""
     import open_clip
 
-    embedded = embedded_clip(name)
+    embedded = built_in_clip(name)
     if embedded is not None:
         name = f"{FOLDER}{embedded}"
     if name.startswith(FOLDER):

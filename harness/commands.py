@@ -22,7 +22,7 @@ PICTURES = 5000  # in a report's galleries
 
 def compare(args: argparse.Namespace) -> None:
     place = place_of(args)
-    place.check_embedded()
+    place.check_built_in()
     asked = runs_of(args, place)  # what is wrong with the end of the road is told at its beginning
     check_view(args, place)
     _timed("index", index, args)
@@ -69,7 +69,7 @@ def generate(args: argparse.Namespace) -> None:
     from harness.failures import render
 
     place = place_of(args)
-    place.check_embedded()
+    place.check_built_in()
     kinds, levels = reads_of(args, place)
     made = stages.generate(place, args.workers, args.device, kinds, levels)
     say(f"generate: {made} images made")

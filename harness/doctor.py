@@ -19,16 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from harness import lookup, parallel
+from harness.mini import weights
 from harness.params import PROFILES
-from harness.places import (
-    DATASETS,
-    EMBEDDED,
-    MODELS,
-    Place,
-    embedded_clip,
-    embedded_px,
-    weights_digest,
-)
+from harness.places import DATASETS, Place
 from harness.types import DataError, Recipe
 
 DATA = "HARNESS_DATA"  # environment variable: a folder with a folder for each data set
@@ -296,7 +289,7 @@ def official_files(module: ModuleType | None, root: Path | None, name: str) -> F
 
 def weights_of(recipe: Recipe, cache: Path | None = None) -> tuple[Found, ...]:
     """The models that a recipe reads: its generator, its scorer, and what its runs start from."""
-    scorer = recipe.clip if embedded_clip(recipe.clip) else f"{recipe.clip}:openai"
+    scorer = recipe.clip if weights.built_in_clip(recipe.clip) else f"{recipe.clip}:openai"
     clips = dict.fromkeys([scorer, *([recipe.pretrained] if recipe.pretrained else [])])
     return (_generator(recipe, cache), *(_clip(name, cache) for name in clips))
 
@@ -310,13 +303,13 @@ def _other_backbones(module: Any, profile: str, cache: Path | None) -> list[Foun
 def _generator(recipe: Recipe, cache: Path | None) -> Found:
     name = recipe.generator
     label = f"generator {name}"
-    if name == EMBEDDED:
-        made_px = embedded_px()
+    if name == weights.BUILT_IN:
+        made_px = weights.built_in_px()
         wanted = max(recipe.size_px, recipe.height_px)
         if made_px is not None and made_px < wanted:
             of_size = f"{label} for {wanted} px"
             return Found(of_size, MISSING, f"the one there is makes pictures of {made_px} px")
-        return _folder(label, MODELS / "generator")
+        return _folder(label, weights.built_in_generator())
     if Path(name).is_dir():
         return _folder(label, Path(name))
     return _hub(label, name, [(file,) for file in PIPELINE], cache)
@@ -324,7 +317,7 @@ def _generator(recipe: Recipe, cache: Path | None) -> Found:
 
 def _clip(name: str, cache: Path | None) -> Found:
     label = f"CLIP {name}"
-    embedded = embedded_clip(name)
+    embedded = weights.built_in_clip(name)
     if embedded is not None or name.startswith(LOCAL):
         return _folder(label, embedded or Path(name.removeprefix(LOCAL)))
     model, _, tag = name.partition(":")
@@ -339,7 +332,7 @@ def _clip(name: str, cache: Path | None) -> Found:
 def _folder(label: str, folder: Path) -> Found:
     gone = Found(label, MISSING, f"no model files in {folder}")
     try:
-        digest = weights_digest(str(folder))  # what is no folder, it takes for a name
+        digest = weights.weights_digest(str(folder))  # what is no folder, it takes for a name
     except DataError:
         return gone
     return Found(label, OK, f"SHA-256 {digest[:12]}") if folder.is_dir() else gone

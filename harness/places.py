@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -14,12 +12,16 @@ from types import ModuleType
 from typing import Any
 
 from harness import approximate, lookup
-from harness.types import DataError, GeneratorSpec, Recipe, UsageError
+from harness.mini.weights import (
+    BUILT_IN,
+    built_in_clip,
+    built_in_generator,
+    built_in_px,
+    weights_digest,
+)
+from harness.types import GeneratorSpec, Recipe, UsageError
 
 DATASETS = "harness.datasets"
-MODELS = Path(__file__).parent / "mini" / "models"  # the embedded foundation models
-EMBEDDED = "mini"  # the name under which a recipe asks for them
-EMBEDDED_CLIPS = {EMBEDDED: "clip", "mini-large": "clip-large"}  # and their folders there
 LOSSLESS_UP_TO_PX = 64
 OPTIONAL = ("pretrained",)  # fields that hold a text or nothing
 TEXTS = ("approximate",)  # fields that hold a list of texts, which may be empty
@@ -153,16 +155,16 @@ class Place:
             size_px=recipe.size_px,
             steps=recipe.steps,
             text_guidance=recipe.text_guidance,
-            dtype="float32" if recipe.generator == EMBEDDED else "bfloat16",
+            dtype="float32" if recipe.generator == BUILT_IN else "bfloat16",
             codec="webp-lossless" if small else "jpeg",
             height_px=recipe.height_px,
             approximate=recipe.approximate,
         )
 
-    def check_embedded(self) -> None:
+    def check_built_in(self) -> None:
         """UsageError when the recipe asks for larger pictures than the embedded models make."""
-        made, asked = embedded_px(), max(self.recipe.size_px, self.recipe.height_px)
-        if self.recipe.generator == EMBEDDED and made is not None and made < asked:
+        made, asked = built_in_px(), max(self.recipe.size_px, self.recipe.height_px)
+        if self.recipe.generator == BUILT_IN and made is not None and made < asked:
             raise UsageError(
                 f"profile {self.profile} of {self.module.NAME} wants pictures of {asked} px, and "
                 f"the embedded models make {made}: with them, size_px is at most {made}"
@@ -172,12 +174,12 @@ class Place:
     def generator_source(self) -> str:
         """Folder or hub name that diffusers loads."""
         name = self.recipe.generator
-        return str(MODELS / "generator") if name == EMBEDDED else name
+        return str(built_in_generator()) if name == BUILT_IN else name
 
     @property
     def clip_source(self) -> tuple[str, str | None]:
         """Name and pretrained tag for open_clip."""
-        folder = embedded_clip(self.recipe.clip)
+        folder = built_in_clip(self.recipe.clip)
         return (self.recipe.clip, "openai") if folder is None else (f"local-dir:{folder}", None)
 
     @cached_property
@@ -186,43 +188,14 @@ class Place:
         name = self.recipe.pretrained
         if name is None:
             return None
-        return weights_digest(str(embedded_clip(name) or name.removeprefix("local-dir:")))
+        return weights_digest(str(built_in_clip(name) or name.removeprefix("local-dir:")))
 
     @cached_property
     def scorer(self) -> str:
         """The scoring model and its weights, as scores are filed under."""
         name = self.recipe.clip
-        folder = embedded_clip(name)
+        folder = built_in_clip(name)
         return name if folder is None else f"{name}-{weights_digest(str(folder))[:12]}"
-
-
-def embedded_clip(name: str) -> Path | None:
-    """Folder of an embedded CLIP; None for a model of another name."""
-    return MODELS / EMBEDDED_CLIPS[name] if name in EMBEDDED_CLIPS else None
-
-
-def embedded_px() -> int | None:
-    """Side of the embedded generator's pictures; None where it is not installed."""
-    path = MODELS / "generator" / "vae" / "config.json"
-    return int(json.loads(path.read_text())["sample_size"]) if path.is_file() else None
-
-
-def weights_digest(source: str) -> str:
-    """SHA-256 over the model files of a folder (names and bytes); a hub name stands for itself.
-
-    DataError for a folder without any, and for the embedded models where they are not installed.
-    """
-    folder = Path(source)
-    if not folder.is_dir() and not folder.is_relative_to(MODELS):
-        return source
-    digest = hashlib.sha256()
-    found = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt"))
-    if not found:
-        raise DataError(f"no model files in {folder}")
-    for path in found:
-        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _fitting(name: str, value: Any, example: Any) -> Any:

@@ -21,7 +21,8 @@ from harness import cache, failures, parallel, prompts
 from harness.codec import resized
 from harness.datasets.base import Dataset
 from harness.files import write_atomic
-from harness.places import EMBEDDED, Place
+from harness.mini.weights import BUILT_IN
+from harness.places import Place
 from harness.types import DataError, GeneratorSpec, Recipe, UsageError, key
 
 Judge = Callable[[int | None], np.ndarray]
@@ -39,7 +40,7 @@ def index(place: Place) -> pl.DataFrame:
     Columns imbalance, id, label, classname, count. The embedded profiles first write their data
     set in its official format.
     """
-    if place.given is None and place.recipe.generator == EMBEDDED:
+    if place.given is None and place.recipe.generator == BUILT_IN:
         if not hasattr(place.module, "write_embedded"):
             why = "has no twin in the embedded world: name the folder of its files by --root"
             raise UsageError(f"{place.module.NAME} {why}")
@@ -121,7 +122,7 @@ def requests(
 
 def _sentences(place: Place, names: list[str]) -> dict[str, tuple[str, ...]] | None:
     """Scene descriptions by class where a file has them; the embedded generator knows none."""
-    if place.recipe.generator == EMBEDDED or not place.prompts.is_file():
+    if place.recipe.generator == BUILT_IN or not place.prompts.is_file():
         return None
     return dict(prompts.read(place.prompts, set(names), place.module.NAME).of)
 

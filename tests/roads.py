@@ -6,7 +6,7 @@ from typing import Any
 
 from test_cifar100_lt import write_world
 
-from harness import places
+from harness.mini import weights
 from harness.places import Place
 
 SMALL: dict[str, Any] = {
@@ -36,7 +36,7 @@ def place(home: Path, data: Path, **changes: Any) -> Place:
 
 def use_models(folder: Path) -> None:
     """Take the foundation models of this process from `folder`."""
-    places.MODELS = folder
+    weights.MODELS = folder
 
 
 def here(

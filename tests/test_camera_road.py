@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 import roads
 
-from harness import parallel, places, records, runs, stages
+from harness import parallel, records, runs, stages
 from harness.jobs import plan
+from harness.mini import weights
 from harness.mini.wildcam import write_iwildcam
 from harness.places import Place
 from harness.types import DataError
@@ -44,7 +45,7 @@ def place(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
     home = tmp_path_factory.mktemp("home")
     found = Place("iwildcam", "smoke", home, data, tuple(sorted(SMALL.items())))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "MODELS", models)
+        patch.setattr(weights, "MODELS", models)
         patch.setattr(parallel, "run", roads.here)
         stages.index(found)
         stages.hard(found, runs.judge(found))

@@ -15,6 +15,7 @@ import roads
 
 from harness import files, places, stages
 from harness.cli import main
+from harness.mini import weights
 
 ROOT = Path(__file__).parents[1]
 SET = "cifar100-lt"
@@ -296,7 +297,7 @@ def test_a_root_that_is_not_there(capsys, home, tmp_path):
 )
 def test_a_stage_too_early(capsys, home, data, monkeypatch, tmp_path, command, said):
     files.write_atomic(tmp_path / "generator" / "model_index.json", b"{}")
-    monkeypatch.setattr(places, "MODELS", tmp_path)
+    monkeypatch.setattr(weights, "MODELS", tmp_path)
     words = [*command.split(), "--dataset", SET, "--profile", "smoke", "--root", data]
     err = refused(capsys, 1, home, *words)
     assert said in err

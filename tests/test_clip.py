@@ -13,7 +13,7 @@ from toy_clip import Toy
 
 from harness import clip
 from harness.mini import scene, world
-from harness.places import MODELS
+from harness.mini.weights import MODELS
 from harness.types import DataError, UsageError
 
 CLIP = MODELS / "clip"

@@ -14,7 +14,8 @@ import pytest
 
 from harness import doctor, doctor_text, lookup
 from harness.doctor import OK, Found, Gpu, Package, Report
-from harness.places import Place, weights_digest
+from harness.mini.weights import weights_digest
+from harness.places import Place
 
 ROOT = Path(__file__).parents[1]
 REFINER = "stabilityai/stable-diffusion-xl-refiner-1.0"
@@ -190,8 +191,7 @@ def test_where_open_clip_takes_openai_weights_from():
 
 def test_embedded_weights(monkeypatch, tmp_path, models):
     recipe = lookup.find("harness.datasets", "cifar100-lt").RECIPES["mini"]
-    monkeypatch.setattr(doctor, "MODELS", models)
-    monkeypatch.setattr("harness.places.MODELS", models)
+    monkeypatch.setattr("harness.mini.weights.MODELS", models)
     made_px = json.loads((models / "generator/vae/config.json").read_text())["sample_size"]
     generator, scorer = doctor.weights_of(replace(recipe, size_px=made_px))
     digest = weights_digest(str(models / "generator"))
@@ -200,8 +200,7 @@ def test_embedded_weights(monkeypatch, tmp_path, models):
     larger = doctor.weights_of(replace(recipe, size_px=made_px + 8))[0]
     assert larger.name == f"generator mini for {made_px + 8} px"
     assert larger.where == f"the one there is makes pictures of {made_px} px"
-    monkeypatch.setattr(doctor, "MODELS", tmp_path)
-    monkeypatch.setattr("harness.places.MODELS", tmp_path)
+    monkeypatch.setattr("harness.mini.weights.MODELS", tmp_path)
     assert [f.status for f in doctor.weights_of(recipe)] == ["missing", "missing"]
 
 

@@ -18,7 +18,7 @@ from harness import approximate, cache, census, failures, fp8, parallel, places,
 from harness.approximate import ShortCuts
 from harness.cli import main
 from harness.generate import Failed, Generator, Request, load_pipeline, picture_of
-from harness.mini import scene
+from harness.mini import scene, weights
 from harness.pictures import Block
 from harness.types import DataError, GeneratorSpec, UsageError, key
 
@@ -238,7 +238,7 @@ def test_the_forward_pass_is_one_graph(pipeline, images):
 @pytest.fixture(scope="module")
 def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "MODELS", models)
+        patch.setattr(weights, "MODELS", models)
         patch.setattr(parallel, "run", roads.here)
         yield roads.write_data(tmp_path_factory.mktemp("data"))
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from harness import parallel, places, stages
 from harness.generate import Generator, Request, denoising_steps, load_pipeline, noise_seed
-from harness.mini import scene
+from harness.mini import scene, weights
 from harness.types import DataError, GeneratorSpec, UsageError
 
 LEVELS = (0, 10, 30, 50, 70, 90)
@@ -250,7 +250,7 @@ def test_missing_pipeline(tmp_path):
 def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data set whose hard images are known; models are the tiny ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "MODELS", models)
+        patch.setattr(weights, "MODELS", models)
         data = roads.write_data(tmp_path_factory.mktemp("data"))
         yield data
 
@@ -335,7 +335,7 @@ def alive(pid: int) -> bool:
 
 
 def test_embedded_models_that_are_not_there(road, tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(weights, "MODELS", tmp_path / "models")
     place = prepared(tmp_path, road)
     with pytest.raises(DataError, match=r"no model files in .*models/generator"):
         stages.generate(place, 1)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness import places
 from harness.datasets import cifar100_lt as cifar
 from harness.generate import Generator, Request, load_pipeline
-from harness.mini import scene, world
-from harness.places import MODELS, Place
+from harness.mini import scene, weights, world
+from harness.mini.weights import MODELS
+from harness.places import Place
 from harness.score import Scorer
 
 MIB = 2**20
@@ -87,7 +87,7 @@ def test_the_stock_pipeline_runs_on_it(pipeline):
 def test_identities(tmp_path):
     """Of the shipped models: a change means other images and other scores."""
     place = Place(cifar.NAME, home=tmp_path)
-    assert place.generator.weights == places.weights_digest(str(GENERATOR))
+    assert place.generator.weights == weights.weights_digest(str(GENERATOR))
     assert len(place.generator.weights) == 64
     assert place.scorer.startswith("mini-")
 

@@ -16,13 +16,14 @@ from harness import measure, parallel, peers, places, profile, profile_text, sta
 from harness.cli import main
 from harness.generate import Generator
 from harness.measure import Clock
+from harness.mini import weights
 from harness.types import DataError, UsageError
 
 
 @pytest.fixture(scope="module")
 def place(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[places.Place]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "MODELS", models)
+        patch.setattr(weights, "MODELS", models)
         patch.setattr(parallel, "run", roads.here)
         data = roads.write_data(tmp_path_factory.mktemp("data"))
         found = roads.place(tmp_path_factory.mktemp("home"), data, steps=4)

@@ -18,7 +18,6 @@ from harness import (
     guesses,
     leaderboard,
     parallel,
-    places,
     published,
     records,
     runs,
@@ -27,6 +26,7 @@ from harness import (
 )
 from harness.cli import main
 from harness.jobs import Job, plan, spectrum
+from harness.mini import weights
 from harness.places import Place
 from harness.types import DataError
 
@@ -46,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick(models: Path) -> Iterator[None]:
     """Tiny models, and jobs in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "MODELS", models)
+        patch.setattr(weights, "MODELS", models)
         patch.setattr(parallel, "run", roads.here)
         yield
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.mini.pretrain import clip, unet, vae, web
 from harness.mini.pretrain.ranks import spread
+from harness.mini.weights import MODELS
 
 STEPS = ("web", "vae", "clip", "unet", "decoder", "assemble")
 
@@ -17,7 +18,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="working folder")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--ranks", type=int, default=2, help="processes for the VAE and the UNet")
-    parser.add_argument("--into", type=Path, default=Path(__file__).parents[1] / "models")
+    parser.add_argument("--into", type=Path, default=MODELS)
     args = parser.parse_args()
     if "web" in args.steps:
         web.render(args.out)

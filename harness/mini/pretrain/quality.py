@@ -17,10 +17,9 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from harness import places
 from harness.backbones import resnet10
 from harness.generate import Generator, Request, load_pipeline, picture_of
-from harness.mini import scene
+from harness.mini import scene, weights
 from harness.mini.captions import NIGHT, caption
 from harness.mini.pretrain import clip, web
 from harness.mini.pretrain.loop import optimise
@@ -150,7 +149,7 @@ def main() -> None:
     """Print the figures as JSON; write samples, night samples and spectra as pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--models", type=Path, default=places.MODELS)
+    parser.add_argument("--models", type=Path, default=weights.MODELS)
     parser.add_argument("--w", type=float, nargs="+", default=[TEXT_GUIDANCE])
     parser.add_argument("--ddim", type=int, default=DDIM_STEPS)
     parser.add_argument("--per-class", type=int, default=4)
