@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.types import Augment, DataError, Progress, Slots, UsageError
+from harness.core.errors import DataError, UsageError
+from harness.methods.terms import Augment, Progress, TermParts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,10 +76,10 @@ def not_surer(
     return np.asarray(edited.max(1) <= t[labels])
 
 
-def term(*, margin: float = 0.0, confidence: bool = True) -> Slots:
+def term(*, margin: float = 0.0, confidence: bool = True) -> TermParts:
     """margin: in [-1, 1]; confidence: whether the classifier filters."""
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not -1 <= margin <= 1:
         raise UsageError(f"ALIA(margin=...): {margin!r} is not allowed; a number in [-1, 1]")
     if not isinstance(confidence, bool):
         raise UsageError(f"ALIA(confidence=...): {confidence!r} is not allowed; True or False")
-    return Slots(augment=Edits(margin, confidence), reads="edits", consults=confidence or None)
+    return TermParts(augment=Edits(margin, confidence), reads="edits", consults=confidence or None)

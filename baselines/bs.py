@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.lookup import one_of
-from harness.mixture import Control
-from harness.types import Batch, Objective, Slots
+from harness.core.registry import one_of
+from harness.methods.sampling import Control
+from harness.methods.terms import Batch, Objective, TermParts
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +30,9 @@ class BalancedSoftmax(Objective):
         return cross_entropy(model.head(z) + batch.prior.log(), batch.y)
 
 
-def term(*, control: bool = False, counts: str = "real") -> Slots:
+def term(*, control: bool = False, counts: str = "real") -> TermParts:
     """control: onward from this run, with epochs as for spectra but of real images only."""
     one_of("BS(control=...)", control, (False, True))
     one_of("BS(counts=...)", counts, ("real", "epoch"))
     augment, onward = (Control(), True) if control else (None, None)
-    return Slots(objective=BalancedSoftmax(counts), augment=augment, onward=onward)
+    return TermParts(objective=BalancedSoftmax(counts), augment=augment, onward=onward)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.lookup import one_of
-from harness.mixture import Control
-from harness.types import Batch, Objective, Slots
+from harness.core.registry import one_of
+from harness.methods.sampling import Control
+from harness.methods.terms import Batch, Objective, TermParts
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +24,8 @@ class CrossEntropy(Objective):
         return cross_entropy(model.head(z), batch.y)
 
 
-def term(*, control: bool = False) -> Slots:
+def term(*, control: bool = False) -> TermParts:
     """control: onward from this run, with epochs as for spectra but of real images only."""
     one_of("CE(control=...)", control, (False, True))
     augment, onward = (Control(), True) if control else (None, None)
-    return Slots(objective=CrossEntropy(), augment=augment, onward=onward)
+    return TermParts(objective=CrossEntropy(), augment=augment, onward=onward)

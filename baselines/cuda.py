@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.lookup import one_of
-from harness.types import REAL, Augment, Progress, Slots, Tools, UsageError
+from harness.core.errors import UsageError
+from harness.core.registry import one_of
+from harness.core.specs import REAL
+from harness.methods.terms import Augment, Progress, TermParts, Tools
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +60,7 @@ class ClassLevels(Augment):
     ) -> torch.Tensor:
         import torch
 
-        from harness import operations, operations_fast
+        from harness.training import operations, operations_fast
 
         assert self.levels is not None
         chosen = torch.rand(len(y), generator=generator) < self.probability
@@ -74,7 +76,7 @@ class ClassLevels(Augment):
         """
         import numpy as np
 
-        from harness.operations import TOP
+        from harness.training.operations import TOP
 
         real = tools.data.rows.filter(tools.data.rows["guidance"] == REAL)
         labels = real["label"].to_numpy()
@@ -109,7 +111,7 @@ def _right(
     """Which rows (N,) the network recognises after the recipe's augmentation and a random chain."""
     import torch
 
-    from harness import operations, operations_fast
+    from harness.training import operations, operations_fast
 
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     plan, seen = operations.draw(states, generator), 0
@@ -152,7 +154,7 @@ def term(
     every: int = 1,
     cutout: bool = False,
     hole_px: int = 16,
-) -> Slots:
+) -> TermParts:
     """accept, trials: of the update, see `ClassLevels`; every: epochs from one to the next.
 
     probability: with which an image of an epoch is changed. cutout: a black square of hole_px
@@ -166,7 +168,7 @@ def term(
             _refuse(argument, whole, "a whole number in [1, 10000]")
     one_of("CUDA(cutout=...)", cutout, (False, True))
     levels = ClassLevels(accept, trials, probability, every, hole_px if cutout else 0)
-    return Slots(augment=levels)
+    return TermParts(augment=levels)
 
 
 def _refuse(argument: str, value: Any, allowed: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from harness import curriculum as curricula
-from harness import spectra
-from harness.lookup import function, one_of
-from harness.mixture import hundredths, mix, real, union
-from harness.types import REAL, Augment, DataError, Progress, Slots, Trial, UsageError
+from harness.core.errors import DataError, UsageError
+from harness.core.registry import function, one_of
+from harness.core.specs import REAL
+from harness.methods import curriculum as curricula
+from harness.methods import spectra
+from harness.methods.sampling import hundredths, mix, real, union
+from harness.methods.terms import Augment, Progress, TermParts, Trial
 
 if TYPE_CHECKING:
     import polars as pl
@@ -134,7 +136,7 @@ class Spectrum(Augment):
 
 
 def defaults(dataset: str, profile: str) -> dict[str, Any]:
-    """CLIPScores of the embedded world's small CLIP spread wider than CLIP's."""
+    """CLIPScores of the built-in world's small CLIP spread wider than CLIP's."""
     return {} if profile == "paper" else {"step": 0.05}
 
 
@@ -152,7 +154,7 @@ def term(
     trim: str = "paper",
     probe: str = "paper",
     non_hard: str = "paper",
-) -> Slots:
+) -> TermParts:
     """levels: guidance below 1, in [0, 1] (None: the recipe's); threshold: CLIPScore in [-1, 1].
 
     filter: "low", "usual" or "high", a threshold one `step` below, at, or above that one (paper,
@@ -198,7 +200,7 @@ def term(
         own = spectrum.candidates
         read["reads"] = "spectrum"
         read["levels"] = None if own is None else tuple(code for code in own if code != REAL)
-    return Slots(augment=spectrum, curriculum=spectrum, onward=True, **read)
+    return TermParts(augment=spectrum, curriculum=spectrum, onward=True, **read)
 
 
 def _levels(name: str, levels: Any, level_zero: str) -> tuple[int, ...] | None:

@@ -6,7 +6,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from baselines.zero_shot import CaptionHead
-from harness.types import Augment, Batch, DataError, Progress, Slots, Tools
+from harness.core.errors import DataError
+from harness.methods.terms import Augment, Batch, Progress, TermParts, Tools
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,7 +53,7 @@ def contrastive(z: torch.Tensor, v: torch.Tensor, logit_scale: torch.Tensor) -> 
     import torch
     from torch.nn.functional import cross_entropy, normalize
 
-    from harness.clip import of_all_ranks
+    from harness.models.clip import of_all_ranks
 
     with torch.autocast(z.device.type, enabled=False):  # half of a large S has few digits left
         exact = torch.promote_types(z.dtype, torch.float32)
@@ -93,5 +94,5 @@ class InTurn(Augment):
         return rows.with_columns(pl.Series("caption", caption, dtype=pl.Int8))
 
 
-def term() -> Slots:
-    return Slots(objective=Contrastive(), augment=InTurn(), needs_text=True)
+def term() -> TermParts:
+    return TermParts(objective=Contrastive(), augment=InTurn(), needs_text=True)

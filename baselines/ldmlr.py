@@ -15,15 +15,17 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.lookup import one_of
-from harness.metrics import GROUPS, RULES
-from harness.types import DataError, Finetune, Phase, Schedule, Slots, Tools, UsageError
+from harness.core.errors import DataError, UsageError
+from harness.core.metrics import GROUPS, RULES
+from harness.core.registry import one_of
+from harness.core.specs import Schedule
+from harness.methods.terms import Finetune, Phase, TermParts, Tools
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
 
-    from harness.latent import Network
+    from harness.models.feature_diffusion import Network
 
 NAME = "LDMLR"
 ROWS = ("CE+LDMLR",)
@@ -102,7 +104,7 @@ class LatentDiffusion(Finetune):
         import torch
         from torch.utils.flop_counter import FlopCounterMode
 
-        from harness.latent import Network
+        from harness.models.feature_diffusion import Network
 
         s, n = self.settings, sum(counts)
         with torch.device("meta"), FlopCounterMode(display=False) as counter:
@@ -145,7 +147,7 @@ class LatentDiffusion(Finetune):
         import torch
         from tqdm import tqdm
 
-        from harness.latent import Network, Process, learn
+        from harness.models.feature_diffusion import Network, Process, learn
 
         s, classes, generator = self.settings, len(tools.data.counts), self._generator(START)
         shape = (s.dim, s.multipliers, (s.heads, s.head_width), s.positions)
@@ -182,7 +184,7 @@ class LatentDiffusion(Finetune):
         """Features of these classes, in batches, of which `made` are the first."""
         from tqdm import tqdm
 
-        from harness.latent import Process
+        from harness.models.feature_diffusion import Process
 
         process = Process(self.settings.timesteps)
         batches = labels.split(self.settings.sample_batch)
@@ -207,7 +209,7 @@ class LatentDiffusion(Finetune):
 
     def _name(self, model: Any, rows: pl.DataFrame) -> str:
         """SHA-256 of what the features follow from."""
-        from harness.checkpoint import fingerprint
+        from harness.training.checkpoint import fingerprint
 
         parts = (astuple(self.settings), rows.select("image", "label"), model.encoder.state_dict())
         return fingerprint(parts)
@@ -257,7 +259,7 @@ def _read(tools: Tools, file: str, name: str) -> dict[str, Any] | None:
 def _write(tools: Tools, file: str, name: str, content: dict[str, Any]) -> None:
     import torch
 
-    from harness.files import write_atomic
+    from harness.core.files import write_atomic
 
     buffer = io.BytesIO()  # torch hides a full disk behind RuntimeError
     torch.save({"name": name, **content}, buffer)
@@ -268,7 +270,7 @@ def _write(tools: Tools, file: str, name: str, content: dict[str, Any]) -> None:
 
 
 def defaults(dataset: str, profile: str) -> dict[str, Any]:
-    """ImageNet's network for all large pictures; small ones, ours, on the embedded world.
+    """ImageNet's network for all large pictures; small ones, ours, on the built-in world.
 
     There, 2,600 features of 128 entries and 630 generated ones take 12 to 17 CPU-seconds with the
     profile mini and 4 with smoke.
@@ -316,7 +318,7 @@ def term(
     head_weight_decay: float = 1e-5,
     head_batch: int = 1024,
     seed: int = 123,
-) -> Slots:
+) -> TermParts:
     """Defaults are the released code's for CIFAR-100-LT; it starts from the run without this term.
 
     Diffusion model: channels `dim` times `multipliers`, attention of `heads` by `head_width`,
@@ -325,11 +327,12 @@ def term(
     share, minimum, groups: see `numbers`; sample_batch: features generated together.
     head_*: Adam's, on the head. seed: of all randomness before the head, the same in all runs.
     positions: tells the diffusion model which entry of a feature is which; ours: without it,
-    generated features hardly differ between classes (see `harness.latent.Network`).
+    generated features hardly differ between classes (see
+    `harness.models.feature_diffusion.Network`).
     """
     settings = Settings(**locals())
     _check(settings)
-    return Slots(finetune=LatentDiffusion(settings), onward=True)
+    return TermParts(finetune=LatentDiffusion(settings), onward=True)
 
 
 def _check(settings: Settings) -> None:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.types import Batch, DataError, Finetune, Objective, Slots, Tools, UsageError
+from harness.core.errors import DataError, UsageError
+from harness.methods.terms import Batch, Finetune, Objective, TermParts, Tools
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     import torch
 
-    from harness.logistic import Probe
+    from harness.models.logistic_regression import Probe
 
 NAME = "LP-FT"
 ROWS = ("LP-FT", "LP-FT+WE")
@@ -58,7 +59,7 @@ class ProbeFirst(Finetune):
     def first_weights(self, model: Any, tools: Tools) -> None:
         import torch
 
-        from harness.clip import zero_shot
+        from harness.models.clip import zero_shot
 
         length = self._features(tools).norm(dim=1).mean()
         with torch.no_grad():
@@ -102,7 +103,7 @@ class ProbeFirst(Finetune):
 
     def _name(self, model: Any, rows: pl.DataFrame) -> str:
         """SHA-256 of what the probe follows from."""
-        from harness.checkpoint import fingerprint
+        from harness.training.checkpoint import fingerprint
 
         parts = (astuple(self.settings), rows.select("image", "label"), model.encoder.state_dict())
         return fingerprint(parts)
@@ -113,7 +114,7 @@ class ProbeFirst(Finetune):
         """The probe with the best validation accuracy, of equal ones that of the smallest C."""
         import numpy as np
 
-        from harness.logistic import Fit
+        from harness.models.logistic_regression import Fit
 
         settings, z = self.settings, self._features(tools)
         labels = tools.data.rows["label"].to_numpy()
@@ -175,7 +176,7 @@ def _read(tools: Tools, name: str) -> Probe | None:
     """The probe of that name, None when there is none. DataError for a damaged file."""
     from safetensors import SafetensorError, safe_open
 
-    from harness.logistic import Probe
+    from harness.models.logistic_regression import Probe
 
     path = tools.folder / FILE
     if not path.exists():
@@ -194,7 +195,7 @@ def _read(tools: Tools, name: str) -> Probe | None:
 def _write(tools: Tools, name: str, probe: Probe) -> None:
     from safetensors.torch import save
 
-    from harness.files import write_atomic
+    from harness.core.files import write_atomic
 
     told = {"name": name, "C": repr(probe.strength), "accuracy": repr(probe.accuracy)}
     tensors = {"weight": probe.weight, "bias": probe.bias}
@@ -205,7 +206,7 @@ def _write(tools: Tools, name: str, probe: Probe) -> None:
 
 
 def defaults(dataset: str, profile: str) -> dict[str, Any]:
-    """On the embedded world one C per power of ten."""
+    """On the built-in world one C per power of ten."""
     return {} if profile == "paper" else {"grid": 10, "max_iter": 50}
 
 
@@ -218,7 +219,7 @@ def term(
     tolerance: float = 1e-4,
     held_out: float = 0.2,
     seed: int = 0,
-) -> Slots:
+) -> TermParts:
     """The probe's inverse penalty C is one of `grid` values, equal ratios apart.
 
     max_iter: steps of L-BFGS for each; tolerance: of its gradient's largest entry, then it stops
@@ -246,4 +247,4 @@ def term(
     if smallest > largest:
         raise UsageError(f"LP-FT(smallest={smallest!r}, largest={largest!r}): none lies between")
     settings = Settings(grid, smallest, largest, max_iter, tolerance, held_out, seed)
-    return Slots(objective=LinearHead(), finetune=ProbeFirst(settings), needs_text=True)
+    return TermParts(objective=LinearHead(), finetune=ProbeFirst(settings), needs_text=True)

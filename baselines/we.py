@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.types import DataError, Slots, UsageError
+from harness.core.errors import DataError, UsageError
+from harness.methods.terms import TermParts
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,7 @@ def _check(start: dict[str, torch.Tensor], end: dict[str, torch.Tensor]) -> None
             )
 
 
-def term(*, alpha: float = 0.5, grid: tuple[float, ...] = ELEVEN) -> Slots:
+def term(*, alpha: float = 0.5, grid: tuple[float, ...] = ELEVEN) -> TermParts:
     """alpha: the share of the fine-tuned weights; grid: shares, ascending, that validation tries.
 
     The paper that has these rows names no alpha; 0.5 is what WiSE-FT recommends without a
@@ -70,7 +71,7 @@ def term(*, alpha: float = 0.5, grid: tuple[float, ...] = ELEVEN) -> Slots:
         _number("grid", share)
     if list(grid) != sorted(set(grid)):
         raise UsageError(f"WE(grid=...): {grid!r} is not ascending")
-    return Slots(ensemble=Between(alpha, grid))
+    return TermParts(ensemble=Between(alpha, grid))
 
 
 def _number(argument: str, value: Any) -> None:

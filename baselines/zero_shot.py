@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.types import Finetune, Objective, Phase, Schedule, Slots
+from harness.core.specs import Schedule
+from harness.methods.terms import Finetune, Objective, Phase, TermParts
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,7 @@ class CaptionHead(Objective):
         self.captions = data.captions
 
     def ready(self, model: Any) -> None:
-        from harness.clip import zero_shot
+        from harness.models.clip import zero_shot
 
         self.head = zero_shot(model, self.captions)
 
@@ -39,5 +40,5 @@ class Untrained(Finetune):
         return ()
 
 
-def term() -> Slots:
-    return Slots(objective=CaptionHead(), finetune=Untrained(), needs_text=True)
+def term() -> TermParts:
+    return TermParts(objective=CaptionHead(), finetune=Untrained(), needs_text=True)

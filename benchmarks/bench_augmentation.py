@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.operations import TOP, Plan, apply_one_by_one, draw
-from harness.operations_fast import apply
+from harness.training.operations import TOP, Plan, apply_one_by_one, draw
+from harness.training.operations_fast import apply
 
 BATCHES = (128, 512)  # a training batch, and nearer to what a level's update asks at once
 ROUNDS = 30

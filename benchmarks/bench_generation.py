@@ -1,6 +1,6 @@
 """Generation: the engine against the stock pipeline in batches, and one image at a time with CLIP.
 
-`harness profile --against stock loop` on a small data set of the embedded world, with the embedded
+`harness profile --against stock loop` on a small data set of the built-in world, with the embedded
 models, in this process on one thread; its result is in results/profile, too. Read the ratios, not
 the seconds.
 """
@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness import profile, profile_text, stages
-from harness.places import Place
+from harness.cli import profile_text
+from harness.pipeline import stages
+from harness.pipeline.workspace import Workspace
+from harness.planning import profile
 
 SOURCES = int(os.environ.get("HARNESS_BENCH_SOURCES", "4"))
 LEVELS = [0.0, 0.1, 0.3, 0.5]
@@ -23,10 +25,12 @@ LEVELS = [0.0, 0.1, 0.3, 0.5]
 @pytest.fixture(scope="module")
 def todo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     home = tmp_path_factory.mktemp("home")
-    place = Place("cifar100-lt", home=home, overrides=(("imbalances", [100]), ("levels", LEVELS)))
-    stages.index(place)
-    stages.hard(place)
-    return profile.work(place, SOURCES, "cpu")
+    workspace = Workspace(
+        "cifar100-lt", home=home, overrides=(("imbalances", [100]), ("levels", LEVELS))
+    )
+    stages.index(workspace)
+    stages.hard(workspace)
+    return profile.work(workspace, SOURCES, "cpu")
 
 
 def test_engine_against_its_peers(benchmark: Any, todo: Any) -> None:
@@ -39,5 +43,5 @@ def test_engine_against_its_peers(benchmark: Any, todo: Any) -> None:
     for name in profile.PEERS:
         benchmark.extra_info[f"times_{name}"] = found[name]["ratio"]
     print(f"\n{profile_text.render(found)}")
-    where = Place(todo.place.dataset, todo.place.profile, Path())
+    where = Workspace(todo.workspace.dataset, todo.workspace.profile, Path())
     profile_text.write(where, found)

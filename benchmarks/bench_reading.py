@@ -1,6 +1,6 @@
 """Reading the pool against the loaders that others use, on the same bytes, in one run.
 
-The pool holds soft noise as the codec of its size stores it; `harness.pool_export`
+The pool holds soft noise as the codec of its size stores it; `harness.pool.exports`
 writes the same bytes for torchvision's ImageFolder, webdataset and Hugging Face datasets. All read
 every image once, in shuffled order where they can, as uint8 arrays (H, W, 3), in this process and
 turn by turn; read the ratios, not the seconds. The others decode in one thread, ours in one (ours)
@@ -21,12 +21,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from harness import cache
-from harness.parallel import cores
-from harness.pictures import Block
-from harness.pool_export import export
-from harness.reading import Pool
-from harness.types import GeneratorSpec, key
+from harness.core.parallel import cores
+from harness.core.specs import GeneratorSpec, key
+from harness.datasets.pictures import Block
+from harness.pool import cache
+from harness.pool.exports import export
+from harness.pool.reader import Pool
 
 BATCH, TURNS = 64, 3
 SIZES = {256: (512, "jpeg"), 32: (2048, "webp-lossless")}  # side: images, codec

@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from harness import comparison, guesses, records
+from harness.core.specs import RunSpec
 from harness.datasets import cifar100_lt, longtail
-from harness.published import FOLDER, read
-from harness.types import RunSpec
+from harness.results import comparison, predictions, records
+from harness.results.published import FOLDER, read
 
 CLASSES, IMAGES, SEEDS = 60, 20, 125
 
@@ -45,7 +45,7 @@ def record(method: str, imbalance: int, seed: int) -> dict[str, Any]:
         pretrained=None,
     )
     found = {name: longtail.metrics(rows, counts) for name in ("last", "oracle")}
-    packed = guesses.pack(dict.fromkeys(found, rows), CLASSES)
+    packed = predictions.pack(dict.fromkeys(found, rows), CLASSES)
     return records.record(spec, found, counts, len(rows), guessed=packed)
 
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, pad
 
-from harness.backbones import resnet10
-from harness.compose import compose
+from harness.core.specs import Machine
 from harness.datasets.cifar100_lt import MINI
-from harness.pictures import Block
-from harness.store import Store
-from harness.train import fit
-from harness.train_data import COLUMNS, Split, TrainData
-from harness.types import Machine
+from harness.datasets.pictures import Block
+from harness.methods.compose import compose
+from harness.models.backbones import resnet10
+from harness.training.data import COLUMNS, Split, TrainData
+from harness.training.numbered_images import Store
+from harness.training.trainer import fit
 
 N, CLASSES = 2560, 60
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)

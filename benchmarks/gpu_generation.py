@@ -43,9 +43,9 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from harness.flops import REFINER, image_tflop
-from harness.generate import Generator, Request, denoising_steps, noise_seed, picture_of
-from harness.types import GeneratorSpec
+from harness.core.specs import GeneratorSpec
+from harness.generation.engine import Generator, Request, denoising_steps, noise_seed, picture_of
+from harness.planning.flops import REFINER, image_tflop
 
 # stabilityai/stable-diffusion-xl-refiner-1.0: 2.2595 billion parameters in the UNet
 UNET: dict[str, Any] = {
@@ -285,7 +285,7 @@ def differences(bench: Bench) -> dict[str, int]:
 
 def resnet(device: str, epochs: int = 3) -> dict[str, float]:
     """Epochs per second of ResNet-10 on 10,847 pictures of 32 px, two ways."""
-    from harness.backbones import resnet10
+    from harness.models.backbones import resnet10
 
     n, batch = 10_847, 128
     pixels = torch.randint(0, 256, (n, 3, 32, 32), dtype=torch.uint8)

@@ -13,14 +13,14 @@ settings.load_profile("busy")
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of tiny random foundation models: generator and clip."""
-    import tiny  # imports diffusers: seconds, and only where it is needed
+    import tiny_models
 
-    return tiny.models(tmp_path_factory.mktemp("models"))
+    return tiny_models.models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random image-text model."""
-    import tiny
+    import tiny_models
 
-    return tiny.scorer(tmp_path_factory.mktemp("clip"))
+    return tiny_models.scorer(tmp_path_factory.mktemp("clip"))

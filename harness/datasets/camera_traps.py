@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
+from harness.core.errors import DataError
 from harness.datasets import rows, texts
-from harness.types import DataError
 
 FOLDER = "iwildcam_v2.0"  # where WILDS unpacks to
 METADATA, CATEGORIES, LABELS = "metadata.csv", "categories.csv", "labels.csv"

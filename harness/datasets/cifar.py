@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from harness.types import DataError, brief
+from harness.core.errors import DataError, brief
 
 
 def _official() -> Any:

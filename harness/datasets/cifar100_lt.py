@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from harness import metrics as scoring
-from harness import prompts
-from harness.datasets import cifar, longtail
+from harness.core import metrics as scoring
+from harness.core.errors import DataError, UsageError
+from harness.core.specs import Mixture, Recipe, Schedule
+from harness.datasets import cifar, longtail, prompts
 from harness.datasets.base import Dataset, Split, index_hash
+from harness.datasets.pictures import Block
 from harness.datasets.unpickle import load as unpickle
-from harness.pictures import Block
-from harness.types import DataError, Mixture, Recipe, Schedule, UsageError
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ SIDE_PX = 32
 OFFICIAL = (100, 50_000, 10_000)  # classes, training and test images; asked of profile `paper`
 
 # Ours: the paper asked a language model for ten scenes per class; these need none. The words are
-# those of the embedded world's captions, so that its small generator knows them too.
+# those of the built-in world's captions, so that its small generator knows them too.
 TEMPLATES = (
     "a photo of a {name} in front of a plain wall",
     "a photo of a {name} in front of a blue sky",
@@ -46,7 +46,7 @@ TEMPLATES = (
     "a photo of a {name} in front of a red sunset",
 )
 
-# Settings, for edits by language: of the embedded world; the paper edits iWildCam alone.
+# Settings, for edits by language: of the built-in world; the paper edits iWildCam alone.
 EDITS = (TEMPLATES[2], TEMPLATES[6], TEMPLATES[5], TEMPLATES[8])
 EDIT_CHECK = (  # what an edit should be a picture of, then what it should not
     "a photo of a thing",
@@ -131,7 +131,7 @@ MINI = Recipe(
     clip="mini",
     steps=12,
     text_guidance=3.0,
-    size_px=64,  # what the embedded generator makes; brought to 32 px for training
+    size_px=64,  # what the built-in generator makes; brought to 32 px for training
     view_px=32,
     probe_images=30,
     imbalances=(100, 50),
@@ -208,9 +208,9 @@ def _sizes(n_max: int, classes: int) -> Callable[[int | None, Recipe], tuple[int
     return counts
 
 
-# Of the embedded world: 60 classes of 200 training and 20 test pictures (harness.mini.world).
+# Of the built-in world: 60 classes of 200 training and 20 test pictures (harness.mini.world).
 _EMBEDDED = {"counts": _sizes(200, 60), "splits": {"test": 60 * 20}}
-FACTS: dict[str, Any] = {  # see harness.facts
+FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": tuple(f"{FOLDER}/{name}" for name in ("train", "test", "meta")),
     "paper": {"counts": _sizes(500, 100), "splits": {"test": OFFICIAL[2]}},
     "mini": _EMBEDDED,
@@ -377,21 +377,21 @@ def prompt(
 
 
 def edits(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Prompts of edits, and what CLIP compares them with; UsageError outside the embedded world."""
+    """Prompts of edits, and what CLIP compares them with; UsageError outside the built-in world."""
     if recipe.generator != "mini":
         raise UsageError(f"profile {recipe.profile} of {NAME} has no prompts for edits")
     return EDITS, EDIT_CHECK
 
 
 def write_embedded(root: Path, profile: str) -> Path:
-    """The embedded world's twin of CIFAR-100, in the official format below `root`."""
+    """The built-in world's twin of CIFAR-100, in the official format below `root`."""
     from harness.mini.world import write_cifar100
 
     return write_cifar100(root)
 
 
 def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
-    """Top-1 accuracy over all, by class and by group: see harness.metrics."""
+    """Top-1 accuracy over all, by class and by group: see harness.core.metrics."""
     return scoring.metrics(predictions, counts)
 
 

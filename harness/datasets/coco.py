@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from harness.core.errors import DataError
 from harness.datasets import rows, texts
-from harness.types import DataError
 
 
 def class_names(path: Path) -> list[str]:

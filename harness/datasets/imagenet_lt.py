@@ -17,9 +17,10 @@ from typing import Any
 
 import polars as pl
 
+from harness.core.errors import DataError, UsageError
+from harness.core.specs import Mixture, Recipe, Schedule
 from harness.datasets import longtail, rows, texts, verify
 from harness.datasets.base import Dataset, Source
-from harness.types import DataError, Mixture, Recipe, Schedule, UsageError
 
 NAME = "imagenet-lt"
 LISTS = {split: f"ImageNet_LT_{split}.txt" for split in ("train", "val", "test")}
@@ -30,7 +31,7 @@ HARD_BY: str | None = None  # hard is what a tail class holds
 OFFICIAL = {"classes": 1000, "train": 115_846, "val": 20_000, "test": 50_000}
 # SHA-256 of the 1,000 class sizes in the order of the labels, joined by commas.
 OFFICIAL_COUNTS = "93782c2e7eda453ae409fed503a27bc8d430ecb583c7d4b3c3adc93c2887236e"
-FACTS: dict[str, Any] = {  # see harness.facts
+FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": (*LISTS.values(), "train", "val"),
     "paper": {
         "train": OFFICIAL["train"],
@@ -319,7 +320,7 @@ def fetch(root: Path) -> None:
 
 
 def write_embedded(root: Path, profile: str) -> Path:
-    """The embedded world's twin, in the official format below `root`; smoke has a part of it."""
+    """The built-in world's twin, in the official format below `root`; smoke has a part of it."""
     from harness.mini.imagenet import write_imagenet_lt
 
     return write_imagenet_lt(root, share=longtail.SHARES[profile])

@@ -15,9 +15,10 @@ from typing import Any
 
 import polars as pl
 
+from harness.core.errors import DataError, UsageError, brief
+from harness.core.specs import Mixture, Recipe, Schedule
 from harness.datasets import coco, imagenet_lt, longtail, rows, verify
 from harness.datasets.base import Dataset, Source
-from harness.types import DataError, Mixture, Recipe, Schedule, UsageError, brief
 
 NAME = "inaturalist2018"
 LISTS = {"train": "train2018.json", "test": "val2018.json"}
@@ -28,7 +29,7 @@ VAL: str | None = None
 HARD_BY: str | None = None  # hard is what a tail class holds
 
 OFFICIAL = {"classes": 8142, "train": 437_513, "test": 24_426}
-FACTS: dict[str, Any] = {  # see harness.facts
+FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": (*LISTS.values(), NAMES, PICTURES),
     "paper": {
         "train": OFFICIAL["train"],
@@ -167,7 +168,7 @@ def fetch(root: Path, sources: Sequence[Source] = SOURCES) -> None:
 
 
 def write_embedded(root: Path, profile: str) -> Path:
-    """The embedded world's twin, in the official format below `root`; smoke has a part of it."""
+    """The built-in world's twin, in the official format below `root`; smoke has a part of it."""
     from harness.mini.inaturalist import write_inaturalist
 
     return write_inaturalist(root, share=longtail.SHARES[profile])

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harness import prompts
-from harness.datasets import camera_traps, longtail, rows, verify
+from harness.core.errors import DataError, UsageError, brief
+from harness.core.specs import Recipe, Schedule
+from harness.datasets import camera_traps, longtail, prompts, rows, verify
 from harness.datasets.base import Dataset, Source
 from harness.datasets.camera_traps import FOLDER, LABELS, METADATA
-from harness.types import DataError, Recipe, Schedule, UsageError, brief
 
 NAME = "iwildcam"
 SCORED = {"ood": "test", "id": "id_test", "ood_val": "val", "id_val": "id_val"}
@@ -34,7 +34,7 @@ OFFICIAL = {  # FLYP's code for the training images, WILDS for the others
 HARD_BY: str | None = "FLYP"  # whose p(true class) says what is hard; the paper names no classifier
 HARD_IMAGES = 8_260  # paper, Table 5
 HARD_SHARE = 8_260 / 129_809  # of the training images, where these are not the official ones
-FACTS: dict[str, Any] = {  # see harness.facts
+FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": (METADATA, camera_traps.CATEGORIES, "train"),
     "folder": FOLDER,
     "paper": {
@@ -65,7 +65,7 @@ EDIT_CHECK = (
     "an image",
     "a painting",
 )
-EMBEDDED_EDITS = (  # the same in words that the embedded world's small models know
+EMBEDDED_EDITS = (  # the same in words that the built-in world's small models know
     "a photo of a {name} on green grass",
     "a photo of a {name} in a dark forest",
     "a photo of a {name} by blue water",
@@ -134,7 +134,7 @@ PAPER = Recipe(
 
 MINI = Recipe(
     profile="mini",  # all values ours: minutes on two cores
-    backbone="ViT-B-16",  # in its place, the embedded CLIP
+    backbone="ViT-B-16",  # in its place, the built-in CLIP
     pretrained="mini",
     width=1,
     scratch=Schedule(
@@ -177,7 +177,7 @@ SMOKE = replace(
 
 RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
 _LARGER = {
-    "backbone": "ViT-L-14",  # in its place, the larger embedded CLIP
+    "backbone": "ViT-L-14",  # in its place, the larger built-in CLIP
     "pretrained": "mini-large",
     "scratch": replace(MINI.scratch, epochs=4),
     "curriculum_epochs": 3,
@@ -357,7 +357,7 @@ def fetch(root: Path) -> None:
 
 
 def write_embedded(root: Path, profile: str) -> Path:
-    """The embedded world's twin, in the official format below `root`; smoke has a part of it."""
+    """The built-in world's twin, in the official format below `root`; smoke has a part of it."""
     from harness.mini.wildcam import write_iwildcam
 
     return write_iwildcam(root, share=longtail.SHARES[profile])

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harness import metrics as scoring
-from harness import prompts
+from harness.core import metrics as scoring
+from harness.core.errors import DataError
+from harness.core.registry import one_of
+from harness.core.specs import Recipe
+from harness.datasets import prompts
 from harness.datasets.base import Dataset
-from harness.lookup import one_of
 from harness.mini.scene import SCENES
-from harness.types import DataError, Recipe
 
-# The small generator of the embedded world knows captions of this form.
+# The small generator of the built-in world knows captions of this form.
 EMBEDDED = tuple(f"a {{name}} {place[0]}." for place in SCENES.values())
-SHARES = {"mini": 1.0, "smoke": 0.5}  # of the embedded world's pictures
+SHARES = {"mini": 1.0, "smoke": 0.5}  # of the built-in world's pictures
 
 
 def hard(data: Dataset, recipe: Recipe, p_true: np.ndarray | None = None) -> pl.DataFrame:
@@ -59,7 +60,7 @@ def score_prompt(classname: str) -> str:
 
 
 def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
-    """Accuracy on the test split, over all, by class and by group: see harness.metrics."""
+    """Accuracy on the test split, over all, by class and by group: see harness.core.metrics."""
     return scoring.metrics(tested(predictions, "test"), counts)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from harness.core.errors import DataError
 from harness.datasets.base import Dataset, Split, index_hash
-from harness.pictures import Files
-from harness.types import DataError
+from harness.datasets.pictures import Files
 
 COLUMNS = {
     "place": pl.Int64,  # of the entry in its file

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.lookup import nearest
-from harness.types import DataError, brief
+from harness.core.errors import DataError, brief
+from harness.core.registry import nearest
 
 WHOLE = "a whole number from 0"
 LONGEST = 18  # digits of a number that fits 64 bits whatever they are

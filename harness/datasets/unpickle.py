@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from harness.types import DataError
+from harness.core.errors import DataError
 
 # What a damaged pickle raises, besides UnpicklingError (documentation of `pickle`, and trials).
 _DAMAGED = (

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
-from harness import pictures
+from harness.core.errors import DataError
+from harness.datasets import pictures
 from harness.datasets.base import Dataset, Source
 from harness.datasets.rows import Listing
-from harness.types import DataError
 
 AT_ONCE = 4096  # pictures handed to the threads at a time
 SHOWN_GIB = 1  # a progress bar is shown for larger downloads

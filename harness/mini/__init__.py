@@ -1,0 +1,1 @@
+"""The built-in world: scenes, the writers of its data sets in official formats, its models."""

@@ -1,4 +1,4 @@
-"""Where the camera traps of the embedded world stand: one view per location, in layers by depth.
+"""Where the camera traps of the built-in world stand: one view per location, in layers by depth.
 
 Layers are premultiplied float32 (64, 64, 4) in [0, 255]. Distances are told by the height in the
 picture at which something touches the ground: 0 at the horizon, 1 at the lower border. Nothing here
@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from harness.mini.things import Colour, front, smooth, thing, tinted
-from harness.mini.twin import SIDE_PX, rng_of
+from harness.mini.writing import SIDE_PX, rng_of
 
 FRONTS = 3  # variants of what hangs in front of the lens
 

@@ -1,4 +1,4 @@
-"""The twin of ImageNet-LT: sixty concepts of the embedded world in ImageNet's files.
+"""The twin of ImageNet-LT: sixty concepts of the built-in world in ImageNet's files.
 
 <root>/train/<id>/<id>_<number>.JPEG and val/<id>/ILSVRC2012_val_<number>.JPEG, with the lists of
 Liu et al. 2019 (OLTR) beside them, ImageNet_LT_{train,val,test}.txt, lines "path label": `val` is
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.mini import scene, twin
+from harness.mini import scene, writing
 from harness.mini.taxonomy import SPECIES
 
 # Ids look like WordNet's and are none of it: its highest is n15102894.
@@ -48,19 +48,21 @@ def write_imagenet_lt(root: Path, *, share: float = 1.0, workers: int = 1) -> Pa
     ):
         lines = []
         for label, count in enumerate(counts):
-            for n in range(twin.shrunk(count, share)):
+            for n in range(writing.shrunk(count, share)):
                 path = _path(split, label, n)
                 pictures[path] = (split, label, n)
                 lines.append(f"{path} {label}\n")
         lists[f"ImageNet_LT_{split}.txt"] = "".join(lines).encode()
-    twin.write(Path(root), pictures, picture, lists, workers)
+    writing.write(Path(root), pictures, picture, lists, workers)
     return Path(root)
 
 
 def picture(split: str, label: int, number: int) -> np.ndarray:
     """Picture `number` of a class in a list, uint8 (64, 64, 3)."""
     row = scene.atlas().names.index(CLASSES[label].replace("_", " "))
-    return twin.photo(row, LOOK, PLACES, twin.rng_of("imagenet-lt", split, CLASSES[label], number))
+    return writing.photo(
+        row, LOOK, PLACES, writing.rng_of("imagenet-lt", split, CLASSES[label], number)
+    )
 
 
 def class_counts() -> tuple[int, ...]:
@@ -68,7 +70,7 @@ def class_counts() -> tuple[int, ...]:
     last = len(CLASSES) - 1
     steep = (LARGEST / SMALLEST) ** (1 / POWER) - 1
     sizes = [round(LARGEST * (1 + steep * i / last) ** -POWER) for i in range(len(CLASSES))]
-    order = twin.rng_of("imagenet-lt", "sizes").permutation(len(CLASSES))
+    order = writing.rng_of("imagenet-lt", "sizes").permutation(len(CLASSES))
     return tuple(sizes[i] for i in order)
 
 
@@ -84,7 +86,7 @@ def _path(split: str, label: int, number: int) -> str:
 
 @cache
 def _numbers(name: str, count: int) -> tuple[int, ...]:
-    order = twin.rng_of("imagenet-lt", "numbers", name).permutation(count)
+    order = writing.rng_of("imagenet-lt", "numbers", name).permutation(count)
     return tuple(int(n) + 1 for n in order)
 
 

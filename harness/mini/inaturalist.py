@@ -1,4 +1,4 @@
-"""The twin of iNaturalist 2018: the living things of the embedded world.
+"""The twin of iNaturalist 2018: the living things of the built-in world.
 
 <root>/train2018.json and val2018.json in COCO's form with pictures in
 train_val2018/<supercategory>/<category id>/, and categories.json. As in the download, the two lists
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.mini import scene, twin
+from harness.mini import scene, writing
 from harness.mini.taxonomy import SPECIES, Species
 
 LARGEST, SMALLEST = 132, 3  # training pictures of a class; officially 1,000 and 2
@@ -40,9 +40,9 @@ def write_inaturalist(root: Path, *, share: float = 1.0, workers: int = 1) -> Pa
         ("val", (VAL_PER_CLASS,) * len(SPECIES)),
     ):
         members = [
-            (label, n) for label, c in enumerate(counts) for n in range(twin.shrunk(c, share))
+            (label, n) for label, c in enumerate(counts) for n in range(writing.shrunk(c, share))
         ]
-        order = twin.rng_of("inaturalist2018", "order", split).permutation(len(members))
+        order = writing.rng_of("inaturalist2018", "order", split).permutation(len(members))
         members = [members[i] for i in order]
         paths = [_path(split, label, n) for label, n in members]
         labels = [label for label, _ in members]
@@ -50,15 +50,15 @@ def write_inaturalist(root: Path, *, share: float = 1.0, workers: int = 1) -> Pa
         for path, (label, n) in zip(paths, members, strict=True):
             pictures[path] = (split, species()[label].common, n)
         before += len(members)
-    twin.write(Path(root), pictures, picture, lists, workers)
+    writing.write(Path(root), pictures, picture, lists, workers)
     return Path(root)
 
 
 def picture(split: str, common: str, number: int) -> np.ndarray:
     """Picture `number` of a species in a list, uint8 (64, 64, 3)."""
     row = scene.atlas().names.index(common)
-    rng = twin.rng_of("inaturalist2018", split, common, number)
-    return twin.photo(row, LOOK, PLACES, rng)
+    rng = writing.rng_of("inaturalist2018", split, common, number)
+    return writing.photo(row, LOOK, PLACES, rng)
 
 
 @cache
@@ -71,18 +71,18 @@ def class_counts() -> tuple[int, ...]:
     """Training pictures by category id: from LARGEST down to SMALLEST by a constant factor."""
     last = len(SPECIES) - 1
     sizes = [round(LARGEST * (SMALLEST / LARGEST) ** (i / last)) for i in range(len(SPECIES))]
-    order = twin.rng_of("inaturalist2018", "sizes").permutation(len(SPECIES))
+    order = writing.rng_of("inaturalist2018", "sizes").permutation(len(SPECIES))
     return tuple(sizes[i] for i in order)
 
 
 def _path(split: str, label: int, number: int) -> str:
     kind = species()[label]
-    name = twin.digest("inaturalist2018", split, kind.common, number).hex()[:32]
+    name = writing.digest("inaturalist2018", split, kind.common, number).hex()[:32]
     return f"train_val2018/{kind.supercategory}/{label}/{name}.jpg"
 
 
 def _listing(split: str, paths: list[str], labels: list[int], first: int) -> dict[str, Any]:
-    side = {"width": twin.SIDE_PX, "height": twin.SIDE_PX}
+    side = {"width": writing.SIDE_PX, "height": writing.SIDE_PX}
     numbered = list(enumerate(zip(paths, labels, strict=True), first))
     return {
         "info": {
@@ -120,7 +120,7 @@ def _coded(number: int, kind: Species) -> dict[str, Any]:
 
 
 def _code(rank: str, name: str) -> str:
-    return twin.digest("inaturalist2018", "code", rank, name).hex()[:8]
+    return writing.digest("inaturalist2018", "code", rank, name).hex()[:8]
 
 
 def _json(content: Any) -> bytes:

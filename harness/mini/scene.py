@@ -1,4 +1,4 @@
-"""Scenes of the embedded world: a sprite in an art style, on a background, as a camera sees it.
+"""Scenes of the built-in world: a sprite in an art style, on a background, as a camera sees it.
 
 Every picture comes from an explicit generator, so a stream of scenes is a pure function of its
 name. Three streams exist: `web` (what the small foundation models learn from), `train` and `test`

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from harness.mini.twin import SIDE_PX
+from harness.mini.writing import SIDE_PX
 
 if TYPE_CHECKING:
     from harness.mini.habitat import Biome

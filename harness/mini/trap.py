@@ -1,4 +1,4 @@
-"""What a camera trap of the embedded world takes: an animal, or nothing, at its place and hour.
+"""What a camera trap of the built-in world takes: an animal, or nothing, at its place and hour.
 
 Pictures of one sequence are a second or two apart: same animal, light and weather; it walks on.
 """
@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from harness.mini import scene
 from harness.mini.habitat import Habitat, habitat, over
 from harness.mini.things import smooth
-from harness.mini.twin import SIDE_PX, rng_of
+from harness.mini.writing import SIDE_PX, rng_of
 
 SMALLEST_PX = 14  # longest side of an animal
 PAD_PX = 8  # what a blurred animal may stick out of its sheet

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from harness.types import DataError
+from harness.core.errors import DataError
 
 MODELS = Path(__file__).parent / "models"
 BUILT_IN = "mini"  # the name under which a recipe asks for them

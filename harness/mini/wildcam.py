@@ -1,4 +1,4 @@
-"""The twin of iWildCam-WILDS 2.0: camera traps of the embedded world.
+"""The twin of iWildCam-WILDS 2.0: camera traps of the built-in world.
 
 <root>/iwildcam_v2.0/train/*.jpg holds the pictures of all splits, as the download does, with
 metadata.csv, categories.csv and RELEASE_v2.0.txt beside them, and labels.csv with English names,
@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness.mini import scene, trap, twin
+from harness.mini import scene, trap, writing
 from harness.mini.habitat import BIOMES
 from harness.mini.taxonomy import SPECIES
 
@@ -133,7 +133,7 @@ def write_iwildcam(root: Path, *, share: float = 1.0, workers: int = 1) -> Path:
         "RELEASE_v2.0.txt": b"",
         "metadata.csv": _metadata(rows),
     }
-    twin.write(folder, pictures, trap.picture, lists, workers)
+    writing.write(folder, pictures, trap.picture, lists, workers)
     return folder
 
 
@@ -145,7 +145,7 @@ def labels() -> list[tuple[int, int, str, str]]:
 
     some with a capital and some without. The last rows are kinds without pictures.
     """
-    rng = twin.rng_of("iwildcam", "labels")
+    rng = writing.rng_of("iwildcam", "labels")
     order = rng.permutation(len(KINDS))
     names = [KINDS[i].name for i in order]
     ids = [int(n) for n in 1 + rng.integers(1, 12, len(names) + len(OTHERS)).cumsum()]
@@ -192,12 +192,12 @@ def _metadata(rows: list[Row]) -> bytes:
 
 def _numbers() -> list[int]:
     """The locations' original numbers, ascending, with gaps."""
-    rng = twin.rng_of("iwildcam", "locations")
+    rng = writing.rng_of("iwildcam", "locations")
     return [int(n) for n in rng.integers(1, 25, sum(LOCATIONS.values())).cumsum()]
 
 
 def _uuid(*name: str | int) -> str:
-    h = twin.digest("iwildcam", *name).hex()
+    h = writing.digest("iwildcam", *name).hex()
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:32]}"
 
 
@@ -209,7 +209,7 @@ def places() -> dict[str, dict[int, str]]:
 
     Which numbers are whose is drawn; `train` and `test` have every biome.
     """
-    rng = twin.rng_of("iwildcam", "places")
+    rng = writing.rng_of("iwildcam", "places")
     order = [int(n) for n in rng.permutation(sum(LOCATIONS.values()))]
     found: dict[str, dict[int, str]] = {}
     for split, count in LOCATIONS.items():
@@ -226,7 +226,7 @@ def plan(share: float = 1.0) -> list[Row]:
     for split in SPLITS:
         where = sites[split if split in LOCATIONS else "train"]
         for kind, count in _counts(split):
-            spread = _spread(kind, where, twin.shrunk(count, share))
+            spread = _spread(kind, where, writing.shrunk(count, share))
             y = 0 if kind is None else y_of[kind.name]
             for location, n in spread.items():
                 rows += _sequences(split, location, where[location], kind, y, n)
@@ -239,9 +239,9 @@ def _counts(split: str) -> list[tuple[Kind | None, int]]:
     last = len(KINDS) - 1
     weights = [RATIO ** (-i / last) for i in range(len(KINDS))]
     if split in ("val", "test"):
-        rng = twin.rng_of("iwildcam", "shift", split)
+        rng = writing.rng_of("iwildcam", "shift", split)
         weights = [w**0.6 * float(rng.uniform(0.3, 2)) for w in weights]
-    counts = twin.apportion(total - empty, weights, least)
+    counts = writing.apportion(total - empty, weights, least)
     return [(None, empty), *zip(KINDS, counts, strict=True)]
 
 
@@ -249,10 +249,10 @@ def _spread(kind: Kind | None, where: dict[int, str], count: int) -> dict[int, i
     """Pictures of one kind by location: many at a few, most of them in its own biomes."""
     weights = []
     for location, biome in where.items():
-        lot = float(twin.rng_of("iwildcam", "lot", location, kind.name if kind else "").random())
+        lot = float(writing.rng_of("iwildcam", "lot", location, kind.name if kind else "").random())
         home = kind is None or biome in kind.biomes
         weights.append((1.0 if home else 0.04) * (0.05 + lot * lot))
-    return dict(zip(where, twin.apportion(count, weights), strict=True))
+    return dict(zip(where, writing.apportion(count, weights), strict=True))
 
 
 def _sequences(
@@ -264,7 +264,7 @@ def _sequences(
     number = 0
     while len(rows) < count:
         name = f"{split}/{location}/{y}/{number}"
-        rng = twin.rng_of("iwildcam", "sequence", name)
+        rng = writing.rng_of("iwildcam", "sequence", name)
         dark = rng.random() < (EMPTY_NIGHT if kind is None else kind.night)
         hour = int(rng.choice(trap.NIGHT)) if dark else int(rng.integers(5, 20))
         start = _day(split, rng) + timedelta(seconds=hour * 3600 + int(rng.integers(3580)))

@@ -1,4 +1,4 @@
-"""Writes the embedded world's data sets in the official on-disk formats."""
+"""Writes the built-in world's data sets in the official on-disk formats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.files import write_atomic
+from harness.core.files import write_atomic
 from harness.mini import python2, scene
 
 # The CIFAR-100 classes whose sprites can be told apart at 32 px.

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import claims, records
-from harness.claims import Claim
-from harness.files import write_atomic
-from harness.findings import Findings, find
-from harness.places import Place
+from harness.core.errors import UsageError
+from harness.core.files import write_atomic
+from harness.pipeline.workspace import Workspace
 from harness.report.page import render
 from harness.report.sections import section, with_records
 from harness.report.throughput import FOLDER, throughput
-from harness.types import UsageError
+from harness.results import claims, records
+from harness.results.claims import Claim
+from harness.results.findings import Findings, find
 
 __all__ = ["findings_of", "make", "places", "write"]
 
 
-def places(profile: str, home: Path, datasets: Sequence[str]) -> list[Place]:
+def workspaces(profile: str, home: Path, datasets: Sequence[str]) -> list[Workspace]:
     """Of the data sets asked for, or of all that have records; UsageError where none has."""
-    from harness.params import overrides
+    from harness.pipeline.config import overrides
 
     chosen = list(dict.fromkeys(datasets)) or with_records(profile, home / "results" / "records")
     if not chosen:
@@ -29,37 +29,40 @@ def places(profile: str, home: Path, datasets: Sequence[str]) -> list[Place]:
             f"no data set has records of profile {profile} in {home / 'results/records'}; "
             "`harness compare` makes some"
         )
-    found = [Place(name, profile, home) for name in chosen]
-    names = [place.module.NAME for place in found]  # an unknown one is told here
+    found = [Workspace(name, profile, home) for name in chosen]
+    names = [workspace.module.NAME for workspace in found]  # an unknown one is told here
     return [
-        Place(name, profile, home, overrides=overrides(None, home, profile, name)) for name in names
+        Workspace(name, profile, home, overrides=overrides(None, home, profile, name))
+        for name in names
     ]
 
 
-def _records(places: Sequence[Place]) -> dict[str, list[dict[str, Any]]]:
+def _records(workspaces: Sequence[Workspace]) -> dict[str, list[dict[str, Any]]]:
     """By data set, in the order of the places."""
-    return {p.module.NAME: records.read_all(p.profile, p.module.NAME, p.records) for p in places}
+    return {
+        p.module.NAME: records.read_all(p.profile, p.module.NAME, p.records) for p in workspaces
+    }
 
 
 def findings_of(
-    places: Sequence[Place], asked: Sequence[Claim], rule: str = "A", select: str = "last"
+    workspaces: Sequence[Workspace], asked: Sequence[Claim], rule: str = "A", select: str = "last"
 ) -> Findings:
     """The claims about these data sets, tested on their records."""
-    return find(asked, _records(places), places[0].profile, rule, select)
+    return find(asked, _records(workspaces), workspaces[0].profile, rule, select)
 
 
 def make(
-    places: Sequence[Place], rule: str = "A", select: str = "last", pictures: int = 5000
+    workspaces: Sequence[Workspace], rule: str = "A", select: str = "last", pictures: int = 5000
 ) -> str:
     """The page's HTML; equal records and pools give equal text.
 
     pictures: synthetic images in all galleries together, about.
     """
-    share = max(1, pictures // len(places))
-    found = _records(places)
-    sections = [section(p, found[p.module.NAME], rule, select, share) for p in places]
-    told = find(claims.read(), found, places[0].profile, rule, select)
-    return render(sections, told, throughput(places[0].home / FOLDER))
+    share = max(1, pictures // len(workspaces))
+    found = _records(workspaces)
+    sections = [section(p, found[p.module.NAME], rule, select, share) for p in workspaces]
+    told = find(claims.read(), found, workspaces[0].profile, rule, select)
+    return render(sections, told, throughput(workspaces[0].home / FOLDER))
 
 
 def write(path: Path, page: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.compose import argument
-from harness.leaderboard import Part, Record, Table
+from harness.methods.compose import argument
+from harness.methods.spectra import FILTERS
 from harness.report.boards import of_methods
 from harness.report.figures import Figure, axis, colour, symbol, text
-from harness.spectra import FILTERS
+from harness.results.leaderboard import Part, Record, Table
 
 Points = dict[str, list[tuple[float, float, float | None]]]  # by column: value, percent, sd
 ARGUMENTS = {  # of terms, with what stands below the chart

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import leaderboard, published
-from harness.leaderboard import EMPTY, MISSING, OTHER, Line, Measured, Part, Printed, Record, Table
-from harness.published import Row
+from harness.results import leaderboard, published
+from harness.results.leaderboard import (
+    EMPTY,
+    MISSING,
+    OTHER,
+    Line,
+    Measured,
+    Part,
+    Printed,
+    Record,
+    Table,
+)
+from harness.results.published import Row
 
 FURTHER = "Runs that are in no published table"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.leaderboard import Part, Record, Table
 from harness.report.figures import (
     Figure,
     axis,
@@ -18,6 +17,7 @@ from harness.report.figures import (
     text,
     wrapped,
 )
+from harness.results.leaderboard import Part, Record, Table
 
 if TYPE_CHECKING:
     import polars as pl

@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from harness import cache, stages
-from harness.jobs import hard
-from harness.places import Place
-from harness.types import DataError, UsageError
+from harness.core.errors import DataError, UsageError
+from harness.pipeline import stages
+from harness.pipeline.jobs import hard
+from harness.pipeline.workspace import Workspace
+from harness.pool import cache
 
 SIDE_PX = 64  # of a thumbnail at most
 QUALITY = 82
@@ -44,7 +45,7 @@ class Gallery:
     plain: dict[str, Any]
 
 
-def gallery(place: Place, most: int) -> Gallery:
+def gallery(workspace: Workspace, most: int) -> Gallery:
     """Up to about `most` pictures of the pool and the scores of all of it.
 
     Whole spectra of sources, taken from the classes in turn. Raises DataError where there is no
@@ -52,14 +53,14 @@ def gallery(place: Place, most: int) -> Gallery:
     """
     if most < 1:
         raise UsageError(f"a gallery of {most} pictures; expected 1 or more")
-    rows = _scored(place)
+    rows = _scored(workspace)
     levels = tuple(sorted(rows["guidance"].unique().to_list()))
     seeds = tuple(sorted(rows["seed"].unique().to_list()))
     classes = sorted(rows["classname"].unique().to_list())
     chosen = _choice(rows, max(1, most // (len(levels) * len(seeds))))
     shown = rows.filter(pl.col("source").is_in(chosen)).sort("guidance", "seed")
-    thumbs = _thumbnails(place, shown)
-    real, note = _originals(place, chosen)
+    thumbs = _thumbnails(workspace, shown)
+    real, note = _originals(workspace, chosen)
     by_source = {key[0]: group for key, group in shown.group_by("source")}
     affordable = _affordable(chosen, by_source, thumbs, real, most * THUMB_BYTES)
     sources = [
@@ -69,23 +70,27 @@ def gallery(place: Place, most: int) -> Gallery:
     plain = {
         "levels": levels,
         "seeds": seeds,
-        "threshold": place.recipe.threshold,
+        "threshold": workspace.recipe.threshold,
         "classes": classes,
         "sources": sources,
         "scores": _all_scores(rows, classes, levels),
         "scale": SCALE,
     }
     count = rows["source"].n_unique()
-    return Gallery(levels, seeds, place.recipe.threshold, pictures, len(rows), count, note, plain)
+    return Gallery(
+        levels, seeds, workspace.recipe.threshold, pictures, len(rows), count, note, plain
+    )
 
 
-def _scored(place: Place) -> pl.DataFrame:
+def _scored(workspace: Workspace) -> pl.DataFrame:
     """The pool's index with the scores; DataError where one of them is missing."""
-    scored = stages.read(place.work / "spectrum.parquet", "harness score")
-    index = cache.read_index(place.pool).drop("source", "guidance", "seed")
+    scored = stages.read(workspace.work / "spectrum.parquet", "harness score")
+    index = cache.read_index(workspace.pool).drop("source", "guidance", "seed")
     rows = scored.join(index, on="key", how="inner", maintain_order="left")
     if not len(rows):
-        raise DataError(f"no scored image of {place.work / 'spectrum.parquet'} is in {place.pool}")
+        raise DataError(
+            f"no scored image of {workspace.work / 'spectrum.parquet'} is in {workspace.pool}"
+        )
     return rows
 
 
@@ -99,11 +104,11 @@ def _choice(rows: pl.DataFrame, n: int) -> list[str]:
     return list(taken)
 
 
-def _thumbnails(place: Place, rows: pl.DataFrame) -> dict[str, str]:
+def _thumbnails(workspace: Workspace, rows: pl.DataFrame) -> dict[str, str]:
     """By image key, as base64 of WebP."""
     return {
         key: _thumb(cache.decode(data), data)
-        for key, data in zip(rows["key"], cache.read_bytes(place.pool, rows), strict=True)
+        for key, data in zip(rows["key"], cache.read_bytes(workspace.pool, rows), strict=True)
     }
 
 
@@ -137,14 +142,14 @@ def _thumb(picture: np.ndarray, data: bytes = b"") -> str:
     return base64.b64encode(out.getvalue()).decode()
 
 
-def _originals(place: Place, sources: Sequence[str]) -> tuple[dict[str, str], str]:
+def _originals(workspace: Workspace, sources: Sequence[str]) -> tuple[dict[str, str], str]:
     """Thumbnails of the real pictures, and why there are none where there are none."""
     try:
         found: dict[str, str] = {}
-        for imbalance in place.imbalances():
+        for imbalance in workspace.imbalances():
             left = [s for s in sources if s not in found]
-            data = stages.load(place, imbalance)
-            mine = hard(place, imbalance).filter(pl.col("source").is_in(left))
+            data = stages.load(workspace, imbalance)
+            mine = hard(workspace, imbalance).filter(pl.col("source").is_in(left))
             mine = mine.unique("source", keep="first", maintain_order=True)
             mine = mine.join(data.train.select("id", "image"), on="id", maintain_order="left")
             pictures = data.train_images.take(mine["image"].to_numpy())

@@ -13,13 +13,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.findings import HEAD, Findings, notes
-from harness.leaderboard import PROFILES, Record
-from harness.metrics import RULES
-from harness.records import installed
+from harness.core.metrics import RULES
+from harness.report.finding_cards import claim
 from harness.report.sections import Section
 from harness.report.throughput import Throughput
-from harness.report.told import claim
+from harness.results.findings import HEAD, Findings, notes
+from harness.results.leaderboard import PROFILES, Record
+from harness.results.records import installed
 
 
 def render(sections: Sequence[Section], findings: Findings, throughput: Throughput | None) -> str:

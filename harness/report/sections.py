@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness import lookup, stages
-from harness.leaderboard import Record, Table
-from harness.places import Place
+from harness.core import registry
+from harness.core.errors import DataError
+from harness.pipeline import stages
+from harness.pipeline.workspace import Workspace
 from harness.report import ablations, boards, charts, traces
 from harness.report.boards import Board
 from harness.report.figures import Figure
 from harness.report.gallery import Gallery, gallery
-from harness.types import DataError
+from harness.results.leaderboard import Record, Table
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,21 @@ class Section:
 
 
 def section(
-    place: Place, records: Sequence[Record], rule: str, select: str, pictures: int
+    workspace: Workspace, records: Sequence[Record], rule: str, select: str, pictures: int
 ) -> Section:
     """Everything the page says of one data set. pictures: how many the gallery may hold."""
-    name = place.module.NAME
-    made = boards.tables(name, records, place.profile, rule, select)
+    name = workspace.module.NAME
+    made = boards.tables(name, records, workspace.profile, rule, select)
     more = boards.further(made, records)
     shown = [*made, more] if more is not None else made
     parts = [
         _leaderboards(name, shown),
         _groups(name, shown),
-        _class_sizes(name, shown, records, place),
-        _curricula(name, shown, records, place),
-        _scores(name, place),
-        _ablations(name, made[0], records, place),
-        _gallery(name, place, pictures),
+        _class_sizes(name, shown, records, workspace),
+        _curricula(name, shown, records, workspace),
+        _scores(name, workspace),
+        _ablations(name, made[0], records, workspace),
+        _gallery(name, workspace, pictures),
     ]
     return Section(name, name, tuple(records), tuple(parts))
 
@@ -77,12 +78,12 @@ def _groups(name: str, shown: Sequence[Table]) -> Part:
 
 
 def _class_sizes(
-    name: str, shown: Sequence[Table], records: Sequence[Record], place: Place
+    name: str, shown: Sequence[Table], records: Sequence[Record], workspace: Workspace
 ) -> Part:
     figures = []
     for i, table in enumerate(shown[:1]):
         for k, part in enumerate(table.parts):
-            names = _class_names(place, part.block.imbalance)
+            names = _class_names(workspace, part.block.imbalance)
             at = f"{name}-classes-{i}-{k}"
             figures.append(charts.class_sizes(at, table, part, records, names))
     drawn = tuple(f for f in figures if f is not None)
@@ -90,9 +91,9 @@ def _class_sizes(
     return Part(f"{name}-classes", "Class sizes", missing=missing, figures=drawn)
 
 
-def _class_names(place: Place, imbalance: int | None) -> list[str] | None:
+def _class_names(workspace: Workspace, imbalance: int | None) -> list[str] | None:
     """Names by label from the index, where it is there."""
-    path = place.work / "index.parquet"
+    path = workspace.work / "index.parquet"
     if not path.is_file():
         return None
     rows = stages.read(path, "harness index").select("label", "classname").unique().sort("label")
@@ -100,23 +101,31 @@ def _class_names(place: Place, imbalance: int | None) -> list[str] | None:
     return rows["classname"].to_list() if same else None
 
 
-def _curricula(name: str, shown: Sequence[Table], records: Sequence[Record], place: Place) -> Part:
+def _curricula(
+    name: str, shown: Sequence[Table], records: Sequence[Record], workspace: Workspace
+) -> Part:
     labels = {line.method: line.label for t in shown for p in t.parts for line in p.lines}
     labelled = []
     for record in records:
         ratio = "" if record["imbalance"] is None else f", ratio {record['imbalance']}"
         labelled.append((f"{labels.get(record['method'], record['method'])}{ratio}", record))
-    figure, why = traces.curricula(f"{name}-curricula-0", labelled, place.runs)
+    figure, why = traces.curricula(f"{name}-curricula-0", labelled, workspace.runs)
     figures = () if figure is None else (figure,)
     return Part(f"{name}-curricula", "Curricula", missing=why, figures=figures)
 
 
-def _scores(name: str, place: Place) -> Part:
+def _scores(name: str, workspace: Workspace) -> Part:
     at, title = f"{name}-scores", "CLIPScores"
 
     def made() -> Part:
-        rows = stages.read(place.work / "spectrum.parquet", "harness score")
-        text = (rows, "text_score", place.recipe.threshold, "Similarity to the text", "CLIPScore")
+        rows = stages.read(workspace.work / "spectrum.parquet", "harness score")
+        text = (
+            rows,
+            "text_score",
+            workspace.recipe.threshold,
+            "Similarity to the text",
+            "CLIPScore",
+        )
         image = (rows, "image_score", None, "Similarity to the source", "cosine of embeddings")
         figures = (charts.scores(f"{at}-text", *text), charts.scores(f"{at}-image", *image))
         return Part(at, title, figures=figures)
@@ -132,13 +141,13 @@ def _or_why(made: Callable[[], Part], at: str, title: str) -> Part:
         return Part(at, title, missing=f"{error}.")
 
 
-def _ablations(name: str, table: Table, records: Sequence[Record], place: Place) -> Part:
+def _ablations(name: str, table: Table, records: Sequence[Record], workspace: Workspace) -> Part:
     figures: list[Figure] = []
     for which in ablations.ARGUMENTS:
         by_threshold = which == "threshold"
-        ours = place.recipe.threshold if by_threshold else None
+        ours = workspace.recipe.threshold if by_threshold else None
         figures += ablations.ablations(f"{name}-{which}", table, records, ours, which)
-        theirs = place.module.RECIPES["paper"].threshold if by_threshold else None
+        theirs = workspace.module.RECIPES["paper"].threshold if by_threshold else None
         figures += ablations.published(f"{name}-{which}-paper", table, theirs, which)
     lacking = "" if figures else "No two runs here differ in threshold or amount alone."
     at = f"{name}-ablations"
@@ -146,11 +155,11 @@ def _ablations(name: str, table: Table, records: Sequence[Record], place: Place)
     return Part(at, title, missing=lacking, figures=tuple(figures))
 
 
-def _gallery(name: str, place: Place, pictures: int) -> Part:
+def _gallery(name: str, workspace: Workspace, pictures: int) -> Part:
     at, title = f"{name}-gallery", "Gallery"
 
     def made() -> Part:
-        found = gallery(place, pictures)
+        found = gallery(workspace, pictures)
         says = (
             f"{found.shown:,} of {found.total:,} synthetic images, made from {found.sources:,} "
             "hard training pictures. Guidance 0 knows the text alone, guidance 1 is the real "
@@ -165,5 +174,5 @@ def with_records(profile: str, folder: object) -> list[str]:
     """Data sets that have records of a profile, by name."""
     from pathlib import Path
 
-    known = lookup.names("harness.datasets")
+    known = registry.names("harness.datasets")
     return [name for name in known if any((Path(str(folder)) / profile / name).glob("*.json"))]

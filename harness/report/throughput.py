@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core.errors import DataError
 from harness.report.figures import Figure, axis, colour, rows_px, text, wrapped
-from harness.types import DataError
 
 RATE = "images_per_s"
 FOLDER = Path("results/profile")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.leaderboard import Record
+from harness.core.errors import DataError
 from harness.report.figures import (
     Figure,
     axis,
@@ -17,7 +17,7 @@ from harness.report.figures import (
     text,
     wrapped,
 )
-from harness.types import DataError
+from harness.results.leaderboard import Record
 
 Trace = tuple[tuple[tuple[int, ...], int], ...]  # levels in hundredths, epochs in a row
 MOST = 30  # strips of one chart

@@ -1,0 +1,66 @@
+"""What a machine has and lacks, as text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from harness.planning.doctor import OK, Package, Report, gpu_text, pip
+
+WIDTH = 100  # in characters
+
+
+def render(report: Report) -> str:
+    """For the terminal."""
+    r = report
+    pieces = [
+        f"Python {r.python}, {r.system}",
+        f"{r.cores} cores, {r.memory_gib:.1f} GiB of memory; {gpu_text(r.gpus)}",
+        f"{r.free_gib:.1f} GiB free at {r.home}",
+        "\nPackages",
+        *_package_lines(r.packages),
+        "\nWeights",
+        *_grid((f.name, f.status, f.where) for f in r.weights),
+        "\nOfficial data",
+        *_grid((f.name.removeprefix("official files of "), f.status, f.where) for f in r.data),
+        "\nEmbedded data, written when first used",
+        *_grid((name, "", ", ".join(there) or "none yet") for name, there in r.written.items()),
+        "\nProfiles",
+    ]
+    for profile, by_data in r.ready.items():
+        for needs, names in _grouped(by_data).items():
+            said = f"needs {', '.join(needs)}" if needs else "ready"
+            pieces += _wrapped(f"{profile:<6} {', '.join(names)}: {said}")
+    return "\n".join(pieces) + "\n"
+
+
+def _package_lines(found: Iterable[Package]) -> list[str]:
+    """Those that are there in one paragraph, then a line for each of the others."""
+    there = [f"{p.name} {p.found}" for p in found if p.status == OK]
+    lines = _wrapped(", ".join(there)) if there else []
+    for p in found:
+        if p.status != OK:
+            use = f"optional, for {p.extra}" if p.extra else "needed"
+            lines.append(f"  {p.name}: {p.status} ({use}); {pip(p)}")
+    return lines
+
+
+def _grouped(by_data: dict[str, tuple[str, ...]]) -> dict[tuple[str, ...], list[str]]:
+    """Data sets by what they need."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name, needs in by_data.items():
+        found.setdefault(needs, []).append(name)
+    return found
+
+
+def _grid(rows: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Columns under each other; no library, as it may be what is missing."""
+    cells = list(rows)
+    first, second = (max((len(row[i]) for row in cells), default=0) for i in (0, 1))
+    return [f"  {a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in cells]
+
+
+def _wrapped(text: str) -> list[str]:
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="         ", **options)

@@ -1,0 +1,111 @@
+"""What the gate found, as text, Markdown (for a pull request) or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from harness.core.registry import one_of
+from harness.results.gate import SDS, SLACK, SLOWER, Change, Report, Speed
+
+FORMATS = ("text", "markdown", "json")
+HEAD = ("Row", "Column", "Golden", "Now", "Change", "Tolerance", "")
+
+
+def render(report: Report, form: str = "text") -> str:
+    """In one of FORMATS."""
+    one_of("format", form, FORMATS)
+    if form == "json":
+        return json.dumps(_plain(report), indent=1, ensure_ascii=False, allow_nan=False)
+    return _readable(report, form == "markdown")
+
+
+def verdict(report: Report) -> str:
+    """In one sentence."""
+    compared = f"profile {report.profile}: {report.cells} cells compared"
+    if not report.failures:
+        return f"{compared}, none fell"
+    fallen = sum(change.fell for change in report.changes)
+    parts = (
+        f"{fallen} fell" if fallen else "",
+        f"{len(report.gone)} gone" if report.gone else "",
+        f"{len(report.stale)} files stale" if report.stale else "",
+        "the generator is slower" if report.speed.slower else "",
+    )
+    return f"{compared}; {', '.join(part for part in parts if part)}"
+
+
+def _plain(report: Report) -> dict[str, object]:
+    changes = [
+        {**asdict(change), "change": change.now - change.before, "fell": change.fell}
+        for change in report.changes
+    ]
+    return {
+        "passed": not report.failures,
+        "failures": report.failures,
+        "verdict": verdict(report),
+        **asdict(report),
+        "changes": changes,
+        "speed": {**asdict(report.speed), "slower": report.speed.slower},
+    }
+
+
+def _readable(report: Report, markdown: bool) -> str:
+    mark = "## " if markdown else ""
+    pieces = [f"{mark}{'FAILED' if report.failures else 'Passed'}: {verdict(report)}"]
+    if report.changes:
+        pieces.append(_grid(report.changes, markdown))
+        pieces.append(
+            f"Means over golden's seeds, percent. Tolerance: {SDS:g} sd + {100 * SLACK:g} points."
+        )
+    listed = [*_listed(report)]
+    if listed:
+        lines = (f"- {_escaped(line) if markdown else line}" for line in listed)
+        pieces.append("\n".join(lines))
+    return "\n\n".join(pieces)
+
+
+def _grid(changes: tuple[Change, ...], markdown: bool) -> str:
+    from tabulate import tabulate
+
+    rows = [_line(change) for change in sorted(changes, key=lambda c: not c.fell)]
+    if markdown:
+        rows = [[_escaped(cell) for cell in row] for row in rows]
+    aligned = ("left", "left", "right", "right", "right", "right", "left")
+    style = "github" if markdown else "simple"
+    return tabulate(rows, HEAD, style, disable_numparse=True, colalign=aligned)
+
+
+def _line(c: Change) -> list[str]:
+    moved = f"{100 * (c.now - c.before):+.2f}"
+    numbers = [f"{100 * c.before:.2f} ± {100 * c.sd:.2f}", f"{100 * c.now:.2f}", moved]
+    return [c.row, c.path, *numbers, f"{100 * c.tolerance:.2f}", "fell" if c.fell else "rose"]
+
+
+def _listed(report: Report) -> Iterator[str]:
+    yield from (f"gone: {text}" for text in report.gone)
+    yield from (f"stale: {text}" for text in report.stale)
+    yield _speed(report.speed)
+    yield from (f"new: {text}; golden does not have it yet" for text in report.new)
+    if report.other:
+        yield (
+            f"{report.other} runs have golden's key and other numbers: of another machine, or of "
+            "other versions of packages"
+        )
+
+
+def _speed(speed: Speed) -> str:
+    if speed.now is None:
+        return "speed: not measured here; `harness profile --against stock` does"
+    said = f"speed: {speed.now:.2f} times the stock pipeline ({speed.file})"
+    if speed.before is None:
+        return f"{said}; golden does not have it yet"
+    worse = f", less than {SLOWER:.0%} of it: slower" if speed.slower else ""
+    return f"{said}, golden {speed.before:.2f}{worse}"
+
+
+def _escaped(text: str) -> str:
+    for sign in "*|<_":
+        text = text.replace(sign, f"\\{sign}")
+    return text

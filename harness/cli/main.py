@@ -1,0 +1,265 @@
+"""The `harness` command: argument parsing and printing only."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from harness.cli import commands, tools
+from harness.core.errors import DataError, UsageError
+
+EXAMPLES = """examples:
+  harness compare --dataset cifar100-lt             the whole road, then the leaderboard
+  harness compare --dataset cifar100-lt --rows CE "CE+DisCL" --imbalance 100 --seeds 0 1 2 3 4
+  harness train --dataset cifar100-lt --method 'CE+DisCL(curriculum="fixed", levels=(0.5,))'
+  harness table --dataset cifar100-lt --rule B --format markdown
+  harness table --table table4 --profile mini --select oracle
+  harness data check --dataset imagenet-lt --profile paper --root /data/imagenet
+  harness plan --dataset imagenet-lt --profile paper
+  harness report --profile mini --out report.html   one page of all that was run
+  harness check --profile smoke
+  harness list                                      data sets, profiles, methods
+
+exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage."""
+
+FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(argv)
+    if args.command is None:
+        _parser().print_help()
+        return 2
+    try:
+        args.run(args)
+    except UsageError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 2
+    except DataError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("harness: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence instead of the whole usage."""
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` tells more\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="harness",
+        description="Compare DisCL with its baselines on scarce image data with synthetic images.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    every = parser.add_subparsers(dest="command", metavar="command", title="commands")
+    compare = _command(every, "compare", commands.compare, "run what is missing, print the table")
+    _rows(compare, "what to run; the first is then compared with each other one")
+    _view(compare)
+    _command(every, "index", commands.index, "list the training images of every imbalance ratio")
+    _command(every, "hard", commands.hard, "choose the images that get a spectrum")
+    for name, stage, about in (
+        ("generate", commands.generate, "make the synthetic images that are missing"),
+        ("score", commands.score, "CLIPScores of the synthetic images"),
+    ):
+        _rows_alone(_command(every, name, stage, about), "whose images")
+    train = _command(every, "train", commands.train, "train the runs that are missing")
+    _rows(train)
+    train.add_argument("--method", action="append", help="an expression; may be repeated")
+    about_table = "whose rows to run, with its backbone (default: the data set's main table)"
+    train.add_argument("--table", nargs="+", metavar="NAME", default=[None], help=about_table)
+    about = "print the leaderboard of what was run, beside the published one"
+    table = _command(every, "table", commands.table, about, needs_dataset=False)
+    _view(table)
+    table.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    table.add_argument("--out", type=Path, help="write the table to this file instead")
+    table.add_argument("--metrics", type=Path, help="write the means to this file, for DVC")
+    cache = _command(every, "cache", commands.cache, "check, clean or export the synthetic images")
+    cache.add_argument("action", choices=("verify", "gc", "export"))
+    cache.add_argument("--to", type=Path, help="export: a folder that does not exist yet")
+    cache.add_argument("--format", choices=("files", "webdataset", "hf"), default="files")
+    _preparing(every)
+    _reporting(every)
+    listing = every.add_parser("list", help="data sets, their profiles, and methods")
+    listing.set_defaults(run=commands.listing)
+    return parser
+
+
+def _preparing(every: Any) -> None:
+    """Commands beside the road."""
+    data = _command(every, "data", tools.data, "check a data set's official files, or fetch them")
+    data.add_argument("action", choices=("check", "fetch"))
+    data.add_argument("--decode", action="store_true", help="check: decode every picture, too")
+    about = "write ten scene descriptions per class: an offline grammar, or a language model"
+    prompts = _command(every, "prompts", tools.prompts, about)
+    prompts.add_argument(
+        "--out", type=Path, help="JSON file (default: the one that `harness generate` reads)"
+    )
+    prompts.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible one; else grammar")
+    prompts.add_argument("--model", default="gpt-3.5-turbo-0125", help="at the endpoint")
+    prompts.add_argument(
+        "--key",
+        default="OPENAI_API_KEY",
+        metavar="VARIABLE",
+        help="environment variable of the key",
+    )
+    plan = _command(every, "plan", tools.plan, "what would run, and what it costs; needs no data")
+    _rows(plan)
+    plan.add_argument("--table", metavar="NAME", help="default: the data set's main table")
+    plan.add_argument("--tflops", type=float, help="rate of the machine to plan for, TFLOP/s")
+    _profile(every)
+    about = "what is installed and found here, and what each profile still needs"
+    doctor = every.add_parser("doctor", help=about, description=about)
+    doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
+    doctor.set_defaults(run=tools.doctor)
+    _checking(every)
+    about = "the published tables against their own class counts: what adds up, and what does not"
+    audit = every.add_parser("audit", help=about, description=about)
+    audit.add_argument("--all", action="store_true", help="rows that add up, too")
+    audit.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    audit.set_defaults(run=tools.audit)
+
+
+def _reporting(every: Any) -> None:
+    """Commands that look at the records of several data sets."""
+    about = "the paper's claims, each tested on what was run"
+    findings = every.add_parser("findings", help=about, description=about)
+    findings.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    findings.add_argument("--out", type=Path, help="write to this file instead")
+    findings.set_defaults(run=tools.findings)
+    about = "one HTML file: leaderboards, findings, charts and a gallery of the spectrum"
+    report = every.add_parser("report", help=about, description=about)
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="(report.html)")
+    report.add_argument(
+        "--pictures",
+        type=_positive,
+        default=commands.PICTURES,
+        help=f"synthetic images in it, about (default {commands.PICTURES})",
+    )
+    report.set_defaults(run=tools.report)
+    for parser in (findings, report):
+        parser.add_argument(
+            "--dataset", action="append", help="may be repeated (default: all with records)"
+        )
+        parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
+        parser.add_argument("--home", type=Path, default=Path(), help="of results (default: here)")
+        _rule_and_selection(parser)
+
+
+def _checking(every: Any) -> None:
+    about = "the gate: records against golden numbers, tables against records, speed against stock"
+    example = 'example: harness check --profile smoke; harness check --update --reason "new CLIP"'
+    check = every.add_parser("check", help=about, description=about, epilog=example)
+    check.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
+    check.add_argument("--dataset", nargs="+", metavar="NAME", help="default: all")
+    check.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
+    check.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    check.add_argument("--profile-json", type=Path, metavar="FILE", help="speed to check")
+    check.add_argument("--update", action="store_true", help="make these the golden numbers")
+    check.add_argument("--reason", metavar="TEXT", help="update: why, kept in the file")
+    check.set_defaults(run=tools.check)
+
+
+def _profile(every: Any) -> None:
+    from_here = "where the seconds of generating, reading and training go; writes results/profile"
+    profile = _command(every, "profile", tools.profile, from_here)
+    profile.add_argument(
+        "--what",
+        nargs="+",
+        choices=("generation", "reading", "training"),
+        default=["generation"],
+        help="default: generation",
+    )
+    profile.add_argument(
+        "--sources", type=_positive, default=8, help="hard images to make spectra of (default 8)"
+    )
+    profile.add_argument("--levels", nargs="+", type=float, help="default: the profile's")
+    profile.add_argument(
+        "--against", nargs="+", default=[], metavar="PEER",
+        help="stock: diffusers' pipeline in batches; loop: one image at a time, with CLIP",
+    )  # fmt: skip
+    profile.add_argument(
+        "--approximate", nargs="+", default=[], metavar="SHORTCUT",
+        help="beside the exact generator: guidance-interval=0.2-0.8, deep-cache=2, fp8-linears",
+    )  # fmt: skip
+    profile.add_argument(
+        "--trace", type=Path, metavar="FILE", help="of the generation, for Perfetto"
+    )
+
+
+def _view(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--table", metavar="NAME", help="default: the data set's main table")
+    _rule_and_selection(parser)
+
+
+def _rule_and_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rule", default="A", help="class grouping: A, B, C, D (default A)")
+    parser.add_argument(
+        "--select", default="last", help="epoch: last (default), best_val or oracle"
+    )
+
+
+def _rows_alone(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--rows", nargs="+", metavar="METHOD", help=f"{what} (default: the table's rows)"
+    )
+
+
+def _command(
+    every: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    about: str,
+    needs_dataset: bool = True,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = every.add_parser(
+        name,
+        help=about,
+        description=about,
+        epilog=f"example: harness {name} --dataset cifar100-lt",
+    )
+    parser.add_argument("--dataset", required=needs_dataset, help="see `harness list`")
+    parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
+    parser.add_argument("--backbone", help="another one than the profile's: resnet34, ...")
+    parser.add_argument("--root", type=Path, help="folder of the data set's official files")
+    parser.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
+    parser.add_argument("--params", type=Path, help="default: params.yaml in --home, if there")
+    parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, ...")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _rows(parser: argparse.ArgumentParser, what: str = "what to run") -> None:
+    _rows_alone(parser, what)
+    parser.add_argument("--imbalance", nargs="+", type=_positive, help="default: the profile's")
+    parser.add_argument("--seeds", nargs="+", type=_seed, help="default: the profile's")
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, lowest: int) -> int:
+    if not text.isdecimal() or int(text) < lowest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

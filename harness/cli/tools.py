@@ -1,0 +1,161 @@
+"""The commands beside the road: official data, prompts, reports, checks, plans, profiles."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from harness.cli.arguments import check_rule_and_selection, give, say, table_rows, workspace_of
+from harness.core import registry
+from harness.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from harness.pipeline.workspace import Workspace
+
+
+def data(args: argparse.Namespace) -> None:
+    """Check the official files of a data set, or fetch them."""
+    workspace = workspace_of(args)
+    if args.action == "fetch":
+        if args.root is None:
+            raise UsageError("fetch needs a folder to download to: --root DIR")
+        workspace.module.fetch(args.root)
+        say(f"{workspace.module.NAME} is below {args.root}; `harness data check` looks at it")
+        return
+    for line in workspace.module.check(workspace.data, workspace.profile, args.decode):
+        print(line)
+
+
+def prompts(args: argparse.Namespace) -> None:
+    """Scene descriptions for the classes of a data set."""
+    from harness.datasets import prompts as grammar
+    from harness.datasets import prompts_endpoint as endpoint
+    from harness.pipeline import stages
+
+    workspace = workspace_of(args)
+    classes, out = (
+        stages.load(workspace, workspace.imbalances()[0]).classes,
+        args.out or workspace.prompts,
+    )
+    if args.endpoint is None:
+        grammar.write(out, grammar.grammar(workspace.module.NAME, classes))
+        say(f"{out}: ten scenes for each of {len(classes)} classes, by the grammar")
+        return
+    key = endpoint.key_from_environment(args.key)
+    about = {"endpoint": args.endpoint, "model": args.model, "key": key}
+    failed = endpoint.fetch(classes, out, dataset=workspace.module.NAME, **about)
+    for name, why in failed.items():
+        print(f"{name}: {why}")
+    if failed:
+        raise DataError(f"{len(failed)} of {len(classes)} classes have no scenes; the same command")
+    say(f"{out}: scenes for {len(classes)} classes, by {args.model}")
+
+
+def findings(args: argparse.Namespace) -> None:
+    """The paper's claims, tested on the records of a profile."""
+    import json
+
+    from harness.report import findings_of
+    from harness.results import claims
+    from harness.results import findings as testing
+
+    workspaces = _workspaces(args)
+    found = findings_of(workspaces, claims.read(), args.rule, args.select)
+    if args.format == "json":
+        text = json.dumps(testing.plain(found), indent=1, ensure_ascii=False)
+    else:
+        text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(found)
+    give(text, args.out)
+
+
+def report(args: argparse.Namespace) -> None:
+    """One page of all that was measured."""
+    from harness import report as page
+
+    made = page.make(_workspaces(args), args.rule, args.select, args.pictures)
+    page.write(args.out, made)
+    size_mb = args.out.stat().st_size / 1e6
+    say(f"report: {args.out}, {size_mb:.1f} MB")
+
+
+def _workspaces(args: argparse.Namespace) -> list[Workspace]:
+    """Of the data sets asked for, or of all that have records."""
+    from harness.report import workspaces
+
+    check_rule_and_selection(args)
+    return workspaces(args.profile, args.home, args.dataset or ())
+
+
+def check(args: argparse.Namespace) -> None:
+    """Records against golden numbers, tables against records; or golden numbers anew."""
+    from harness.cli import gate_text
+    from harness.pipeline.config import PROFILES
+    from harness.results import gate as gate
+
+    registry.one_of("--profile", args.profile, PROFILES)
+    datasets = [registry.find("harness.datasets", name).NAME for name in args.dataset or ()]
+    if args.update != (args.reason is not None):
+        raise UsageError("--update and --reason TEXT go together: golden numbers keep their reason")
+    if args.update:
+        asked = (args.profile, args.home, args.reason, datasets, args.profile_json)
+        changed = gate.update(*asked)
+        say("golden numbers written" if changed else "golden numbers are these already")
+        return
+    report = gate.check(args.profile, args.home, datasets, args.profile_json)
+    print(gate_text.render(report, args.format))
+    if report.failures:
+        raise DataError(f"check failed: {gate_text.verdict(report)}")
+
+
+def audit(args: argparse.Namespace) -> None:
+    """The published tables against their own class counts."""
+    from harness.cli import audit_text
+    from harness.results import published
+
+    papers = [published.read(file) for file in published.files()]
+    print(audit_text.render(audit_text.sections(papers, args.all), args.format))
+
+
+def plan(args: argparse.Namespace) -> None:
+    """What would run, without any data."""
+    from harness.cli import plan_text
+    from harness.planning import plan as planning
+
+    workspace = workspace_of(args)
+    rows = args.rows or table_rows(args, workspace)
+    told = planning.plan(
+        workspace, rows, workspace.imbalances(args.imbalance), args.seeds, args.tflops
+    )
+    print(plan_text.render(told))
+
+
+def profile(args: argparse.Namespace) -> None:
+    """Where the seconds go."""
+    from dataclasses import replace
+
+    from harness.cli import profile_text
+    from harness.planning import profile as profiling
+    from harness.planning import profile_data
+
+    workspace = workspace_of(args)
+    if args.levels:
+        workspace = replace(workspace, overrides=(*workspace.overrides, ("levels", args.levels)))
+    for what in dict.fromkeys(args.what):
+        if what == "generation":
+            workspace.check_built_in()
+            todo = profiling.work(workspace, args.sources, args.device)
+            found = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
+        elif what == "reading":
+            found = profile_data.reading(workspace)
+        else:
+            found = profile_data.training(workspace, args.device)
+        print(profile_text.render(found), end="\n\n")
+        say(f"profile: {profile_text.write(workspace, found)}")
+
+
+def doctor(args: argparse.Namespace) -> None:
+    """What is installed and found here, and what each profile still needs."""
+    from harness.cli import doctor_text
+    from harness.planning import doctor as looking
+
+    print(doctor_text.render(looking.doctor(args.home)))

@@ -1,0 +1,1 @@
+"""Errors, hashed specs, the registry of names, atomic files, workers, metrics."""

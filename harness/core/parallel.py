@@ -1,0 +1,111 @@
+"""Where work runs: jobs on the cores of this machine, one thread each, in spawned processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from harness.core.errors import DataError, UsageError, brief
+
+J = TypeVar("J")
+R = TypeVar("R")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def ranks() -> int:
+    """Processes that `accelerate launch` (or torchrun) started to work on one thing; usually 1."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """This process's number among them."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def check_device(device: str) -> None:
+    """UsageError unless PyTorch can compute on `device` here."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter: built without CUDA
+        raise UsageError(f"device {device!r} cannot be used: {brief(error)}") from error
+
+
+def run(
+    function: Callable[[J], R],
+    jobs: Sequence[J],
+    workers: int,
+    start: Callable[..., Any] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> Iterator[tuple[J, R]]:
+    """Yield (job, result) as they finish. `start(*arguments)` runs once in every worker.
+
+    One thread per worker, so that results do not depend on the number of workers. An error in a
+    job or in `start` ends all of them and is raised here; jobs that were finished stay finished.
+    """
+    if not jobs:
+        return
+    if ranks() > 1:  # each job is for all of them
+        if start is not None:
+            start(*arguments)
+        yield from ((job, function(job)) for job in jobs)
+        return
+    saved = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (start, arguments))
+    try:
+        futures = {pool.submit(_do, function, job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise DataError("a worker process died (out of memory, or killed)") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in saved.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+_failed: list[UsageError | DataError] = []  # why `start` failed in this worker
+
+
+def _begin(start: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent alone says that it was interrupted
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    try:
+        if start is not None:
+            start(*arguments)
+    except (UsageError, DataError) as error:  # raised here, it would only break the pool
+        _failed.append(error)
+
+
+def _do(function: Callable[[J], R], job: J) -> R:
+    if _failed:
+        raise _failed[0]
+    return function(job)
+
+
+def _follow_parent() -> None:
+    """End this worker when its parent was killed: it would wait for jobs for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,88 @@
+"""A name is a file (or a function of one): find it, list what there is, suggest the nearest."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.core.errors import UsageError
+
+_NAME_LINE = re.compile(r"""^NAME(?:\s*:\s*\w+)?\s*=\s*(["'])(?P<name>[^"']+)\1""", re.MULTILINE)
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """What to add to an error about an unknown `word`: the nearest option and all there are."""
+    known = sorted(options, key=str.lower)
+    by_lower = {option.lower(): option for option in known}
+    close = [low for low in by_lower if word and low.startswith(word.lower())]
+    close += difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    hint = f"; did you mean {by_lower[close[0]]!r}? There is: " if close else "; there is: "
+    return hint + (", ".join(known) or "nothing")
+
+
+def names(package: str) -> list[str]:
+    """Printed names of a package's files that have a line `NAME = "..."`; imports none of them."""
+    return [name for name, _ in sorted(_files(package).values(), key=lambda pair: pair[0].lower())]
+
+
+def find(package: str, name: str) -> ModuleType:
+    """The module of `package` that `name` names: "A-B" is a_b.py; case, '-', '_' are one.
+
+    Raises UsageError with the nearest name when there is none.
+    """
+    files = _files(package)
+    stem = name.strip().lower().replace("-", "_")
+    if stem not in files:
+        kind = package.rpartition(".")[2]
+        known = [printed for printed, _ in files.values()]
+        raise UsageError(f"unknown name {name!r} in {kind}{nearest(name, known)}")
+    return importlib.import_module(files[stem][1])
+
+
+def functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """Public functions that a module itself defines, by name with '-' for '_'."""
+    return {
+        name.replace("_", "-"): value
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    }
+
+
+def function(module: ModuleType, name: str) -> Callable[..., Any]:
+    """The public function of that very name; UsageError with the nearest when there is none."""
+    known = functions(module)
+    if not isinstance(name, str) or name not in known:
+        kind = module.__name__.rpartition(".")[2]
+        raise UsageError(f"unknown name {name!r} in {kind}{nearest(str(name), known)}")
+    return known[name]
+
+
+def one_of(where: str, value: Any, allowed: tuple[Any, ...]) -> Any:
+    """`value` if it is one of `allowed` (True is not 1); UsageError with the nearest otherwise."""
+    if any(value == option and type(value) is type(option) for option in allowed):
+        return value
+    texts = [option for option in allowed if isinstance(option, str)]
+    if texts:
+        raise UsageError(f"{where}: {value!r} is not allowed{nearest(str(value), texts)}")
+    raise UsageError(f"{where}: {value!r} is not allowed; allowed: {', '.join(map(str, allowed))}")
+
+
+def _files(package: str) -> dict[str, tuple[str, str]]:
+    """File stem -> (printed name, module) of the package's files that carry a NAME."""
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or []
+    found = {}
+    for path in (path for folder in folders for path in sorted(Path(folder).glob("*.py"))):
+        match = _NAME_LINE.search(path.read_text(encoding="utf-8"))
+        if match and not path.stem.startswith("_"):
+            found[path.stem] = (match["name"], f"{package}.{path.stem}")
+    return found

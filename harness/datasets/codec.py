@@ -1,0 +1,66 @@
+"""Images as bytes: uint8 arrays (H, W, 3) to WebP or JPEG and back."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from harness.core.errors import DataError
+from harness.core.registry import one_of
+
+EXTENSION = {"webp-lossless": "webp", "jpeg": "jpg"}
+
+
+def encode(image: np.ndarray, codec: str) -> bytes:
+    """Encode one image, uint8 (H, W, 3); equal arrays give equal bytes.
+
+    "webp-lossless" keeps every pixel (method 0, quality 0: smaller and faster than PNG); "jpeg" is
+    quality 95 without chroma subsampling (fastest to decode).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise DataError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    if one_of("codec", codec, tuple(EXTENSION)) == "jpeg":
+        return simplejpeg.encode_jpeg(np.ascontiguousarray(image), 95, "RGB", "444", False)
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "WEBP", lossless=True, quality=0, method=0)
+    return out.getvalue()
+
+
+def resized(image: np.ndarray, width_px: int, height_px: int = 0) -> np.ndarray:
+    """An image at that size (Lanczos), the same array when it has it already.
+
+    height_px: 0 for a square. The whole image is kept; its sides may change their ratio.
+    """
+    size = (width_px, height_px or width_px)
+    if image.shape[1::-1] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def extension(data: bytes | memoryview) -> str:
+    """File name extension of an encoded image, told from its first bytes; else DataError."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "jpg"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    raise DataError(
+        f"neither JPEG nor WebP: {len(data)} bytes that start with {bytes(data[:12])!r}"
+    )
+
+
+def decode(data: bytes | memoryview, out: np.ndarray | None = None) -> np.ndarray:
+    """Decode JPEG or WebP to uint8 (H, W, 3); DataError for anything else or anything damaged.
+
+    out: contiguous, uint8; a JPEG that fits in is decoded there, and the result is a view of it.
+    """
+    kind = extension(data)
+    try:
+        if kind == "jpg":
+            return simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"a damaged {kind} image of {len(data)} bytes: {error}") from error

@@ -1,0 +1,209 @@
+"""Pictures by number: files that are decoded when they are asked for, or an array in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from harness.core.errors import DataError, brief
+from harness.core.parallel import cores
+
+T = TypeVar("T")
+
+JPEG = b"\xff\xd8\xff"
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # what data sets have
+# What Pillow raises for a damaged file.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    Image.DecompressionBombError,
+)
+
+
+def read(path: str | os.PathLike[str]) -> np.ndarray:
+    """The picture in a file, uint8 (H, W, 3); DataError when it is missing or damaged."""
+    return decode(_bytes(path), str(path))
+
+
+def decode(data: bytes, name: str = "picture") -> np.ndarray:
+    """An encoded picture as RGB, uint8 (H, W, 3); grey and CMYK are converted.
+
+    JPEG by simplejpeg; what it refuses (data between markers, say) and other formats by Pillow.
+    DataError, which begins with `name`, for a file that is cut off, damaged or no picture.
+    """
+    if not data:
+        raise DataError(f"{name}: empty, expected a picture")
+    if data[:3] == JPEG:
+        try:
+            return simplejpeg.decode_jpeg(data, colorspace="RGB")
+        except (ValueError, MemoryError):
+            pass  # Pillow tells more, and forgives what does no harm
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return np.array(image.convert("RGB"))
+    except Image.UnidentifiedImageError as error:  # whose text has an address in memory
+        said = f"{len(data)} bytes that begin {data[:8]!r}"
+        raise DataError(f"{name}: {said}, expected a whole {' or '.join(FORMATS)}") from error
+    except _DAMAGED as error:
+        said = f"{len(data)} bytes that no decoder reads ({brief(error, 120)})"
+        raise DataError(f"{name}: {said}, expected a whole picture") from error
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    return hashlib.sha256(_bytes(path)).hexdigest()
+
+
+def _bytes(path: str | os.PathLike[str]) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file, expected a picture there") from None
+    except (OSError, ValueError) as error:  # the latter: a name that no file can have
+        raise DataError(f"{path}: cannot be read ({brief(error)})") from error
+
+
+def threads() -> int:
+    """Threads this process may use: OMP_NUM_THREADS, by which it is told, or its cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else cores()
+
+
+class Files:
+    """Picture files below a root, decoded by several threads in the order asked for.
+
+    budget_gib: when all pictures have one size and fit, they are decoded once, into one block of
+    memory of at most so many GiB; otherwise each time. Several threads may take at once.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        paths: Sequence[str],
+        budget_gib: float = 1.0,
+        workers: int | None = None,
+    ) -> None:
+        self.root, self.paths = Path(root), paths
+        self.budget_gib, self.workers = budget_gib, workers or threads()
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._keep = budget_gib > 0
+        self._block: np.ndarray | None = None  # (N, H, W, 3)
+        self._filled = np.zeros(0, bool)  # (N,) which pictures the block holds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the names, not the pixels."""
+        return Files, (self.root, self.paths, self.budget_gib, self.workers)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, ids: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        """ids (B,) -> uint8 (B, H, W, 3), or a list of (H, W, 3) when sizes differ.
+
+        DataError names the first file that is missing or damaged, or a number there is not.
+        """
+        ids = _inside(ids, len(self))
+        block = self._block
+        if block is None:
+            pictures = self._map(read, ids)
+            self._begin(ids, pictures)
+            return _together(pictures)
+        new = np.unique(ids[~self._filled[ids]])
+        if len(new):
+            pictures = self._map(read, new)
+            if any(picture.shape != block.shape[1:] for picture in pictures):
+                self._block, self._keep = None, False  # sizes differ after all
+                return _together(self._map(read, ids))
+            block[new] = pictures
+            self._filled[new] = True
+        return block[ids]
+
+    def digests(self, ids: np.ndarray) -> list[str]:
+        """SHA-256 (hex) of the bytes of these files."""
+        return self._map(digest, _inside(ids, len(self)))
+
+    def _begin(self, ids: np.ndarray, pictures: list[np.ndarray]) -> None:
+        """Make the block, once the first pictures say how large it is."""
+        with self._lock:
+            if not self._keep or self._block is not None or not pictures:
+                return
+            largest = max(pictures, key=lambda picture: picture.nbytes)
+            fits = len(self) * largest.nbytes <= self.budget_gib * 2**30
+            if not fits or any(picture.shape != largest.shape for picture in pictures):
+                self._keep = False
+                return
+            block = np.empty((len(self), *largest.shape), np.uint8)
+            block[ids] = pictures
+            self._filled = np.zeros(len(self), bool)
+            self._filled[ids] = True
+            self._block = block
+
+    def _map(self, function: Callable[[Path], T], ids: np.ndarray) -> list[T]:
+        """function(path) of each, in order; each thread does a run of neighbours."""
+        paths = [self.root / self.paths[i] for i in ids.tolist()]
+        if self.workers == 1 or len(paths) < 2:
+            return [function(path) for path in paths]
+        with self._lock:
+            self._pool = self._pool or ThreadPoolExecutor(self.workers, "pictures")
+        parts = _runs(paths, 4 * self.workers)
+        done = self._pool.map(lambda part: [function(path) for path in part], parts)
+        return list(chain.from_iterable(done))
+
+
+class Block:
+    """Pictures in memory, uint8 (N, H, W, 3), never copied as a whole."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
+            raise DataError(f"pictures are uint8 (N, H, W, 3), not {pixels.dtype} {pixels.shape}")
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, ids: np.ndarray) -> np.ndarray:
+        """ids (B,) -> uint8 (B, H, W, 3); DataError for a number there is not."""
+        return self.pixels[_inside(ids, len(self))]
+
+    def digests(self, ids: np.ndarray) -> list[str]:
+        """SHA-256 (hex) of the pixels of these pictures, in order HWC."""
+        chosen = (self.pixels[i] for i in _inside(ids, len(self)))
+        return [hashlib.sha256(picture.tobytes()).hexdigest() for picture in chosen]
+
+
+def _inside(ids: np.ndarray, n: int) -> np.ndarray:
+    ids = np.asarray(ids, np.int64)
+    if len(ids) and not (ids.min() >= 0 and ids.max() < n):
+        raise DataError(f"picture {ids.min()} or {ids.max()} is not in 0..{n - 1}")
+    return ids
+
+
+def _together(pictures: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    one_size = len({picture.shape for picture in pictures}) == 1
+    return np.stack(pictures) if one_size else pictures
+
+
+def _runs(items: list[Path], n: int) -> Iterator[list[Path]]:
+    """At most n runs of neighbours that differ in length by one at most."""
+    ends = np.linspace(0, len(items), min(n, len(items)) + 1).astype(int)
+    return (items[a:b] for a, b in pairwise(ends))

@@ -1,0 +1,1 @@
+"""Makes synthetic images and scores them; where they are kept is `pool`."""

@@ -1,0 +1,290 @@
+"""From an expression such as "A+B(x=1)" to a method: terms are files of `baselines/`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from harness.core import registry
+from harness.core.errors import UsageError
+from harness.methods.terms import Method, Objective, TermParts
+
+PACKAGE = "baselines"
+LONGEST = 1000  # characters: keeps Python's parser off inputs that exhaust it
+# What two terms of one expression must not both bring, and how to say it; told in this order.
+_EXCLUSIVE = {
+    "finetune": "a way to fine-tune",
+    "objective": "an objective",
+    "curriculum": "a curriculum",
+    "ensemble": "an ensemble",
+    "onward": "a start from other weights",
+}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of an expression: its arguments where they differ from their defaults, and these."""
+
+    module: ModuleType
+    arguments: tuple[tuple[str, Any], ...]
+    defaults: tuple[tuple[str, Any], ...]  # of every argument
+
+    def __str__(self) -> str:
+        return self._text(dict(self.arguments))
+
+    @property
+    def full(self) -> str:
+        """The term with all its arguments."""
+        return self._text(dict(sorted(self._all().items())))
+
+    def _text(self, arguments: dict[str, Any]) -> str:
+        inside = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
+        return f"{self.module.NAME}({inside})" if inside else str(self.module.NAME)
+
+    def _all(self) -> dict[str, Any]:
+        return {**dict(self.defaults), **dict(self.arguments)}
+
+    def slots(self) -> TermParts:
+        """Fresh objects at every call; the term itself refuses values that it cannot use."""
+        slots: TermParts = self.module.term(**self._all())
+        return slots
+
+    def without(self, argument: str) -> Term:
+        kept = tuple(pair for pair in self.arguments if pair[0] != argument)
+        return Term(self.module, kept, self.defaults)
+
+
+def compose(
+    expression: str, dataset: str | None = None, profile: str = "paper", package: str = PACKAGE
+) -> Method:
+    """The method that an expression names, with fresh objects.
+
+    Terms are joined by '+'; a term is a file's name, with keyword arguments in parentheses if any.
+    dataset, profile: where it is to run; some arguments have other defaults there.
+    `Method.expression` is canonical: printed spelling, only arguments that differ from their
+    defaults, sorted; the term with the objective first, an ensemble last.
+    Raises UsageError for unknown names and arguments, positional arguments, values that are not
+    literals, a slot filled twice, no objective.
+    """
+    if len(expression) > LONGEST:
+        raise UsageError(f"an expression of {len(expression)} characters; {LONGEST} are allowed")
+    where = (package, dataset, profile)
+    terms = [_term(text, expression, *where) for text in _split(expression)]
+    filled = [(term, term.slots()) for term in terms]
+    filled.sort(key=lambda pair: (pair[1].objective is None, pair[1].ensemble is not None))
+    for slot in _EXCLUSIVE:
+        _refuse_conflict(slot, filled, expression)
+    return Method(
+        expression=_joined(term for term, _ in filled),
+        arguments="+".join(term.full for term, _ in filled),
+        objective=_objective(filled, expression, package),
+        augment=tuple(slots.augment for _, slots in filled if slots.augment is not None),
+        curriculum=_only(filled, "curriculum"),
+        finetune=_only(filled, "finetune"),
+        ensemble=_only(filled, "ensemble"),
+        start=_start(filled),
+        reference=_rest(filled, "consults"),
+        merges=_rest(filled, "ensemble"),
+        reads=_reads(filled, expression),
+        levels=_only(filled, "levels"),
+        needs_text=next((str(term) for term, slots in filled if slots.needs_text), None),
+    )
+
+
+def argument(
+    expression: str,
+    name: str,
+    dataset: str | None = None,
+    profile: str = "paper",
+    package: str = PACKAGE,
+) -> tuple[str, Any] | None:
+    """The expression without an argument of one of its terms, and that argument's value.
+
+    The first term that takes it counts; None where none does. Raises UsageError as `compose`.
+    """
+    terms = [_term(text, expression, package, dataset, profile) for text in _split(expression)]
+    for i, term in enumerate(terms):
+        if name in dict(term.defaults):
+            rest = [*terms[:i], term.without(name), *terms[i + 1 :]]
+            return _joined(rest), {**dict(term.defaults), **dict(term.arguments)}[name]
+    return None
+
+
+# ---------------------------------------------------------------- from text to terms
+
+
+def _split(expression: str) -> list[str]:
+    """Split on '+' outside parentheses and quotes."""
+    parts, depth, quote, escaped = [""], 0, "", False
+    for char in expression:
+        if quote:
+            if char == quote and not escaped:
+                quote = ""
+            escaped = char == "\\" and not escaped
+        elif char in "\"'":
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+        if char == "+" and not quote and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    if depth or quote:
+        raise UsageError(f"{expression!r}: {'quotes' if quote else 'parentheses'} do not match")
+    if not all(part.strip() for part in parts):
+        raise UsageError(f"{expression!r}: a term is empty; terms are joined by single '+' signs")
+    return [part.strip() for part in parts]
+
+
+def _term(text: str, expression: str, package: str, dataset: str | None, profile: str) -> Term:
+    name, bracket, rest = text.partition("(")
+    if bracket and not rest.rstrip().endswith(")"):
+        raise UsageError(f"{expression!r}: cannot read {text!r}; a term is NAME or NAME(key=value)")
+    module = registry.find(package, name)
+    arguments = _arguments(rest.rstrip()[:-1], module.NAME, expression) if bracket else {}
+    defaults = _defaults(module, dataset, profile)
+    for argument in arguments:
+        if argument not in defaults:
+            hint = registry.nearest(argument, defaults)
+            raise UsageError(f"{module.NAME} has no argument {argument!r}{hint}")
+    given = {k: v for k, v in sorted(arguments.items()) if not _same(v, defaults[k])}
+    return Term(module, tuple(given.items()), tuple(defaults.items()))
+
+
+def _defaults(module: ModuleType, dataset: str | None, profile: str) -> dict[str, Any]:
+    """Defaults of a term's arguments: its signature's, or what its `defaults` has for a place."""
+    found = {name: p.default for name, p in inspect.signature(module.term).parameters.items()}
+    if dataset is not None and hasattr(module, "defaults"):
+        found |= {k: _plain(v) for k, v in module.defaults(dataset, profile).items()}
+    return found
+
+
+def _arguments(text: str, name: str, expression: str) -> dict[str, Any]:
+    try:
+        call = ast.parse(f"_({text}\n)", mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        call = None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise UsageError(f"{expression!r}: cannot read the arguments of {name}: {text!r}")
+    if call.args:
+        value = ast.unparse(call.args[0])
+        raise UsageError(f"{name} takes named arguments only: write key={value}, not {value}")
+    arguments: dict[str, Any] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            raise UsageError(f"{name} takes named arguments only: ** is not allowed")
+        if keyword.arg in arguments:
+            raise UsageError(f"{name}: argument {keyword.arg!r} is given twice")
+        arguments[keyword.arg] = _value(keyword.value, f"{name}({keyword.arg}=...)")
+    return arguments
+
+
+def _value(node: ast.expr, where: str) -> Any:
+    try:
+        return _plain(ast.literal_eval(node))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        raise UsageError(
+            f"{where}: {ast.unparse(node)} is not allowed; "
+            "a value is None, True, False, a number, a quoted text or a tuple of these"
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    """Equal values get one spelling: lists are tuples, whole floats are integers."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError
+        return int(value) if value.is_integer() else value
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    raise ValueError
+
+
+def _same(value: Any, default: Any) -> bool:
+    return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, tuple):
+        items = ", ".join(_literal(item) for item in value)
+        return f"({items},)" if len(value) == 1 else f"({items})"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+# ---------------------------------------------------------------- from terms to a method
+
+
+def _only(filled: list[tuple[Term, TermParts]], slot: str) -> Any:
+    return next((value for _, s in filled if (value := getattr(s, slot)) is not None), None)
+
+
+def _refuse_conflict(slot: str, filled: list[tuple[Term, TermParts]], expression: str) -> None:
+    by = [str(term) for term, slots in filled if getattr(slots, slot) is not None]
+    if len(by) > 1:
+        raise UsageError(
+            f"{expression!r}: {by[0]} and {by[1]} both bring {_EXCLUSIVE[slot]}; keep one"
+        )
+
+
+def _objective(filled: list[tuple[Term, TermParts]], expression: str, package: str) -> Objective:
+    found: Objective | None = _only(filled, "objective")
+    if found is None:
+        modules = [registry.find(package, name) for name in registry.names(package)]
+        able = [m.NAME for m in modules if m.term().objective is not None]
+        raise UsageError(
+            f"{expression!r} has no objective; put one in front, for example "
+            f"'{able[0] if able else 'NAME'}+{expression.strip()}'; "
+            f"terms with an objective: {', '.join(able) or 'none'}"
+        )
+    return found
+
+
+def _reads(filled: list[tuple[Term, TermParts]], expression: str) -> str | None:
+    kinds = {slots.reads: str(term) for term, slots in filled if slots.reads is not None}
+    if len(kinds) > 1:
+        raise UsageError(
+            f"{expression!r}: {' and '.join(kinds.values())} read different synthetic images "
+            f"({', '.join(kinds)}); keep one"
+        )
+    return next(iter(kinds), None)
+
+
+def _start(filled: list[tuple[Term, TermParts]]) -> str | None:
+    """The expression whose weights this one starts from: the same without what goes onward.
+
+    A term that holds the objective stays and loses the argument that made it go onward. Ensembles
+    merge weights after training, so they are no part of a start.
+    """
+    if not _only(filled, "onward"):
+        return None
+    terms = []
+    for term, slots in filled:
+        if slots.ensemble is not None:
+            continue
+        if not slots.onward:
+            terms.append(term)
+        elif slots.objective is not None:
+            shorter = (term.without(argument) for argument, _ in term.arguments)
+            terms += [other for other in shorter if not other.slots().onward][:1]
+    return _joined(terms) or None
+
+
+def _rest(filled: list[tuple[Term, TermParts]], slot: str) -> str | None:
+    """The expression without ensembles and the terms that fill `slot`; None when none does."""
+    if not any(getattr(slots, slot) for _, slots in filled):
+        return None
+    return _joined(t for t, slots in filled if slots.ensemble is None and not getattr(slots, slot))
+
+
+def _joined(terms: Iterable[Term]) -> str:
+    return "+".join(map(str, terms))

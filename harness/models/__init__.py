@@ -1,0 +1,1 @@
+"""Networks and their text models; not their training."""

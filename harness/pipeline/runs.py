@@ -1,0 +1,275 @@
+"""Training runs: doing those that are not done, in parallel, and what they leave behind."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+from tqdm import tqdm
+
+from harness.core import parallel
+from harness.core.errors import DataError
+from harness.core.files import sweep, write_atomic
+from harness.core.specs import REAL, Machine, key, plain
+from harness.datasets.base import Dataset, Images
+from harness.datasets.pictures import Block
+from harness.methods.terms import Method
+from harness.pipeline import stages
+from harness.pipeline.jobs import Job, hard, plan, spectrum
+from harness.pipeline.workspace import LOSSLESS_UP_TO_PX, Workspace
+from harness.pool import cache
+from harness.pool.reader import Pool
+from harness.results import predictions, records
+from harness.training.numbered_images import Store
+
+
+def run(jobs: Sequence[Job], workers: int | None = None, device: str = "cpu") -> int:
+    """Train what is not trained, starts before those that need them; returns how many.
+
+    Runs that are trained and have no record, or an older one, are scored from their predictions.
+    Under `accelerate launch` all processes work on one run at a time, otherwise one run each.
+    """
+    parallel.check_device(device)
+    first, ranks = parallel.rank() == 0, parallel.ranks()
+    for job in jobs:
+        if job.trained and not job.recorded and first:
+            records.write(record(job), job.workspace.records)
+    todo = [job for job in jobs if not job.trained]
+    workers = 1 if ranks > 1 else workers or parallel.cores()
+    machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
+    with tqdm(total=len(todo), desc="train", unit="run", disable=not (todo and first)) as bar:
+        for wave in _waves(todo):
+            work = [(job, machine) for job in wave]
+            for (job, _), accuracy in parallel.run(_train, work, workers):
+                bar.set_postfix_str(f"{job.name}: {100 * accuracy:.1f} %")
+                bar.update()
+    return len(todo)
+
+
+def _waves(todo: Sequence[Job]) -> Iterator[list[Job]]:
+    left = {key(job.spec): job for job in todo}
+    while left:
+        ready = [j for j in left.values() if not any(key(n.spec) in left for n in j.needs)]
+        yield ready
+        for job in ready:
+            del left[key(job.spec)]
+
+
+def _train(work: tuple[Job, Machine]) -> float:
+    """Train or merge, keep weights and predictions, write the record; last test score."""
+    job, machine = work
+    begun = time.perf_counter()
+    if parallel.rank() == 0:
+        sweep(job.folder)
+    if machine.workers > 1:
+        tqdm.monitor_interval = 0
+    if job.merges is None:
+        _fit(job, machine)
+    else:
+        _merge(job, machine)
+    found = record(job)
+    if parallel.rank() == 0:
+        _keep(job, machine, found, time.perf_counter() - begun)
+    if parallel.ranks() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()  # the next run may start from these weights
+    return float(job.workspace.module.headline(found["selection"]["last"]))
+
+
+def _keep(job: Job, machine: Machine, found: dict[str, Any], train_s: float) -> None:
+    timing: dict[str, Any] = {"train_s": train_s, "threads": machine.threads}
+    timing |= {"device": machine.device, "machine": platform.processor() or platform.machine()}
+    write_atomic(job.folder / "timing.json", json.dumps(timing, sort_keys=True).encode())
+    (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+    write_atomic(job.folder / "done.json", json.dumps(plain(job.spec), sort_keys=True).encode())
+    records.write(found, job.workspace.records)
+
+
+def _fit(job: Job, machine: Machine) -> None:
+    from safetensors.torch import save
+
+    from harness.training.trainer import fit
+
+    spec, reference = job.spec, None
+    if job.reference is not None:
+        reference = (job.reference.method().objective, _weights(job.reference))
+    data = train_data(job.workspace, spec.imbalance, job.method())
+    weights = fit(
+        job.method(), data, spec.recipe, spec.seed, job.folder, machine,
+        start=_weights(job.start), reference=reference,
+    )  # fmt: skip
+    if parallel.rank() == 0:
+        write_atomic(job.folder / "weights.safetensors", save(weights))
+
+
+def _merge(job: Job, machine: Machine) -> None:
+    from harness.training.ensemble import merge
+
+    assert job.merges is not None
+    spec, base = job.spec, job.merges
+    data = train_data(job.workspace, spec.imbalance, base.method())
+    merge(
+        job.method(), base.method(), data, spec.recipe, spec.seed, job.folder, machine,
+        start=_weights(base.start), end=_weights(base),
+    )  # fmt: skip
+
+
+def _weights(job: Job | None) -> Any:
+    from safetensors.torch import load_file
+
+    return None if job is None else load_file(job.folder / "weights.safetensors")
+
+
+def record(job: Job) -> dict[str, Any]:
+    """Metrics of the stored predictions, as a record; nothing is trained or loaded."""
+    workspace, spec = job.workspace, job.spec
+    counts = stages.load(workspace, spec.imbalance).counts
+    found = {}
+    for name in records.SELECTIONS:
+        path = job.folder / f"predictions-{name}.parquet"
+        if name == "last" or path.exists():
+            found[name] = stages.read(path, "harness train")
+    selection = {name: workspace.module.metrics(found[name], counts) for name in found}
+    packed = predictions.pack(found, len(counts))
+    n_test = len(found["last"])
+    return records.record(spec, selection, counts, n_test, guessed=packed, levels=_levels(job))
+
+
+def _levels(job: Job) -> list[list[Any]] | None:
+    """Guidance levels (hundredths) of each epoch, as [levels, epochs in a row]; [] is real images.
+
+    None where nothing was trained.
+    """
+    path = job.folder / "epochs.jsonl"
+    if not path.is_file():
+        return None
+    epochs = [json.loads(line)["levels"] for line in path.read_text().splitlines()]
+    whole = [[round(100 * level) for level in levels] for levels in epochs]
+    return [[levels, len(list(some))] for levels, some in itertools.groupby(whole)]
+
+
+def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> Any:
+    """The training loop's view of a data set: rows, pixels, splits and the pool's rows.
+
+    Which rows are hard is told to methods that go onward or read synthetic images; the others may
+    be what tells it.
+    """
+    from harness.training.data import Split, TrainData
+
+    data, module = stages.load(workspace, imbalance), workspace.module
+    is_hard = pl.lit(False)
+    if method.reads is not None or method.start is not None:
+        is_hard = pl.col("id").is_in(hard(workspace, imbalance)["id"].to_list())
+    rows = data.train.select(
+        "image",
+        "label",
+        pl.lit(REAL, pl.Int16).alias("guidance"),
+        is_hard.alias("hard"),
+        "count",
+        pl.lit(None, pl.Float32).alias("score"),
+        pl.col("image").alias("parent"),
+        pl.lit(0, pl.Int8).alias("caption"),
+    )
+    pool, synthetic = (None, None)
+    if method.reads is not None:
+        pool, synthetic = _pool_rows(workspace, data, method)
+    splits = {
+        name: Split(s.images, s.table["label"].to_numpy(), s.table["id"].to_numpy())
+        for name, s in data.splits.items()
+    }
+    return TrainData(
+        rows=rows,
+        images=Store(data.train_images, synthetic),
+        counts=data.counts,
+        splits=splits,
+        mean=module.MEAN,
+        std=module.STD,
+        pool=pool,
+        captions=tuple(module.captions(name) for name in data.classes),
+        test=module.TEST,
+        val=module.VAL,
+        metric=module.metric,
+    )
+
+
+def _pool_rows(workspace: Workspace, data: Dataset, method: Method) -> tuple[Any, Any]:
+    """Rows of the pool, numbered after the real images, and the mapped pixels they number."""
+    index = cache.read_index(workspace.pool)
+    pixels = _pool_images(workspace, index)
+    places = index.select("key").with_row_index("place")
+    assert method.reads is not None
+    rows = spectrum(workspace, data.imbalance, method.reads, method.levels).join(
+        places, on="key", how="left", maintain_order="left"
+    )
+    if rows["place"].null_count():
+        raise DataError(
+            f"{rows['place'].null_count()} scored images are gone from {workspace.pool}"
+        )
+    about = data.train.select("id", "label", "count", pl.col("image").alias("parent"))
+    about = hard(workspace, data.imbalance).select("id", "source").join(about, on="id")
+    about = about.unique("source", keep="first", maintain_order=True)
+    rows = rows.join(about, on="source", maintain_order="left").select(
+        (pl.col("place").cast(pl.Int64) + len(data.train)).alias("image"),
+        "label",
+        "guidance",
+        pl.lit(True).alias("hard"),
+        "count",
+        pl.col("text_score").alias("score"),
+        "parent",
+        pl.lit(0, pl.Int8).alias("caption"),
+    )
+    return rows, pixels
+
+
+def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
+    """The pool's pictures by their place in the index.
+
+    They are brought to the network's side where the recipe's view does not do that itself.
+    """
+    recipe = workspace.recipe
+    made = {recipe.size_px, recipe.height_px or recipe.size_px}
+    fixed = recipe.augment in ("crop-flip", "none") and made != {recipe.view_px}
+    side = recipe.view_px if fixed else None
+    if max(made) <= LOSSLESS_UP_TO_PX:
+        return Block(cache.pixels(workspace.pool, index, side))
+    return Pool(workspace.pool, index, side_px=side)
+
+
+def judge(workspace: Workspace, workers: int | None = None, device: str = "cpu") -> stages.Judge:
+    """p(true class) of the training images by the runs that say which of them are hard.
+
+    The mean over the recipe's seeds of the data set's HARD_BY, trained first where it is not.
+    """
+
+    def p_true(imbalance: int | None) -> Any:
+        jobs = plan(workspace, [workspace.module.HARD_BY], [imbalance], workspace.recipe.run_seeds)
+        run(jobs, workers, device)
+        last = [job for job in jobs if job.spec.method == workspace.module.HARD_BY]
+        machine = Machine(device=device)
+        return sum(_p_train(job, machine) for job in last) / len(last)
+
+    return p_true
+
+
+def _p_train(job: Job, machine: Machine) -> Any:
+    """p(true class) (N,) of a run's training images, kept in its folder."""
+    from harness.training.trainer import first_weights
+
+    path = job.folder / "p-train.parquet"
+    if not path.is_file():
+        method, spec = job.method(), job.spec
+        data = train_data(job.workspace, spec.imbalance, method)
+        loop, _ = first_weights(
+            method, data, spec.recipe, spec.seed, job.folder, machine, _weights(job)
+        )
+        buffer = io.BytesIO()
+        pl.DataFrame({"p_true": loop.probe(data.rows)[1]}).write_parquet(buffer)
+        write_atomic(path, buffer.getbuffer())
+    return stages.read(path, "harness hard")["p_true"].to_numpy().astype("float64")

@@ -1,0 +1,213 @@
+"""A run without pictures: its epochs and passes, counted.
+
+A run is rehearsed: its own curriculum and augmentations are asked for the rows of every epoch, of
+tables of the right sizes in which a picture is only a number, and a network that is never right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+from harness.core.specs import REAL, Recipe
+from harness.methods.terms import Finetune, Method, Phase, Progress
+from harness.planning.dataset_sizes import DatasetSizes
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from harness.methods.terms import Tools
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What one run puts through its network."""
+
+    epochs: int
+    batches: int
+    images: tuple[int, int]  # of the smallest and the largest epoch
+    trained: int  # images with gradients for the encoder
+    texts: int  # with gradients; at most one per image
+    forward: int  # images without: with a frozen encoder, looked at, tested
+    looked: int  # of these, those that depend on what the network says
+    fitted_tflop: float | None  # by the method itself before the first epoch; None: it does not say
+
+
+class DryRun:
+    """The loop's tools (harness.methods.terms.Tools) as far as rows of epochs may ask for them."""
+
+    device, bars = "cpu", False
+
+    def __init__(
+        self,
+        method: Method,
+        recipe: Recipe,
+        sizes: DatasetSizes,
+        features: int,
+        grid: pl.DataFrame | None,
+        kept: float,
+    ) -> None:
+        self.method, self.recipe, self.sizes, self.features = method, recipe, sizes, features
+        self.data: Any = _tables(sizes, grid, kept)
+        self.state: dict[str, Any] = {}
+        self.schedule = recipe.scratch
+        self.seen = Counter[str]()
+
+    @property
+    def batch(self) -> int:
+        return self.schedule.batch
+
+    def passes(self) -> Passes:
+        """Of the whole run, tests after every epoch and at the end included."""
+        if self.method.merges is not None:
+            return self._merged()
+        onward = self.method.start is not None and self.recipe.onward is not None
+        schedule = self.recipe.onward if onward else self.recipe.scratch
+        assert schedule is not None
+        finetune, tests = self.method.finetune, sum(self.sizes.splits.values())
+        for hook in self.method.augment:
+            hook.start(None, cast("Tools", self))
+        epochs, images = 0, []
+        for phase in finetune.phases(schedule) if finetune else (Phase("all"),):
+            self.schedule = phase.schedule or schedule
+            trains = phase.trains or self.method.objective.trains
+            images += [] if phase.on_features else self._phase(trains)
+            epochs += self.schedule.epochs
+            looks = self.schedule.epochs if "encoder" in trains else 1
+            self.seen["forward"] += tests * looks  # features of a frozen encoder are kept
+        self.seen["forward"] += tests if epochs else 2 * tests
+        ends = (min(images), max(images)) if images else (0, 0)
+        fitted = self._fitted()
+        names = ("batches", "trained", "texts", "forward", "looked")
+        told = {name: self.seen[name] for name in names}
+        return Passes(epochs=epochs, images=ends, fitted_tflop=fitted, **told)
+
+    def _fitted(self) -> float | None:
+        """TFLOP of what the method fits before its first epoch, as its `price` says.
+
+        price(class sizes, entries of z) -> images that pass the encoder for it, TFLOP beside those.
+        """
+        finetune = self.method.finetune
+        if finetune is None or type(finetune).start is Finetune.start:
+            return 0.0
+        price = getattr(finetune, "price", None)
+        if price is None:
+            return None
+        passes, tflop = price(self.sizes.counts, self.features)
+        self.seen["forward"] += passes
+        return float(tflop)
+
+    def _merged(self) -> Passes:
+        assert self.method.ensemble is not None
+        shares = 1 + len(self.method.ensemble.grid) * self.sizes.validated
+        tests = shares * sum(self.sizes.splits.values())
+        return Passes(0, 0, (0, 0), 0, 0, tests, 0, 0.0)
+
+    def _phase(self, trains: tuple[str, ...]) -> list[int]:
+        """Images of every epoch."""
+        images = []
+        for epoch in range(self.schedule.epochs):
+            before = self.seen["images"]
+            rows = self._rows(epoch)
+            self.train(rows)
+            images.append(rows.height)
+            n = self.seen["images"] - before
+            self.seen["trained" if "encoder" in trains else "forward"] += n
+            self.seen["texts"] += n if "text" in trains else 0
+        return images
+
+    def _rows(self, epoch: int) -> pl.DataFrame:
+        import numpy as np
+
+        from harness.methods.sampling import hundredths
+
+        progress = Progress(
+            epoch=epoch,
+            epochs=self.schedule.epochs,
+            curriculum_epochs=self.recipe.curriculum_epochs,
+            levels=hundredths(self.recipe.levels) if self.recipe.levels else (REAL,),
+            rng=np.random.default_rng(epoch),
+            recipe=self.recipe,
+            at=self._at,
+            tools=cast("Tools", self),
+            state=self.state,
+        )
+        curriculum = self.method.curriculum
+        self.state["levels"] = list(curriculum.levels(progress)) if curriculum else []
+        rows: pl.DataFrame = self.data.rows
+        for hook in self.method.augment:
+            rows = hook.rows(rows, progress)
+        return rows
+
+    def _at(self, levels: Sequence[int]) -> pl.DataFrame:
+        import polars as pl
+
+        rows, pool = self.data.rows, self.data.pool
+        parts = [rows.filter(rows["hard"])] if REAL in levels else []
+        parts += [] if pool is None else [pool.filter(pl.col("guidance").is_in(list(levels)))]
+        return pl.concat(parts) if parts else rows.clear()
+
+    def train(self, rows: pl.DataFrame) -> None:
+        from harness.training.loop import batches
+
+        self.seen["images"] += rows.height
+        self.seen["batches"] += sum(1 for _ in batches(rows.height, self.batch))
+
+    def probe(
+        self, rows: pl.DataFrame, change: Any = None, generator: Any = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Always wrong, so that what follows from right answers is not counted."""
+        import numpy as np
+
+        self.seen["forward"] += rows.height
+        self.seen["looked"] += rows.height
+        return np.full(rows.height, -1, np.int32), np.zeros(rows.height, np.float32)
+
+    def consult(self, rows: pl.DataFrame) -> np.ndarray:
+        import numpy as np
+
+        self.seen["forward"] += rows.height
+        return np.broadcast_to(np.float32(0), (rows.height, len(self.sizes.counts)))
+
+
+def _tables(sizes: DatasetSizes, grid: pl.DataFrame | None, kept: float) -> Any:
+    """Rows and pool as of train_data; of the pool, the share `kept` of every level scores 1."""
+    import numpy as np
+    import polars as pl
+
+    from harness.training.data import COLUMNS
+
+    counts = np.array(sizes.counts)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    hard = _spread(sizes.train, sizes.hard)
+    if sizes.hard_classes is not None:
+        hard = np.isin(labels, np.argsort(counts, kind="stable")[: sizes.hard_classes])
+    image = np.arange(len(labels))
+    real = {"image": image, "label": labels, "guidance": REAL, "hard": hard, "parent": image}
+    real |= {"count": counts[labels], "score": None, "caption": 0}
+    rows = pl.DataFrame({name: real[name] for name in COLUMNS}, schema=COLUMNS)
+    pool = None
+    if grid is not None:
+        parent = np.repeat(image[hard], len(grid))
+        guidance = np.tile(grid["guidance"].to_numpy(), int(hard.sum()))
+        score = np.full(len(parent), -1.0)
+        for level in np.unique(guidance):
+            there = np.flatnonzero(guidance == level)
+            score[there[_spread(len(there), int(kept * len(there)))]] = 1
+        made = real | {"image": len(image) + np.arange(len(parent)), "label": labels[parent]}
+        made |= {"guidance": guidance, "hard": True, "parent": parent, "score": score}
+        made["count"] = counts[labels[parent]]
+        pool = pl.DataFrame({name: made[name] for name in COLUMNS}, schema=COLUMNS)
+    captions = [("", "")] * len(counts)
+    return SimpleNamespace(rows=rows, pool=pool, counts=sizes.counts, captions=captions)
+
+
+def _spread(n: int, chosen: int) -> np.ndarray:
+    """A mask (n,) with so many True, at even distances."""
+    import numpy as np
+
+    return np.diff(np.arange(n + 1) * chosen // max(1, n)) == 1

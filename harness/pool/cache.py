@@ -1,0 +1,308 @@
+"""The pool of synthetic images on disk: its index, reading, scores, checking and cleaning.
+
+<pool>/images/g050/part-<12 hex>.arrow   the images (harness/pool/shards.py), the only truth
+<pool>/index.parquet                     one row per image with its place; rebuilt at any time
+<pool>/scores-<clip model>.parquet       raw scores of one scoring model
+<pool>/pixels-<16 hex>.u8                decoded pixels, derived, for pictures up to 64 px
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import operator
+import os
+import re
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness.core.errors import DataError, UsageError
+from harness.core.files import atomic, leftovers, sweep, write_atomic
+from harness.datasets.codec import decode, encode, resized
+from harness.pool.shards import (
+    REQUEST,
+    ROWS_PER_SHARD,
+    Damaged,
+    Shard,
+    open_shard,
+    pending,
+    plan_shards,
+    request_rows,
+    shard_paths,
+    write_shard,
+)
+
+__all__ = [
+    "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Shard", "build_index", "decode",
+    "encode", "gc", "pending", "pixels", "plan_shards", "read_bytes", "read_index", "read_scores",
+    "request_rows", "verify", "write_scores", "write_shard",
+]  # fmt: skip
+
+INDEX: dict[str, Any] = REQUEST | {
+    "generator": pl.String,  # key of the GeneratorSpec
+    "shard": pl.String,  # path relative to the pool
+    "offset": pl.Int64,  # of the encoded image in the shard, in bytes
+    "size": pl.Int64,
+    "crc32": pl.UInt32,
+}
+SCORES: dict[str, Any] = {"key": pl.String, "text_score": pl.Float32, "image_score": pl.Float32}
+PIXELS_UP_TO_PX = 64
+_CHUNK = 1024  # images decoded at once
+
+
+# ---------------------------------------------------------------- index
+
+
+def build_index(pool: Path) -> pl.DataFrame:
+    """Read all shards, write index.parquet and return it; columns INDEX.
+
+    Sorted by (generator, guidance, key), one row per image. Also removes what killed writers left.
+    Raises DataError when a shard is damaged: an index never leaves images out silently.
+    """
+    if not pool.is_dir():
+        raise DataError(f"there is no pool of synthetic images at {pool}")
+    sweep(pool)
+    state = _state(pool)
+    index = _index_of(pool)
+    _write_table(pool / "index.parquet", index, {"shards": json.dumps(state)})
+    return index
+
+
+def read_index(pool: Path) -> pl.DataFrame:
+    """The index, rebuilt first when it is missing or no longer that of the shards."""
+    index = _current_index(pool)
+    return build_index(pool) if index is None else index
+
+
+def _index_of(pool: Path) -> pl.DataFrame:
+    parts = [_index_rows(pool, path) for path in shard_paths(pool)]
+    rows = pl.concat([pl.DataFrame(schema=INDEX), *parts])
+    # a key is there twice when two runs with different requests worked at the same time
+    rows = rows.sort("generator", "guidance", "key", "shard")
+    return rows.unique("key", keep="first", maintain_order=True)
+
+
+def _index_rows(pool: Path, path: Path) -> pl.DataFrame:
+    shard = open_shard(path)
+    rows = shard.rows.with_columns(
+        generator=pl.lit(shard.generator),
+        shard=pl.lit(str(path.relative_to(pool))),
+        offset=pl.Series(shard.offset),
+        size=pl.Series(shard.size),
+    )
+    return rows.select(pl.col(name).cast(dtype) for name, dtype in INDEX.items())
+
+
+def _state(pool: Path) -> dict[str, int]:
+    """What an index is an index of: shards and their sizes in bytes."""
+    return {str(path.relative_to(pool)): path.stat().st_size for path in shard_paths(pool)}
+
+
+def _current_index(pool: Path) -> pl.DataFrame | None:
+    """index.parquet, or None when it is missing, damaged or not that of the shards."""
+    path = pool / "index.parquet"
+    try:
+        if json.loads(pl.read_parquet_metadata(path)["shards"]) == _state(pool):
+            return pl.read_parquet(path).select(list(INDEX))
+    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError):
+        pass
+    return None
+
+
+def _write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str]) -> None:
+    out = io.BytesIO()
+    table.write_parquet(out, metadata=metadata)
+    write_atomic(path, out.getbuffer())
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_bytes(pool: Path, rows: pl.DataFrame) -> list[bytes]:
+    """Encoded images of index rows, in their order; each is checked against its crc32.
+
+    Raises DataError that names shard and key when a file is missing, cut off or changed.
+    """
+    images: list[bytes] = [b""] * len(rows)
+    wanted = rows.select("shard", "offset", "size", "crc32", "key").with_row_index("place")
+    ordered = wanted.sort("shard", "offset").select(pl.col("shard"), pl.exclude("shard"))
+    for shard, group in itertools.groupby(ordered.iter_rows(), operator.itemgetter(0)):
+        path = pool / shard
+        try:
+            with open(path, "rb", buffering=0) as file:
+                for _, place, offset, size, crc32, image in group:
+                    images[place] = os.pread(file.fileno(), size, offset)
+                    if zlib.crc32(images[place]) != crc32:
+                        raise Damaged(f"{path} is damaged: image {image} is not what was written")
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return images
+
+
+def read_pixels(pool: Path, rows: pl.DataFrame) -> np.ndarray:
+    """Decoded images of index rows, uint8 (N, H, W, 3); DataError when their sizes differ."""
+    images = [decode(data) for data in read_bytes(pool, rows)]
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1:
+        raise DataError(f"images of different sizes in {pool}: {shapes[0]} and {shapes[1]}")
+    return np.stack(images) if images else np.zeros((0, 0, 0, 3), np.uint8)
+
+
+def pixels(pool: Path, index: pl.DataFrame, side_px: int | None = None) -> np.ndarray:
+    """All images of an index as one mapped array, uint8 (N, H, W, 3), row i for index row i.
+
+    side_px: side of the square to bring them to, where the data set's own pictures are smaller
+    than the generator's; None leaves them as they are. Decoded once into a derived file that later
+    calls and other processes share (shared memory, and 34 to 90 times faster than decoding); for
+    pictures up to 64 px, larger ones are a UsageError.
+    """
+    if not len(index):
+        return np.zeros((0, 0, 0, 3), np.uint8)
+    first = _read(pool, index[:1], side_px)
+    shape = (len(index), *first.shape[1:])
+    if max(shape[1:3]) > PIXELS_UP_TO_PX:
+        size = f"{shape[2]}x{shape[1]} px"
+        raise UsageError(f"{pool} holds pictures of {size}, pixels are for {PIXELS_UP_TO_PX} px")
+    said = f"{side_px}\n" if side_px else ""
+    said += "".join(f"{k} {crc32}\n" for k, crc32 in index.select("key", "crc32").iter_rows())
+    path = pool / f"pixels-{hashlib.sha256(said.encode()).hexdigest()[:16]}.u8"
+    if not _whole(path, shape):
+        _write_pixels(path, pool, index, shape, side_px)
+    return np.memmap(path, np.uint8, "r", shape=shape)
+
+
+def _read(pool: Path, rows: pl.DataFrame, side_px: int | None) -> np.ndarray:
+    block = read_pixels(pool, rows)
+    return block if side_px is None else np.stack([resized(image, side_px) for image in block])
+
+
+def _write_pixels(
+    path: Path, pool: Path, index: pl.DataFrame, shape: tuple[int, ...], side_px: int | None
+) -> None:
+    crc32 = 0
+    with atomic(path) as file:
+        for rows in index.iter_slices(_CHUNK):
+            block = _read(pool, rows, side_px)
+            if block.shape[1:] != shape[1:]:
+                raise DataError(f"images of different sizes in {pool}: {block.shape} and {shape}")
+            crc32 = zlib.crc32(block.data, crc32)
+            file.write(block.data)
+        file.write(crc32.to_bytes(4, "little"))
+
+
+def _whole(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether the derived file is there with its crc32 (last 4 bytes, little endian)."""
+    size = int(np.prod(shape))
+    try:
+        if path.stat().st_size != size + 4:
+            return False
+        data = np.memmap(path, np.uint8, "r")
+    except FileNotFoundError:
+        return False
+    return zlib.crc32(data[:size].data) == int.from_bytes(data[size:].tobytes(), "little")
+
+
+# ---------------------------------------------------------------- scores
+
+
+def write_scores(pool: Path, clip: str, scores: pl.DataFrame) -> pl.DataFrame:
+    """Keep scores (columns SCORES, each in [-1, 1]) of one scoring model; return all of its scores.
+
+    Scores of other images stay, those of the same images are replaced. `clip` names the model and
+    its weights. Raises DataError for a score that is missing or out of range.
+    """
+    new = scores.select(pl.col(name).cast(dtype) for name, dtype in SCORES.items())
+    values = pl.col("text_score", "image_score")
+    wrong = new.filter(~pl.all_horizontal(values.is_between(-1.001, 1.001).fill_null(False)))
+    if len(wrong):
+        raise DataError(f"score of image {wrong['key'][0]} is not in [-1, 1]: {wrong.row(0)[1:]}")
+    if new["key"].n_unique() != len(new):
+        raise DataError("two scores for one image")
+    old = read_scores(pool, clip)
+    if old is not None:
+        new = pl.concat([old.join(new, on="key", how="anti"), new])
+    new = new.sort("key")
+    _write_table(_scores_path(pool, clip), new, {"clip": clip})
+    return new
+
+
+def read_scores(pool: Path, clip: str) -> pl.DataFrame | None:
+    """Scores of one scoring model (columns SCORES, sorted by key), or None if there are none."""
+    path = _scores_path(pool, clip)
+    if not path.exists():
+        return None
+    try:
+        return pl.read_parquet(path).select(list(SCORES))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it and score again") from error
+
+
+def _scores_path(pool: Path, clip: str) -> Path:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", clip)
+    if name != clip:  # two models must not share a file
+        name += "-" + hashlib.sha256(clip.encode()).hexdigest()[:6]
+    return pool / f"scores-{name}.parquet"
+
+
+# ---------------------------------------------------------------- checking and cleaning
+
+
+def verify(pool: Path) -> list[str]:
+    """Read every byte of the pool; what is wrong with it, one sentence each, [] for nothing."""
+    problems = [f"{tmp}: left by a writer that was killed" for tmp in leftovers(pool)]
+    known = shard_paths(pool)
+    others = sorted(p for p in (pool / "images").rglob("*") if p.is_file() and p not in known)
+    problems += [f"{path}: not a shard" for path in others if path.suffix != ".tmp"]
+    broken = [str(e) for path in known if (e := _damage(pool, path)) is not None]
+    if known and not broken:
+        index = _current_index(pool)
+        if index is None or not index.equals(_index_of(pool)):
+            broken = [f"{pool / 'index.parquet'}: missing, damaged or not that of the shards"]
+    return problems + broken
+
+
+def gc(pool: Path, keep_generators: Collection[str]) -> list[Path]:
+    """Remove what is stale and return it; index and scores then follow the shards that are left.
+
+    Stale are shards of generators (keys) not to keep, damaged shards, derived pixels, and what
+    killed writers left.
+    """
+    if not keep_generators:
+        raise UsageError("name at least one generator to keep; to drop a whole pool delete it")
+    stale = []
+    for path in shard_paths(pool):
+        damage = _damage(pool, path)
+        if damage is not None and not isinstance(damage, Damaged):
+            raise damage
+        if damage is not None or open_shard(path).generator not in keep_generators:
+            stale.append(path)
+    stale += sorted(pool.glob("pixels-*.u8"))
+    try:
+        for path in stale:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot remove {error.filename}: {error.strerror}") from error
+    removed = sweep(pool) + stale
+    keys = build_index(pool).select("key")
+    for path in sorted(pool.glob("scores-*.parquet")):
+        table = pl.read_parquet(path)
+        kept = table.join(keys, on="key", how="semi")
+        if len(kept) != len(table):
+            _write_table(path, kept, {"clip": pl.read_parquet_metadata(path)["clip"]})
+    return removed
+
+
+def _damage(pool: Path, path: Path) -> DataError | None:
+    """What reading all of a shard raises; None for a whole one."""
+    try:
+        read_bytes(pool, _index_rows(pool, path))
+    except DataError as error:
+        return error
+    return None

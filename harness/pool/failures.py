@@ -1,0 +1,98 @@
+"""Synthetic images that could not be made: why, and where that is written down.
+
+<pool>/failed/g050-part-<12 hex>.json   those of one shard, and the name of the shard with the rest
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from harness.core.errors import DataError
+from harness.core.files import write_atomic
+from harness.pool.cache import read_index
+from harness.pool.shards import REQUEST, Shard
+
+FAILED: dict[str, Any] = REQUEST | {"reason": pl.String}
+
+
+def write(
+    pool: Path, shard: Shard, reasons: Mapping[str, str], rest: Shard | None, generator: str
+) -> None:
+    """Keep why images of a shard, by their keys, were not made by a generator (its key).
+
+    rest: the shard of the images that were made, to be written next; until it is there, nothing is
+    known of the failures, and a run that was cut off between the two makes the whole shard again.
+    What is known already, from an earlier try, is not written again.
+    """
+    known = {row["key"]: row["reason"] for p in _files(pool) for row in _content(p)[1]}
+    new = [key for key, reason in reasons.items() if known.get(key) != reason]
+    if not new:
+        return
+    rows = shard.rows.filter(pl.col("key").is_in(new))
+    reason = pl.Series("reason", [reasons[key] for key in rows["key"]], pl.String)
+    beside = None if rest is None else rest.path
+    said = {"generator": generator, "rest": beside, "rows": rows.with_columns(reason).to_dicts()}
+    text = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomic(_path(pool, shard), text.encode())
+
+
+def read(pool: Path, generator: str) -> pl.DataFrame:
+    """Images that a generator (its key) failed to make, and has not made since; columns FAILED.
+
+    DataError for a file that is damaged.
+    """
+    rows = pl.concat([pl.DataFrame(schema=FAILED), *(_rows(p, generator) for p in _files(pool))])
+    if not len(rows):
+        return rows
+    made = read_index(pool).select("key")
+    return rows.join(made, on="key", how="anti").unique("key", keep="last").sort("guidance", "key")
+
+
+def stale(pool: Path, keep: Collection[str]) -> list[Path]:
+    """Files that say nothing any more of generators (keys) to keep."""
+    there = {g: set(read(pool, g)["key"]) for g in keep}
+    found = []
+    for path in _files(pool):
+        generator, rows = _content(path)
+        if not there.get(generator, set()) & {row["key"] for row in rows}:
+            found.append(path)
+    return found
+
+
+def render(rows: pl.DataFrame) -> str:
+    """Reasons with their number of images, the most frequent first."""
+    counted = (
+        rows.group_by("reason").len("images").sort(["images", "reason"], descending=[True, False])
+    )
+    return "\n".join(f"{n} images failed: {reason}" for reason, n in counted.iter_rows())
+
+
+def _path(pool: Path, shard: Shard) -> Path:
+    _, level, name = Path(shard.path).parts
+    return pool / "failed" / f"{level}-{Path(name).stem}.json"
+
+
+def _files(pool: Path) -> list[Path]:
+    return sorted((pool / "failed").glob("g*-part-*.json"))
+
+
+def _rows(path: Path, generator: str) -> pl.DataFrame:
+    made_by, rows = _content(path)
+    return pl.DataFrame(rows if made_by == generator else [], schema=FAILED)
+
+
+def _content(path: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Generator and rows of a file; no rows before the rest of their shard is there."""
+    try:
+        content = json.loads(path.read_text())
+        rows = [{name: row[name] for name in FAILED} for row in content["rows"]]
+        rest = content["rest"]
+        whole = rest is None or (path.parents[1] / rest).exists()
+        return content["generator"], rows if whole else []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); delete it and generate again") from error

@@ -1,0 +1,241 @@
+"""Shards of the image cache: what belongs into which, which are missing, writing and opening one.
+
+A shard is an Arrow IPC file with one uncompressed record batch, written once and never changed. It
+is named after its rows, so a plan, a resumed run and a second process agree on names without
+talking to each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from harness.core.errors import DataError, UsageError
+from harness.core.files import write_atomic
+from harness.core.registry import one_of
+from harness.core.specs import REAL, GeneratorSpec, ImageSpec, key
+from harness.datasets.codec import EXTENSION
+
+ROWS_PER_SHARD = 256
+REQUEST: dict[str, Any] = {
+    "key": pl.String,  # of the ImageSpec
+    "source": pl.String,
+    "classname": pl.String,
+    "guidance": pl.Int16,  # hundredths
+    "seed": pl.Int32,
+    "prompt": pl.String,
+}
+_ARROW = {"guidance": pa.int16(), "seed": pa.int32()}  # the rest are strings
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_SCHEMA = pa.schema(
+    [(name, _ARROW.get(name, pa.string())) for name in REQUEST]
+    + [("image", _IMAGE), ("crc32", pa.uint32())]
+)
+_NAME = re.compile(r"part-[0-9a-f]{12}\.arrow")
+
+
+class Damaged(DataError):
+    """A file among the shards that is not a whole shard."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows to make and to keep together; all of one guidance level, sorted by key."""
+
+    path: str  # relative to the pool
+    rows: pl.DataFrame
+
+    @property
+    def keys(self) -> list[str]:
+        return self.rows["key"].to_list()
+
+
+def request_rows(rows: pl.DataFrame, generator: GeneratorSpec) -> pl.DataFrame:
+    """Add the image keys to rows (source, classname, guidance, seed, prompt); columns REQUEST."""
+    keyed = rows.with_columns(pl.Series("key", _image_keys(rows, key(generator)), pl.String))
+    return keyed.select(pl.col(name).cast(dtype) for name, dtype in REQUEST.items())
+
+
+def plan_shards(requests: pl.DataFrame, size: int = ROWS_PER_SHARD) -> list[Shard]:
+    """Divide requests into shards of up to `size` rows: a pure function of the set of requests.
+
+    Order and repetition of requests do not matter. Rows are sorted by (guidance, key) and cut
+    within each level, so taking away whole shards leaves the others as they are.
+    """
+    _check_requests(requests)
+    if size < 1:
+        raise UsageError(f"a shard holds at least one row, not {size}")
+    rows = requests.unique("key", keep="first").sort("guidance", "key")
+    return [
+        Shard(_relative(level, part["key"].to_list()), part)
+        for (level,), block in rows.group_by("guidance", maintain_order=True)
+        for part in block.iter_slices(size)
+    ]
+
+
+def pending(
+    pool: Path, requests: pl.DataFrame, generator: str, size: int = ROWS_PER_SHARD
+) -> list[Shard]:
+    """Shards still to make so that the pool has an image for each request.
+
+    Rows that any whole shard of this generator (its key) holds are there. What is left is planned
+    anew: after a kill that gives just the shards that an undisturbed run would have gone on to
+    make; after new levels or sources, shards with the new rows only.
+    """
+    _check_requests(requests)
+    there: set[str] = set()
+    for path in shard_paths(pool):
+        try:
+            shard = open_shard(path)
+        except Damaged:
+            continue  # its rows are made again; `verify` tells of it
+        if shard.generator == generator:
+            there.update(shard.rows["key"])
+    made = pl.DataFrame({"key": list(there)}, schema={"key": pl.String})
+    return plan_shards(requests.join(made, on="key", how="anti"), size)
+
+
+def write_shard(
+    pool: Path, shard: Shard, rows: pl.DataFrame, images: list[bytes], generator: GeneratorSpec
+) -> Path:
+    """Write a shard with one encoded image per row; equal rows and images give equal bytes.
+
+    `rows` may come in any order, `images` in the same. Raises DataError, and leaves the pool as it
+    was, when rows and shard disagree, when a key is not the key of its row, or when the file cannot
+    be written (disk full, read-only).
+    """
+    ordered, images = _in_order(shard, rows, images)
+    made_by = key(generator)
+    if ordered["key"].to_list() != _image_keys(ordered, made_by):
+        raise DataError(f"{shard.path}: a row's key is not the key of its image and generator")
+    ending = EXTENSION[one_of("codec", generator.codec, tuple(EXTENSION))]
+    columns: dict[str, list[Any]] = {name: ordered[name].to_list() for name in REQUEST}
+    columns["crc32"] = [zlib.crc32(image) for image in images]
+    spec = json.dumps(dataclasses.asdict(generator), sort_keys=True)
+    meta = {"generator": made_by, "spec": spec, "rows": _digest(made_by, spec, columns)}
+    paths = [f"{k}.{ending}" for k in columns["key"]]
+    struct = pa.StructArray.from_arrays(
+        [pa.array(images, pa.binary()), pa.array(paths, pa.string())], fields=list(_IMAGE)
+    )
+    arrays = [struct if f.name == "image" else pa.array(columns[f.name], f.type) for f in _SCHEMA]
+    sink = pa.BufferOutputStream()
+    schema = _SCHEMA.with_metadata(meta)
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(arrays, schema=schema))
+    write_atomic(pool / shard.path, memoryview(sink.getvalue()))
+    return pool / shard.path
+
+
+@dataclass(frozen=True)
+class OpenShard:
+    """What a shard file says: its rows (REQUEST and crc32) and where their images lie in it."""
+
+    generator: str  # key of the GeneratorSpec
+    spec: str  # the GeneratorSpec as JSON
+    rows: pl.DataFrame
+    offset: np.ndarray  # (N,) int64, bytes from the start of the file
+    size: np.ndarray  # (N,) int64, bytes
+
+
+def shard_paths(pool: Path) -> list[Path]:
+    """Files of the pool that are named like shards, sorted."""
+    found = (pool / "images").glob("g*/part-*.arrow")
+    return sorted(path for path in found if _NAME.fullmatch(path.name))
+
+
+def open_shard(path: Path) -> OpenShard:
+    """Read everything of a shard but its images, and check that it is what was written.
+
+    Raises Damaged for a file that is cut off, changed, renamed, or no shard at all. The images
+    themselves are checked when they are read.
+    """
+    try:
+        with open(path, "rb"):  # tells a file that may not be read from one that is damaged
+            pass
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return _open(path)
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise Damaged(f"{path} is not a whole shard: {error}") from error
+
+
+def _open(path: Path) -> OpenShard:
+    with pa.memory_map(str(path)) as file:
+        whole = file.read_buffer()  # the mapped file itself: nothing is copied
+    reader = pa.ipc.open_file(whole)
+    meta = {k.decode(): v.decode() for k, v in (reader.schema.metadata or {}).items()}
+    if reader.num_record_batches != 1 or not reader.schema.equals(_SCHEMA):
+        raise ValueError("other columns, or not one record batch")
+    batch = reader.get_batch(0)
+    batch.validate(full=True)
+    columns = {name: batch[name].to_pylist() for name in [*REQUEST, "crc32"]}
+    if meta["rows"] != _digest(meta["generator"], meta["spec"], columns):
+        raise ValueError("its rows are not those that were written")
+    if not path.match(_relative(columns["guidance"][0], columns["key"])):
+        raise ValueError("its name is not that of its rows")
+    offset, size = _byte_ranges(batch["image"].field("bytes"), whole)
+    rows = pl.DataFrame(columns, schema=REQUEST | {"crc32": pl.UInt32})
+    return OpenShard(meta["generator"], meta["spec"], rows, offset, size)
+
+
+def _byte_ranges(images: pa.BinaryArray, whole: pa.Buffer) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and size in the file, (N,) int64, of each value of an array mapped from it."""
+    _, ends, data = images.buffers()
+    bounds = np.frombuffer(ends, np.int32, len(images) + 1, images.offset * 4).astype(np.int64)
+    start = data.address - whole.address
+    if start < 0 or start + bounds[-1] > whole.size:
+        raise ValueError("its images lie outside the file")
+    return start + bounds[:-1], np.diff(bounds)
+
+
+def _check_requests(requests: pl.DataFrame) -> None:
+    missing = [name for name in REQUEST if name not in requests.columns]
+    if missing:
+        raise UsageError(f"requests lack the columns {', '.join(missing)}")
+    asked = requests.select(list(REQUEST))
+    if sum(asked.null_count().row(0)):
+        raise UsageError("requests have missing values")
+    wrong = asked.filter(~pl.col("guidance").is_between(0, REAL - 1))
+    if len(wrong):
+        raise UsageError(f"guidance {wrong['guidance'][0]} is not in 0..{REAL - 1} (hundredths)")
+    if asked.n_unique() != asked["key"].n_unique():
+        raise DataError("two different requests have the same image key")
+
+
+def _image_keys(rows: pl.DataFrame, made_by: str) -> list[str]:
+    columns = rows.select("source", "guidance", "seed", "prompt").iter_rows()
+    return [key(ImageSpec(made_by, *row)) for row in columns]
+
+
+def _in_order(
+    shard: Shard, rows: pl.DataFrame, images: list[bytes]
+) -> tuple[pl.DataFrame, list[bytes]]:
+    """Rows and images in the shard's order; DataError when they are not just the shard's."""
+    keys = rows["key"].to_list()
+    if sorted(keys) != sorted(shard.keys) or len(images) != len(keys):
+        got = f"{len(keys)} rows and {len(images)} images"
+        raise DataError(f"{shard.path} takes its own {len(shard.rows)} rows, not these {got}")
+    place = {k: i for i, k in enumerate(keys)}
+    order = [place[k] for k in shard.keys]
+    return rows[order], [images[i] for i in order]
+
+
+def _relative(guidance: int, keys: list[str]) -> str:
+    name = hashlib.sha256("".join(keys).encode()).hexdigest()[:12]
+    return f"images/g{guidance:03d}/part-{name}.arrow"
+
+
+def _digest(made_by: str, spec: str, columns: dict[str, list[Any]]) -> str:
+    rows = [columns[name] for name in [*REQUEST, "crc32"]]
+    return hashlib.sha256(json.dumps([made_by, spec, rows]).encode()).hexdigest()

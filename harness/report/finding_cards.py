@@ -1,0 +1,84 @@
+"""Findings as the page prints them, each with its interval as a small drawing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from harness.results.findings import FAILS, HOLDS, NO_RUNS, Comparison, Finding, cells
+
+KINDS = {HOLDS: "holds", FAILS: "fails", NO_RUNS: "none"}  # of style; the rest is open
+WIDTH, HEIGHT, EDGE = 120, 20, 6  # of a drawing, in pixels
+
+
+@dataclass(frozen=True)
+class Line:
+    cells: dict[str, str]
+    kind: str
+    why: str
+    drawn: Markup
+
+
+@dataclass(frozen=True)
+class FindingCard:
+    """A claim; open where there is something to see."""
+
+    says: str
+    dataset: str
+    source: str
+    verdict: str
+    kind: str
+    open: bool
+    remarks: tuple[str, ...]
+    tests: tuple[Line, ...]
+
+
+def claim(finding: Finding) -> FindingCard:
+    """For the page."""
+    reach = _reach(finding.tests)
+    lines = (
+        Line(cells(t), KINDS.get(t.verdict, "open"), t.why, _drawing(t, reach))
+        for t in finding.tests
+    )
+    return FindingCard(
+        says=finding.claim.says,
+        dataset=finding.claim.dataset,
+        source=finding.claim.source,
+        verdict=finding.verdict,
+        kind=KINDS.get(finding.verdict, "open"),
+        open=finding.verdict != NO_RUNS,
+        remarks=tuple(_remarks(finding)),
+        tests=tuple(lines),
+    )
+
+
+def _remarks(finding: Finding) -> list[str]:
+    """The claim's note, and what stands in the way of verdicts besides missing runs."""
+    note = [finding.claim.note] if finding.claim.note else []
+    whys = [t.why for t in finding.tests if t.why and t.verdict != NO_RUNS]
+    return [f"{said[:1].upper()}{said[1:].rstrip('.')}." for said in dict.fromkeys(note + whys)]
+
+
+def _reach(tests: tuple[Comparison, ...]) -> float:
+    """Points from the middle to the edge of a claim's drawings."""
+    ends = [abs(100 * end) for t in tests if t.found for end in (t.found.low, t.found.high)]
+    return max([1.0, *ends])
+
+
+def _drawing(test: Comparison, reach: float) -> Markup:
+    """Zero, the interval and its middle; numbers only, so there is nothing to escape."""
+    if test.found is None:
+        return Markup("")
+
+    def x(points: float) -> str:
+        return f"{WIDTH / 2 + points / reach * (WIDTH / 2 - EDGE):.1f}"
+
+    low, middle, high = (100 * v for v in (test.found.low, test.found.value, test.found.high))
+    y = HEIGHT / 2
+    return Markup(
+        f'<svg class="interval" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">'
+        f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="{HEIGHT}"/>'
+        f'<line class="range" x1="{x(low)}" x2="{x(high)}" y1="{y}" y2="{y}"/>'
+        f'<circle class="point" cx="{x(middle)}" cy="{y}" r="4"/></svg>'
+    )

@@ -1,0 +1,1 @@
+"""Records, predictions, statistics, published tables, leaderboards, findings, the gate."""

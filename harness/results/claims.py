@@ -1,0 +1,182 @@
+"""What the paper claims, as data: results/paper/findings.toml, read and checked.
+
+version
+[[claims]]
+id          short and unique
+says        the claim, one sentence
+source      where the paper makes it
+dataset     a data set of the published table
+table       a file of results/paper without its ending; the claim's effect is computed from it
+columns     of that table
+blocks      of that table (default: all with that data set)
+compare     pairs [better, other] of expressions, rows of the table; four expressions
+            [a, b, c, d] stand for (a - b) - (c - d)
+direction   "higher" (default): the difference is above 0; "same": it is within `within` points
+within      points, for "same" only
+unlisted    true: the expressions are in no published table
+note        what a reader should know
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import DataError, UsageError
+from harness.core.registry import nearest
+from harness.results import published
+from harness.results.published import Block, Column, Paper
+
+FILE = published.FOLDER / published.CLAIMS
+VERSION = 1
+DIRECTIONS = ("higher", "same")
+TEXTS = ("id", "says", "source", "dataset", "table")
+OPTIONAL = ("columns", "blocks", "compare", "direction", "within", "unlisted", "note")
+
+
+@dataclass(frozen=True)
+class Claim:
+    id: str
+    says: str
+    source: str
+    dataset: str
+    paper: Paper
+    columns: tuple[Column, ...]
+    blocks: tuple[Block, ...]
+    compare: tuple[tuple[str, ...], ...]
+    within: float | None  # points; None: the difference is to be above 0
+    note: str | None
+
+
+def read(file: Path = FILE) -> tuple[Claim, ...]:
+    """The claims in their order; DataError names the file, the claim and what is wrong with it."""
+    try:
+        raw = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # TOML and UTF-8 errors are both of this kind
+        raise DataError(f"{file}: not TOML ({error})") from error
+    _known(f"{file}", raw, ("version", "claims"))
+    if raw.get("version") != VERSION:
+        raise DataError(f"{file}: version {raw.get('version')!r}, expected {VERSION}")
+    if not isinstance(raw.get("claims"), list) or not raw["claims"]:
+        raise DataError(f"{file}: no [[claims]]")
+    papers: dict[str, Paper] = {}
+    found = tuple(_claim(file, i, c, papers) for i, c in enumerate(raw["claims"]))
+    ids = [claim.id for claim in found]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise DataError(f"{file}: claim {name!r} occurs {ids.count(name)} times")
+    return found
+
+
+def _claim(file: Path, i: int, raw: Any, papers: dict[str, Paper]) -> Claim:
+    where = f"{file}: claim {i + 1}"
+    if not isinstance(raw, dict):
+        raise DataError(f"{where}: {raw!r} is no table of names and values")
+    _known(where, raw, (*TEXTS, *OPTIONAL))
+    for name in TEXTS:
+        if not isinstance(raw.get(name), str) or not raw[name]:
+            raise DataError(f"{where}: {name} is {raw.get(name)!r}, expected a text")
+    where = f"{file}: claim {raw['id']!r}"
+    paper = _paper(where, raw["table"], papers)
+    _one_of(where, "dataset", raw["dataset"], paper.datasets)
+    blocks = {b.key: b for b in paper.blocks if b.dataset == raw["dataset"]}
+    columns = {c.name: c for c in paper.columns}
+    keys = _texts(where, raw, "blocks", tuple(blocks))
+    names = _texts(where, raw, "columns", ())
+    for key in keys:
+        _one_of(where, "block", key, blocks)
+    for name in names:
+        _one_of(where, "column", name, columns)
+    note = raw.get("note")
+    if note is not None and not isinstance(note, str):
+        raise DataError(f"{where}: note is {note!r}, expected a text")
+    return Claim(
+        id=raw["id"],
+        says=raw["says"],
+        source=raw["source"],
+        dataset=raw["dataset"],
+        paper=paper,
+        columns=tuple(columns[name] for name in names),
+        blocks=tuple(blocks[key] for key in keys),
+        compare=_compare(where, raw, paper),
+        within=_within(where, raw),
+        note=note,
+    )
+
+
+def _paper(where: str, name: str, papers: dict[str, Paper]) -> Paper:
+    if name not in papers:
+        try:
+            paper = published.read(published.find(name))
+        except UsageError as error:
+            raise DataError(f"{where}: {error}") from None
+        if paper.kind == "pool":
+            raise DataError(f"{where}: table {name} is of synthetic images, expected one of runs")
+        papers[name] = paper
+    return papers[name]
+
+
+def _compare(where: str, raw: dict[str, Any], paper: Paper) -> tuple[tuple[str, ...], ...]:
+    found = raw.get("compare")
+    sizes = (2, 4)
+    if not isinstance(found, list) or not found:
+        raise DataError(f"{where}: compare is {found!r}, expected a list of pairs of expressions")
+    unlisted = raw.get("unlisted", False)
+    if not isinstance(unlisted, bool):
+        raise DataError(f"{where}: unlisted is {unlisted!r}, expected true or false")
+    for rows in found:
+        good = isinstance(rows, list) and len(rows) in sizes
+        if not good or not all(isinstance(row, str) for row in rows):
+            raise DataError(f"{where}: compare holds {rows!r}, expected 2 or 4 expressions")
+        for row in rows:
+            _check_row(where, row, raw["dataset"], paper, unlisted)
+    return tuple(tuple(rows) for rows in found)
+
+
+def _check_row(where: str, row: str, dataset: str, paper: Paper, unlisted: bool) -> None:
+    listed = [r.method for r in paper.rows] + [r.over for r in paper.rows if r.over is not None]
+    if not unlisted:
+        _one_of(where, "row", row, listed)
+        return
+    from harness.methods.compose import compose
+
+    try:
+        canonical = compose(row, dataset, "paper").expression
+    except UsageError as error:
+        raise DataError(f"{where}: row {error}") from None
+    if canonical != row:
+        raise DataError(f"{where}: row {row!r} is canonically written {canonical!r}")
+
+
+def _within(where: str, raw: dict[str, Any]) -> float | None:
+    direction, within = raw.get("direction", DIRECTIONS[0]), raw.get("within")
+    _one_of(where, "direction", direction, DIRECTIONS)
+    if (direction == "same") != (within is not None):
+        raise DataError(f"{where}: within is {within!r} in direction {direction!r}")
+    if within is None:
+        return None
+    if type(within) not in (int, float) or not 0 < within <= 100:
+        raise DataError(f"{where}: within is {within!r}, expected points above 0")
+    return float(within)
+
+
+def _texts(where: str, raw: dict[str, Any], name: str, default: Sequence[str]) -> list[str]:
+    found = raw.get(name, list(default))
+    if not isinstance(found, list) or not found or not all(isinstance(x, str) for x in found):
+        raise DataError(f"{where}: {name} is {raw.get(name)!r}, expected a list of texts")
+    return found
+
+
+def _one_of(where: str, what: str, value: Any, options: Collection[str]) -> None:
+    if value not in options:
+        raise DataError(f"{where}: unknown {what} {value!r}{nearest(str(value), options)}")
+
+
+def _known(where: str, raw: dict[str, Any], allowed: Collection[str]) -> None:
+    for name in raw:
+        _one_of(where, "name", name, allowed)

@@ -1,0 +1,224 @@
+"""What the difference of rows is worth: paired over seeds and test images, from records alone."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from harness.core import registry
+from harness.core.errors import DataError, UsageError
+from harness.core.metrics import GROUPS, RULES, groups
+from harness.results import predictions
+from harness.results.statistics import crossed, holm
+
+if TYPE_CHECKING:
+    from harness.results.bootstrap import Score
+
+Record = Mapping[str, Any]
+DRAWS = 1000  # resamples of the test images
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of rows, in the fractions of the metric (0.01 is a point).
+
+    low, high: 95 % interval; p: two-sided, of no difference; corrected: p after Holm's correction
+    for all comparisons that it was told of (None before). With one seed the interval holds the
+    luck of the test images only.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    seeds: tuple[int, ...]
+    images: int  # tested
+    corrected: float | None = None
+
+
+def difference(
+    a: Sequence[Record], b: Sequence[Record], path: str, select: str = "last"
+) -> Difference | None:
+    """Row `a` minus row `b`: see `contrast`. Records of one method each, whatever their seeds."""
+    return contrast([(1.0, a), (-1.0, b)], path, select)
+
+
+def contrast(
+    terms: Sequence[tuple[float, Sequence[Record]]], path: str, select: str = "last"
+) -> Difference | None:
+    """A weighted sum of rows over the seeds that all of them have.
+
+    path: where a record keeps the number ("overall", "rules.A.few", "ood.macro_f1",
+    "worst.10": the 10 classes that are worst in the last term). None where the number is of a
+    group without classes. DataError for rows without a common seed or of other test images.
+    """
+    from harness.results import bootstrap
+
+    seeds, runs = _paired([some for _, some in terms])
+    score = _score(path, runs[-1], select)
+    if score.classes == ():
+        return None
+    kept = [predictions.of_split(r, score.split) for some in runs for r in some]
+    if any((k["ids"], k["images"]) != (kept[0]["ids"], kept[0]["images"]) for k in kept):
+        names = " and ".join(some[0]["method"] for some in runs)
+        raise DataError(f"{names} were tested on other images of {score.split}; nothing to compare")
+    images = tuple(kept[0]["images"])
+    guessed = [predictions.unpack(r, score.split, select) for some in runs for r in some]
+    points, resampled = bootstrap.scores(score, images, guessed, DRAWS)
+    signs = [sign for sign, _ in terms]
+    by_seed = _sum(signs, points, len(seeds)).round(12)  # equal rows differ by exactly nothing
+    value = float(by_seed.mean())
+    found = crossed(value, by_seed, _sum(signs, resampled, len(seeds)))
+    return Difference(value, found.low, found.high, found.p, seeds, sum(images))
+
+
+def _sum(signs: Sequence[float], scores: Any, seeds: int) -> Any:
+    """(..., terms x seeds) -> (..., seeds)."""
+    parts = (slice(i * seeds, (i + 1) * seeds) for i in range(len(signs)))
+    return sum(sign * scores[..., part] for sign, part in zip(signs, parts, strict=True))
+
+
+def _paired(rows: Sequence[Sequence[Record]]) -> tuple[tuple[int, ...], list[list[Record]]]:
+    """The seeds that all rows have, and the rows' records in their order."""
+    by_seed = []
+    for row in rows:
+        mine = {r["seed"]: r for r in row}
+        if len(mine) < len(row):
+            raise DataError(f"two records of {row[0]['method']} have one seed; expected one row")
+        by_seed.append(mine)
+    seeds = tuple(sorted(set.intersection(*(set(mine) for mine in by_seed))))
+    if not seeds:
+        names = " and ".join(row[0]["method"] if row else "a row without runs" for row in rows)
+        raise DataError(f"{names} have no seed in common; nothing to pair")
+    return seeds, [[mine[s] for s in seeds] for mine in by_seed]
+
+
+def luck(record: Record, path: str, select: str = "last") -> float:
+    """Standard deviation of a run's number over resamples of the test images."""
+    from harness.results import bootstrap
+
+    score = _score(path, [record], select)
+    images = tuple(predictions.of_split(record, score.split)["images"])
+    run = predictions.unpack(record, score.split, select)
+    return float(bootstrap.scores(score, images, [run], DRAWS)[1].std(ddof=1))
+
+
+def corrected(found: Sequence[Difference | None]) -> list[Difference | None]:
+    """The same with p corrected for how many there are."""
+    ps = holm([None if d is None else d.p for d in found])
+    return [None if d is None else replace(d, corrected=p) for d, p in zip(found, ps, strict=True)]
+
+
+# ---------------------------------------------------------------- what a path measures
+
+
+def _score(path: str, runs: Sequence[Record], select: str) -> Score:
+    """How the number at a path follows from guesses; UsageError for a path that does not."""
+    from harness.results.bootstrap import Score
+
+    module, parts = _module(runs[0]["dataset"]), path.split(".")
+    match parts:
+        case ["overall"]:
+            return Score(module.TEST)
+        case ["rules", rule, group] if group in GROUPS:
+            found = groups(runs[0]["counts"], rule)
+            return Score(
+                module.TEST, "accuracy", tuple(found[GROUPS.index(group)]), RULES[rule].pooled
+            )
+        case ["worst", k] if k.isdecimal():
+            return Score(module.TEST, "accuracy", worst(runs, int(k), select), pooled=False)
+        case [name, "macro_f1" | "accuracy" as kind] if name in getattr(module, "SCORED", {}):
+            return Score(module.SCORED[name], kind)
+    raise UsageError(f"{path!r} is no number that guesses of {module.NAME} tell")
+
+
+def worst(runs: Sequence[Record], k: int, select: str = "last") -> tuple[int, ...]:
+    """The k classes that a row's runs, on average, know least; ties by label."""
+    by_run = [r["selection"][select]["per_class"] for r in runs]
+    means = [sum(values) / len(values) for values in zip(*by_run, strict=True)]
+    if k > len(means):
+        raise UsageError(f"{k} worst classes of {len(means)}")
+    return tuple(sorted(range(len(means)), key=lambda label: (means[label], label))[:k])
+
+
+@functools.cache
+def _module(dataset: str) -> Any:
+    return registry.find("harness.datasets", dataset)
+
+
+# ---------------------------------------------------------------- rows against rows
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One line: the first row less another one, in one column at one imbalance ratio."""
+
+    imbalance: int | None
+    row: str
+    over: str
+    column: str
+    found: Difference | None
+
+
+def versus(
+    records: Sequence[Record],
+    rows: Sequence[str],
+    columns: Mapping[str, str],
+    imbalances: Sequence[int | None],
+    select: str = "last",
+) -> list[Compared]:
+    """The first row against each other one, p corrected for all of these comparisons together.
+
+    records: of one backbone; columns: names and paths. DataError for rows without common seeds.
+    """
+    asked = [(i, over, c) for i in imbalances for over in rows[1:] for c in columns]
+    found = []
+    for imbalance, over, column in asked:
+        a, b = (_of(records, method, imbalance) for method in (rows[0], over))
+        found.append(difference(a, b, columns[column], select))
+    pairs = zip(asked, corrected(found), strict=True)
+    return [Compared(i, rows[0], over, column, d) for (i, over, column), d in pairs]
+
+
+def _of(records: Sequence[Record], method: str, imbalance: int | None) -> list[Record]:
+    found = [r for r in records if (r["method"], r["imbalance"]) == (method, imbalance)]
+    if not found:
+        ratio = "" if imbalance is None else f" at imbalance {imbalance}"
+        raise DataError(f"no records of {method}{ratio}; nothing to compare")
+    return found
+
+
+def render(compared: Sequence[Compared]) -> str:
+    """As text: a line per comparison, in points, and what the numbers mean."""
+    from tabulate import tabulate
+
+    head = ["IR", "Less", "Column", "Difference", "95 % interval", "p", "corrected p", "seeds", "n"]
+    body = [_line(c) for c in compared]
+    if all(c.imbalance is None for c in compared):
+        head, body = head[1:], [line[1:] for line in body]
+    aligned = ["left" if name in ("IR", "Less", "Column") else "right" for name in head]
+    grid = tabulate(body, head, "simple", disable_numparse=True, colalign=aligned)
+    made = sum(c.found is not None for c in compared)
+    alone = any(c.found is not None and len(c.found.seeds) == 1 for c in compared)
+    said = (
+        f"{compared[0].row} less each row, in points: mean over the seeds that both have, paired. "
+        "n: test images. The interval holds the luck of seeds and of test images (bootstrap within "
+        f"classes, {DRAWS:,} resamples). Corrected: for {made} comparisons, by Holm."
+    )
+    if alone:
+        said += " With one seed the interval holds the luck of the test images alone."
+    return f"{grid}\n\n{textwrap.fill(said, 100)}"
+
+
+def _line(c: Compared) -> list[str]:
+    ratio = "–" if c.imbalance is None else str(c.imbalance)
+    if c.found is None:
+        return [ratio, c.over, c.column, *["–"] * 6]
+    d = c.found
+    interval = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}"
+    ps = ("–" if p is None else "<0.0001" if p < 1e-4 else f"{p:.4f}" for p in (d.p, d.corrected))
+    seeds, images = str(len(d.seeds)), f"{d.images:,}"
+    return [ratio, c.over, c.column, f"{100 * d.value:+.2f}", interval, *ps, seeds, images]

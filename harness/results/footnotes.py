@@ -1,0 +1,106 @@
+"""What stands under a leaderboard: whose numbers these are, from what, and what to mind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.core.metrics import RULES, groups
+from harness.results.published import Paper
+
+Record = Mapping[str, Any]
+
+MISSING = "·"  # no run
+EMPTY = "–"  # a run, but nothing to measure (a group without classes), or nothing published
+OTHER = "†"  # grouped by another rule than the one shown
+
+PROFILES = {
+    "mini": "mini, the embedded world: small drawn images, not the real data set; compare these "
+    "numbers with each other, never with the published ones",
+    "smoke": "smoke, mini cut down to test the machinery; these numbers mean nothing",
+    "paper": "paper, the real data set with the paper's hyper-parameters",
+}
+
+
+def notes(
+    paper: Paper, used: Sequence[Record], unlisted: int, profile: str, rule: str, select: str
+) -> Iterable[str]:
+    """Of the table of a paper with these runs; `unlisted`: how many more there are."""
+    yield f"Ours: profile {PROFILES.get(profile, profile)}."
+    yield f"Published: {paper.source}."
+    unit = "points" if all(c.unit == "points" for c in paper.columns) else "percent"
+    yield (
+        f"Number: {paper.metric}, {unit}; ours as mean ± sample standard deviation (number of "
+        f"seeds), diff: ours less the published number, in points{_meaning(profile)}. {MISSING} no "
+        f"run yet; {EMPTY} nothing there. * or bold: best of its column; rows marked [ours] "
+        "were never published."
+    )
+    if any(c.by_rule for c in paper.columns):
+        yield f"Groups: rule {rule}, training images per class {RULES[rule].says}."
+    yield f"Selection: {select} epoch{' (chosen on the test set)' * (select == 'oracle')}."
+    yield from _notes_on_runs(paper, used, rule)
+    without = dict.fromkeys(r["method"] for r in used if select not in r["selection"])
+    if without:
+        yield f"No epoch of {', '.join(without)} is chosen: the weights are merged ones."
+    if unlisted:
+        yield f"{unlisted} more records of this profile and data set are not rows of this table."
+    yield from _notes_on_groupings(paper, rule)
+    yield from _notes_on_v1(paper)
+    yield from paper.caveats
+
+
+def _meaning(profile: str) -> str:
+    return "" if profile == "paper" else ", which means something on the paper's data alone"
+
+
+def _notes_on_runs(paper: Paper, used: Sequence[Record], rule: str) -> Iterable[str]:
+    if not used:
+        yield "No runs of this profile yet."
+        return
+    recipe = used[0]["spec"]["recipe"]
+    seeds = ", ".join(str(s) for s in sorted({r["seed"] for r in used}))
+    yield f"Backbone: {recipe['backbone']}, width {recipe['width']}. Seeds: {seeds}."
+    for block in paper.blocks:
+        counts = next((r["counts"] for r in used if r["imbalance"] == block.imbalance), None)
+        if counts is not None and any(c.by_rule for c in paper.columns):
+            sizes = "/".join(str(len(g)) for g in groups(counts, rule))
+            yield f"Classes per group in our data, {block.title}: {sizes}."
+    listed = (f"{name} {' and '.join(found)}" for name, found in versions(used).items())
+    yield f"Versions: {', '.join(listed)}."
+
+
+def _notes_on_groupings(paper: Paper, rule: str) -> Iterable[str]:
+    if not any(c.by_rule for c in paper.columns):
+        return
+    for block in paper.blocks:
+        by: dict[str, list[str]] = {}
+        for row in paper.rows:
+            if block.key in row.cells:
+                by.setdefault(str(row.cells[block.key].grouped_by), []).append(row.label)
+        for name, labels in by.items():
+            if name != rule:
+                says = paper.groupings.get(name) or f"rule {name}, {RULES[name].says}"
+                yield f"{OTHER} {block.title}, {', '.join(labels)}: published groups by {says}."
+
+
+def _notes_on_v1(paper: Paper) -> Iterable[str]:
+    for row in paper.rows:
+        for block in paper.blocks:
+            cells = row.cells.get(block.key)
+            if cells and cells.v1:
+                listed = (
+                    f"{c} {n.text(paper.decimals)} (here {cells.numbers[c].text(paper.decimals)})"
+                    for c, n in cells.v1.items()
+                )
+                yield f"Version 1 of the paper, {block.title}, {row.label}: {', '.join(listed)}."
+            if cells and cells.note:
+                yield f"{row.label}, {block.title}: {cells.note}"
+
+
+def versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    """Of the packages that the runs used, by name."""
+    found: dict[str, set[str]] = {}
+    for r in records:
+        for name, number in r["versions"].items():
+            found.setdefault(name, set()).add(number)
+    return {name: tuple(sorted(found[name])) for name in sorted(found)}

@@ -1,0 +1,277 @@
+"""Our results beside the published ones: one structure, which harness.results.tables prints.
+
+Imports neither torch nor polars: a table is on the screen in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core import registry
+from harness.core.errors import DataError, UsageError
+from harness.core.metrics import rule_named
+from harness.results import footnotes, published
+from harness.results.comparison import worst
+from harness.results.footnotes import EMPTY as EMPTY
+from harness.results.footnotes import MISSING as MISSING
+from harness.results.footnotes import OTHER as OTHER
+from harness.results.footnotes import PROFILES as PROFILES
+from harness.results.published import Block, Number, Paper
+from harness.results.records import SELECTIONS
+from harness.results.statistics import mean_sd
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean over seeds, a fraction; sd with n - 1, None for one seed; mean None: nothing there."""
+
+    mean: float | None
+    sd: float | None
+    n: int
+    expected: int
+    best: bool = False
+
+    @property
+    def whole(self) -> float | None:
+        """The mean, unless seeds are to come."""
+        return self.mean if self.n >= self.expected else None
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A published number; None where there is none. `other`: not by the rule shown.
+
+    target: False for numbers known to be wrong.
+    """
+
+    number: Number | None
+    other: bool = False
+    best: bool = False
+    target: bool = True
+
+
+@dataclass(frozen=True)
+class Line:
+    method: str
+    label: str
+    ours: bool
+    measured: dict[str, Measured]  # by column
+    printed: dict[str, Printed]
+
+    def difference(self, column: str) -> float | None:
+        """Ours minus the published number, in points; None where the two are not of one kind."""
+        ours, theirs = self.measured[column].whole, self.printed[column]
+        if ours is None or theirs.number is None or theirs.other or not theirs.target:
+            return None
+        return 100 * ours - theirs.number.value
+
+
+@dataclass(frozen=True)
+class Part:
+    block: Block
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    paper: Paper
+    profile: str
+    rule: str
+    select: str
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+    backbone: str | None = None  # of our runs; None without runs
+    width: int | None = None
+    seeds: tuple[int, ...] = ()
+    versions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of what the runs used
+
+
+# ---------------------------------------------------------------- the structure
+
+
+def table(
+    paper: Path | Paper,
+    records: Iterable[Record],
+    profile: str,
+    rule: str = "A",
+    select: str = "last",
+) -> Table:
+    """The published rows in their order, with our runs of `profile` beside them.
+
+    `rule`: how classes are grouped (harness.core.metrics.RULES); `select`: which epoch of each run.
+    DataError when runs that differ in more than method and seed would share a table.
+    """
+    rule_named(rule)
+    registry.one_of("selection", select, SELECTIONS)
+    if isinstance(paper, Path):
+        paper = published.read(paper)
+    if paper.kind == "pool":
+        raise UsageError(f"{paper.file} counts synthetic images; `harness hard` prints it")
+    here = [r for r in records if (r["profile"], r["dataset"]) == (profile, paper.dataset)]
+    used = _of_table(paper, here)
+    _check_same(used)
+    seeds = tuple(sorted({r["seed"] for r in used}))
+    runs: dict[tuple[str, int | None], list[Record]] = {}
+    for r in used:
+        runs.setdefault((r["method"], r["imbalance"]), []).append(r)
+    recipe = used[0]["spec"]["recipe"] if used else {"backbone": None, "width": None}
+    return Table(
+        paper,
+        profile,
+        rule,
+        select,
+        tuple(_part(paper, b, runs, rule, select, len(seeds)) for b in paper.blocks),
+        tuple(footnotes.notes(paper, used, len(here) - len(used), profile, rule, select)),
+        backbone=recipe["backbone"],
+        width=recipe["width"],
+        seeds=seeds,
+        versions=footnotes.versions(used),
+    )
+
+
+def _of_table(paper: Paper, records: Sequence[Record]) -> list[Record]:
+    methods = {m for row in paper.rows for m in (row.method, row.over) if m is not None}
+    ratios = {block.imbalance for block in paper.blocks}
+    return [
+        r
+        for r in records
+        if r["method"] in methods
+        and r["imbalance"] in ratios
+        and paper.backbone in (None, r["backbone"])
+    ]
+
+
+def _check_same(records: Sequence[Record]) -> None:
+    """Same recipe for all runs, same images for all of one imbalance, each run once."""
+    first: dict[tuple[str, int | None], tuple[Any, Record]] = {}
+    seen = set()
+    for r in records:
+        ratio = r["imbalance"]
+        read = {(n, None): v for n, v in r["spec"]["recipe"].items() if v is not None}
+        images = {("training images (index)", ratio): r["spec"]["index"]}
+        for name, value in (read | images | {("counts", ratio): r["counts"]}).items():
+            known, other = first.setdefault(name, (value, r))
+            if known != value:
+                raise DataError(
+                    f"records of {_run(other)} and {_run(r)} differ in {name[0]} ({known} and "
+                    f"{value}), expected the same in one table: run the older one again"
+                )
+        if _run(r) in seen:
+            raise DataError(f"two records of {_run(r)}, expected one")
+        seen.add(_run(r))
+
+
+def _run(r: Record) -> str:
+    ratio = "" if r["imbalance"] is None else f", imbalance {r['imbalance']}"
+    return f"{r['method']}{ratio}, seed {r['seed']}"
+
+
+def _part(
+    paper: Paper,
+    block: Block,
+    runs: Mapping[tuple[str, int | None], list[Record]],
+    rule: str,
+    select: str,
+    seeds: int,
+) -> Part:
+    lines = []
+    for row in paper.rows:
+        mine = runs.get((row.method, block.imbalance), [])
+        base = runs.get((row.over, block.imbalance), []) if row.over is not None else None
+        cells = row.cells.get(block.key)
+        measured, printed = {}, {}
+        for c in paper.columns:
+            path = c.path.format(rule=rule)
+            values = (
+                [number_at(r, path, select) for r in mine]
+                if base is None
+                else _gains(mine, base, path, select)
+            )
+            measured[c.name] = _measured(values, seeds)
+            other = c.by_rule and cells is not None and cells.grouped_by != rule
+            number, target = (cells.numbers[c.name], cells.target) if cells else (None, True)
+            printed[c.name] = Printed(number, other, target=target)
+        lines.append(Line(row.method, row.label, row.ours, measured, printed))
+    for c in paper.columns:
+        rules = {row.cells[block.key].grouped_by for row in paper.rows if block.key in row.cells}
+        lines = _mark(lines, c.name, comparable=not c.by_rule or len(rules) == 1)
+    return Part(block, tuple(lines))
+
+
+def _measured(values: Sequence[float | None], expected: int) -> Measured:
+    known = [v for v in values if v is not None]
+    if not known or len(known) < len(values):
+        return Measured(None, None, len(values), expected)
+    mean, sd = mean_sd(known)
+    return Measured(mean, sd, len(values), expected)
+
+
+def _gains(
+    runs: Sequence[Record], base: Sequence[Record], path: str, select: str
+) -> list[float | None]:
+    """Of each seed that both rows have: the gain on the k classes that the other row knows least.
+
+    path: "worst.<k>"; "own_worst.<k>" takes of each row the k classes that it knows least itself.
+    """
+    others = {r["seed"]: r for r in base}
+    pairs = [(r, others[r["seed"]]) for r in runs if r["seed"] in others]
+    both = [r for pair in pairs for r in pair]
+    kind, _, number = path.partition(".")
+    k = int(number)
+    if not both or any(select not in r["selection"] or k > len(r["counts"]) for r in both):
+        return [None] * len(pairs)  # the built-in world has fewer classes
+    theirs = worst([b for _, b in pairs], k, select)
+    mine = worst([a for a, _ in pairs], k, select) if kind == "own_worst" else theirs
+    return [_known(a, mine, select) - _known(b, theirs, select) for a, b in pairs]
+
+
+def _known(r: Record, classes: Sequence[int], select: str) -> float:
+    per_class = r["selection"][select]["per_class"]
+    return math.fsum(per_class[c] for c in classes) / len(classes)
+
+
+def number_at(r: Record, path: str, select: str) -> float | None:
+    """The number at a dotted path in a record's metrics; None where it says that there is none.
+
+    A run whose epochs nothing selects (its weights are merged) has no such number either.
+    """
+    if select not in r["selection"]:
+        return None
+    value: Any = r["selection"][select]
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise DataError(f"record of {_run(r)}: no {path} in its metrics")
+        value = value[name]
+    if value is not None and (type(value) not in (int, float) or not 0 <= value <= 1):
+        raise DataError(f"record of {_run(r)}: {path} is {value!r}, expected a number from 0 to 1")
+    return None if value is None else float(value)
+
+
+def _mark(lines: list[Line], column: str, comparable: bool) -> list[Line]:
+    """Marks the best of a column, ours and published apart; runs with seeds to come do not vie."""
+    ours = [line.measured[column].whole for line in lines]
+    theirs = [line.printed[column].number if comparable else None for line in lines]
+    top = max((v for v in ours if v is not None), default=None)
+    top_printed = max((n.value for n in theirs if n is not None), default=None)
+    return [
+        replace(
+            line,
+            measured={
+                **line.measured,
+                column: replace(line.measured[column], best=v is not None and v == top),
+            },
+            printed={
+                **line.printed,
+                column: replace(
+                    line.printed[column], best=n is not None and n.value == top_printed
+                ),
+            },
+        )
+        for line, v, n in zip(lines, ours, theirs, strict=True)
+    ]

@@ -1,0 +1,216 @@
+"""One JSON file per training run: what was run, on what, with which result.
+
+It holds the scores and, for statistics, the predictions for every test image
+(harness.results.predictions): tables, comparisons and reports need nothing else.
+
+results/records/<profile>/<dataset>/<method>-<backbone>-ir<imbalance>-s<seed>.json. The text depends
+on the run alone: names sorted, no times, no paths, so that a rerun leaves git silent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import DataError, UsageError
+from harness.core.files import write_atomic
+from harness.core.specs import RunSpec, key, key_of_plain, plain
+from harness.results import predictions
+
+ROOT = Path("results/records")
+VERSION = 3
+PACKAGES = ("numpy", "polars", "torch")
+SELECTIONS = ("last", "best_val", "oracle")  # rules by which a run's epoch is chosen
+
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "version": int,
+    "key": str,
+    "spec": dict,
+    "method": str,
+    "dataset": str,
+    "profile": str,
+    "backbone": str,
+    "imbalance": (int, type(None)),
+    "seed": int,
+    "selection": dict,
+    "counts": list,
+    "guesses": dict,
+    "levels": (list, type(None)),
+    "n_test": int,
+    "versions": dict,
+}
+_FROM_SPEC = ("method", "dataset", "imbalance", "seed")
+
+
+def record(
+    spec: RunSpec,
+    selection: Mapping[str, Mapping[str, Any]],
+    counts: Sequence[int],
+    n_test: int,
+    versions: Mapping[str, str] | None = None,
+    guessed: Mapping[str, Mapping[str, Any]] | None = None,
+    levels: Sequence[Sequence[Any]] | None = None,
+) -> dict[str, Any]:
+    """The record of one run.
+
+    `selection`: metrics by the name of the epoch's selection rule ("last", "oracle"); `counts`:
+    training images by label; `versions`: those installed when left out; `guessed`: what
+    `guesses.pack` makes of the predictions (nothing can be compared without); `levels`: of the
+    curriculum, [guidance levels in hundredths, number of epochs in a row] in the order of epochs.
+    """
+    return {
+        "version": VERSION,
+        "key": key(spec),
+        "spec": plain(spec),
+        "method": spec.method,
+        "dataset": spec.dataset,
+        "profile": spec.recipe.profile,
+        "backbone": spec.recipe.backbone,
+        "imbalance": spec.imbalance,
+        "seed": spec.seed,
+        "selection": {name: dict(found) for name, found in selection.items()},
+        "counts": [int(n) for n in counts],
+        "guesses": {split: dict(some) for split, some in (guessed or {}).items()},
+        "levels": None if levels is None else [list(some) for some in levels],
+        "n_test": int(n_test),
+        "versions": dict(installed() if versions is None else versions),
+    }
+
+
+def installed(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of the packages that are installed, without importing them."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def slug(method: str) -> str:
+    """A file name for an expression: `BS+DisCL` is bs+discl.
+
+    Arguments are shortened to words, so six digits of a hash keep two such names apart.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_+-]+", method):
+        return method.lower()
+    words = re.sub(r"[^a-z0-9.+_-]+", "-", method.lower()).strip("-")
+    return f"{words[:80]}-{hashlib.sha256(method.encode()).hexdigest()[:6]}"
+
+
+def path(record: Mapping[str, Any], root: Path = ROOT) -> Path:
+    """Where a record lies."""
+    imbalance = "" if record["imbalance"] is None else f"-ir{record['imbalance']}"
+    name = f"{slug(record['method'])}-{slug(record['backbone'])}{imbalance}-s{record['seed']}.json"
+    return Path(root, record["profile"], record["dataset"], name)
+
+
+def write(record: Mapping[str, Any], root: Path = ROOT) -> Path:
+    """Writes a record in one step (rename) and returns where; replaces an older one of that run.
+
+    UsageError for a record that `read` would refuse; DataError when the place is not writable.
+    """
+    fault = _fault(record)
+    if fault:
+        raise UsageError(f"not a record: {fault}")
+    target = path(record, root)
+    try:
+        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"not a record: {target.name} holds what JSON cannot say, {error}"
+        ) from error
+    write_atomic(target, (short_lists(text) + "\n").encode())
+    return target
+
+
+def short_lists(text: str) -> str:
+    """Lists of numbers on one line: a record is read by people, too."""
+    # a line break occurs between values only, so no string is touched
+    return re.sub(r"\[\n[\d\s.,eE+-]*\]", lambda m: f"[{' '.join(m[0][1:-1].split())}]", text)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The record in a file; DataError, which names the file, when it is damaged or misplaced."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # JSON and UTF-8 errors are both of this kind
+        raise DataError(f"{file}: damaged record, not JSON ({error})") from error
+    fault = _fault(found)
+    if fault:
+        raise DataError(f"{file}: damaged record: {fault}")
+    if path(found).name != file.name:
+        raise DataError(f"{file}: holds the run that belongs into {path(found).name}")
+    return found
+
+
+def is_of(file: Path, run: str) -> bool:
+    """Whether a record of this version, and of the run with this key, lies there.
+
+    False where nothing lies or a record of an older version, which is to be written again;
+    DataError for a damaged one.
+    """
+    if not file.is_file():
+        return False
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None  # `read` says what is wrong
+    older = isinstance(found, dict) and type(found.get("version")) is int
+    if older and 1 <= found["version"] < VERSION:
+        return False
+    return bool(read(file)["key"] == run)
+
+
+def read_all(profile: str, dataset: str, root: Path = ROOT) -> list[dict[str, Any]]:
+    """All records of a profile and data set, by file name; none when nothing was run yet."""
+    folder = Path(root) / profile / dataset
+    found = [read(file) for file in sorted(folder.glob("*.json"))]
+    for r in found:
+        if (r["profile"], r["dataset"]) != (profile, dataset):
+            name = path(r).name
+            raise DataError(f"{folder / name}: holds a run of {r['profile']}, {r['dataset']}")
+    return found
+
+
+def _fault(found: Any) -> str | None:
+    """What is wrong with a record, in words; None for a sound one."""
+    if not isinstance(found, Mapping):
+        return f"a {type(found).__name__}, expected an object"
+    version = found.get("version")
+    if type(version) is int and version != VERSION:
+        older = "; `harness train` writes it again" if 1 <= version < VERSION else ""
+        return f"version {version}, this code reads version {VERSION}{older}"
+    for name, kind in _FIELDS.items():
+        if name not in found:
+            return f"no field {name!r}"
+        if not isinstance(found[name], kind) or isinstance(found[name], bool):
+            return f"{name} is {found[name]!r:.60}"
+    spec = found["spec"]
+    for name in _FROM_SPEC:
+        if name not in spec or spec[name] != found[name]:
+            return f"{name} {found[name]!r} is not that of its spec, {spec.get(name)!r}"
+    if not isinstance(spec.get("recipe"), Mapping):
+        return "its spec has no recipe"
+    if spec["recipe"].get("profile") != found["profile"]:
+        return f"profile {found['profile']!r} is not that of its recipe"
+    if found["key"] != key_of_plain(spec):  # two runs with one key: one of them was edited
+        return f"key {found['key'][:16]!r} is not that of its spec, {key_of_plain(spec)[:16]!r}"
+    return _fault_of_selection(found["selection"]) or predictions.fault(found["guesses"])
+
+
+def _fault_of_selection(selection: Mapping[str, Any]) -> str | None:
+    if not selection:
+        return "selection is empty, expected metrics under 'last'"
+    for name, scores in selection.items():
+        if not isinstance(scores, Mapping) or not scores:
+            return f"selection {name!r} holds no metrics"
+    return None

@@ -1,0 +1,1 @@
+"""One run: epochs, augmentation, evaluation, checkpoints; which runs there are is `pipeline`."""

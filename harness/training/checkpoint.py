@@ -1,0 +1,91 @@
+"""What a training run needs to go on after a kill, in one file that is replaced whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from harness.core.errors import DataError
+from harness.core.files import write_atomic
+
+VERSION = 3
+
+
+@dataclass
+class State:
+    """All that a run knows between two epochs; randomness is a function of (seed, epochs done)."""
+
+    phase: int = 0
+    epoch: int = 0  # epochs done in this phase
+    memory: dict[str, Any] = field(default_factory=dict)  # Progress.state
+    history: list[dict[str, Any]] = field(default_factory=list)  # one entry per epoch of all phases
+    best: dict[str, dict[str, Any]] = field(default_factory=dict)  # selection -> see evaluate.py
+    model: dict[str, Any] | None = None  # as read from a file, not kept up to date
+    optimiser: dict[str, Any] | None = None  # likewise
+
+
+_KEPT = ("phase", "epoch", "memory", "history", "best")
+
+
+def save(path: Path, state: State, model: Any, optimiser: torch.optim.Optimizer, run: str) -> None:
+    """Write a state; `run` says whose it is. DataError (disk full, ...) leaves the old file."""
+    content = {name: getattr(state, name) for name in _KEPT}
+    content |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    buffer = io.BytesIO()  # torch hides a full disk behind RuntimeError
+    torch.save({"version": VERSION, "run": run, **content}, buffer)
+    write_atomic(path, buffer.getbuffer())
+
+
+def read(path: Path, run: str) -> State | None:
+    """The state that was saved, or None.
+
+    DataError for a damaged file and for one that another run wrote.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = (content.pop("version"), content.pop("run"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as e:
+        raise DataError(f"{path} is damaged; remove it to train from the beginning") from e
+    if found != (VERSION, run):
+        raise DataError(
+            f"{path} belongs to another run (other method, recipe, seed, rows or start weights); "
+            "remove it or name another folder"
+        )
+    return State(**content)
+
+
+def fingerprint(parts: Iterable[Any]) -> str:
+    """SHA-256 over texts, numbers, arrays, tables of numbers and state dicts, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, pl.DataFrame):
+            part = {name: part[name].cast(pl.Float64).to_numpy() for name in part.columns}
+        arrays = part if isinstance(part, dict) else {"": part}
+        for name, value in arrays.items():
+            if isinstance(value, torch.Tensor):
+                value = value.detach().cpu().contiguous().numpy()
+            is_array = isinstance(value, np.ndarray)
+            shape = value.shape if is_array else type(value).__name__
+            digest.update(f"{name} {shape}\n".encode())
+            digest.update(value.tobytes() if is_array else f"{value}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,118 @@
+"""What a model says about images: features, predictions, the probability of the true class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from harness.methods.terms import Objective
+from harness.training.augmentation import Pictures
+
+BATCH = 256
+Change = Callable[[Pictures, "torch.Generator | None", int], Tensor]
+
+
+@dataclass(frozen=True)
+class View:
+    """How pictures become what a network sees. mean, std: of images in [0, 1], on its device."""
+
+    train: Change  # functions of harness/training/augmentation.py
+    test: Change
+    side: int  # pixels
+    mean: Tensor
+    std: Tensor
+
+    def seen(self, pictures: Pictures, generator: torch.Generator | None = None) -> Tensor:
+        """uint8 (B, side, side, 3) on the CPU: as in training with a generator, else as tested."""
+        change = self.test if generator is None else self.train
+        return change(pictures, generator, self.side)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) on the device, channels last in memory."""
+        n, h, w, _ = images.shape
+        scale, shift = (1 / (255 * self.std)).repeat(w), (self.mean / self.std).repeat(w)
+        flat = images.to(self.mean.device).reshape(n, h, 3 * w)
+        flat = flat.to(torch.float32).mul_(scale).sub_(shift)
+        return flat.view(n, h, w, 3).permute(0, 3, 1, 2)
+
+
+def features(
+    model: Any,
+    view: View,
+    take: Callable[[slice], Pictures],
+    n: int,
+    change: Callable[[Tensor], Tensor] | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[Tensor]:
+    """z of `n` pictures in batches, on the device; call it in inference mode.
+
+    take: rows -> pictures. change: takes uint8 images (B, H, W, 3), returns them changed.
+    """
+    for part in parts(n, BATCH):
+        images = view.seen(take(part), generator)
+        yield model.encoder(view.normalised(images if change is None else change(images)))
+
+
+def true_class(
+    model: Any, objective: Objective, batches: Callable[[], Iterable[Tensor]], labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted class (N,) int32 and probability of the true class (N,) float32, in eval mode.
+
+    batches: starts the features of all N pictures. Equal logits go to the lower class.
+    """
+    guesses, probabilities, first = [], [], 0
+    for logits in _logits(model, objective, batches):
+        y = torch.tensor(labels[first : first + len(logits)], dtype=torch.int64)
+        first += len(logits)
+        guesses.append(logits.argmax(1).to(torch.int32).cpu())
+        p = logits.softmax(1).gather(1, y[:, None].to(logits.device))
+        probabilities.append(p[:, 0].cpu())
+    if not guesses:
+        return np.empty(0, np.int32), np.empty(0, np.float32)
+    return torch.cat(guesses).numpy(), torch.cat(probabilities).numpy()
+
+
+def probabilities(
+    model: Any, objective: Objective, batches: Callable[[], Iterable[Tensor]]
+) -> np.ndarray:
+    """Class probabilities (N, C) float32, in eval mode."""
+    found = [logits.softmax(1).cpu() for logits in _logits(model, objective, batches)]
+    return torch.cat(found).numpy()
+
+
+def _logits(
+    model: Any, objective: Objective, batches: Callable[[], Iterable[Tensor]]
+) -> Iterator[Tensor]:
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        objective.ready(model)
+        for z in batches():
+            yield objective.logits(model, z).float()
+    model.train(was_training)
+
+
+def table(
+    ids: np.ndarray, labels: np.ndarray, predictions: np.ndarray, p_true: np.ndarray, split: str
+) -> pl.DataFrame:
+    """Predictions as they are stored: split, id, label, prediction, p_true."""
+    return pl.DataFrame(
+        {
+            "split": pl.Series([split] * len(ids), dtype=pl.Utf8),
+            "id": pl.Series(ids, dtype=pl.Int64),
+            "label": pl.Series(labels, dtype=pl.Int32),
+            "prediction": pl.Series(predictions, dtype=pl.Int32),
+            "p_true": pl.Series(p_true, dtype=pl.Float32),
+        }
+    )
+
+
+def parts(n: int, size: int) -> Iterator[slice]:
+    """Slices of `size` over n, the last one shorter."""
+    return (slice(first, min(first + size, n)) for first in range(0, n, size))

@@ -1,0 +1,291 @@
+"""One pass over images or features, and what the terms of a method may ask of the loop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from harness.core.errors import DataError, UsageError
+from harness.core.specs import REAL, Recipe, Schedule
+from harness.methods.terms import Augment, Batch, Method, Objective, Phase, Progress
+from harness.training import inference
+from harness.training.data import TrainData
+from harness.training.inference import View
+from harness.training.optimisation import learning_rate, optimiser
+
+DIVERGED = 1e4  # a mean loss above this is no training any more
+LOOK_EVERY = 200  # batches between two looks at the loss
+
+
+class Step(nn.Module):
+    """From a batch to its loss: what data parallelism wraps, as its gradients pass through here."""
+
+    def __init__(self, model: Any, objective: Objective, hooks: Sequence[Augment]) -> None:
+        super().__init__()
+        self.model = model
+        self.objective, self.hooks = objective, hooks
+
+    def forward(self, x: Tensor, batch: Batch, on_features: bool) -> Tensor:
+        """x: images (B, 3, H, W), or z (B, D) itself."""
+        z = x if on_features else self.model.encoder(x)
+        for hook in self.hooks:
+            z, batch.y = hook.features(z, batch.y)
+        return self.objective.loss(self.model, z, batch)
+
+
+@dataclass
+class Loop:
+    """The present phase of a run; `Tools` for the terms of its method."""
+
+    method: Method
+    data: TrainData
+    recipe: Recipe
+    folder: Path
+    device: str
+    bars: bool
+    view: View
+    model: Any
+    accelerator: Any
+    reference: tuple[Any, Objective] | None  # a model with the weights of the run it consults
+    schedule: Schedule  # of the phase
+    on_features: bool = False
+    step: Any = None  # Step, as the accelerator prepared it
+    optimiser: Any = None
+    # of the present epoch
+    epoch: int = 0
+    rng: np.random.Generator | None = None
+    generator: torch.Generator | None = None
+    progress: Progress | None = None
+    before: int = 0  # images in passes of this epoch that `train` made
+
+    def enter(self, phase: Phase, schedule: Schedule) -> None:
+        """Begin a phase: its parts of the model get gradients, and a fresh optimiser."""
+        self.schedule, self.on_features = schedule, phase.on_features
+        trains = phase.trains or self.method.objective.trains
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name.split(".")[0] in trains)
+        chosen = [p for p in self.model.parameters() if p.requires_grad]
+        step = Step(self.model, self.method.objective, self.method.augment)
+        self.step, self.optimiser = self.accelerator.prepare(
+            step, optimiser(chosen, schedule), device_placement=[False, False]
+        )
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder stays as it is in this phase."""
+        return not any(p.requires_grad for p in self.model.encoder.parameters())
+
+    @property
+    def batch(self) -> int:
+        return self.schedule.batch
+
+    @property
+    def usual(self) -> int:
+        """Batches of an epoch of all real images."""
+        return -(-self.data.rows.height // self.schedule.batch)
+
+    @property
+    def ranks(self) -> int:
+        return int(self.accelerator.num_processes)
+
+    # ------------------------------------------------------------ passes
+
+    def begin(self, epoch: int, rng: np.random.Generator, generator: torch.Generator) -> None:
+        self.epoch, self.rng, self.generator = epoch, rng, generator
+        self.before = 0
+
+    def train(self, rows: pl.DataFrame) -> None:
+        """A pass before the epoch's own: Tools."""
+        usual = self.data.rows.height
+        share = rows.height / max(1, rows.height + usual)
+        self._pass(rows, self.before / max(1, self.before + usual), share)
+        self.before += rows.height
+
+    def last_pass(self, rows: pl.DataFrame) -> float:
+        """The epoch's own pass; its mean loss. DataError for one that is not finite or absurd."""
+        begun = self.before / max(1, self.before + self.data.rows.height)
+        return self._pass(rows, begun, 1.0)
+
+    def _pass(self, rows: pl.DataFrame, first: float, last: float) -> float:
+        """Over rows in random order, at positions first to last of the epoch."""
+        assert self.rng is not None
+        assert self.progress is not None
+        for hook in self.method.augment:
+            rows = hook.dress(rows, self.progress)
+        order = self.rng.permutation(rows.height)
+        images, labels = rows["image"].to_numpy()[order], rows["label"].to_numpy()[order]
+        captions = torch.from_numpy(rows["caption"].to_numpy()[order].astype(np.int64))
+        prior = self._prior(labels)
+
+        def batch(part: slice) -> tuple[Tensor, Batch]:
+            y = torch.from_numpy(labels[part]).to(torch.int64)
+            x = self._pixels(images[part], y, self.generator)
+            y, caption = y.to(self.device), captions[part].to(self.device)
+            return x, Batch(y, prior, caption)
+
+        return self._steps(rows.height, batch, first, last)
+
+    def features_pass(self) -> float:
+        """Over the method's table of features, in random order; mean loss."""
+        assert self.rng is not None
+        assert self.method.finetune is not None
+        z, y = self.method.finetune.table()
+        order = torch.from_numpy(self.rng.permutation(len(y)))
+        z, y = z[order].to(self.device), y[order].to(self.device)
+        prior = self._prior(y.cpu().numpy())
+        none = torch.zeros_like(y)
+
+        def batch(part: slice) -> tuple[Tensor, Batch]:
+            return z[part], Batch(y[part], prior, none[part])
+
+        return self._steps(len(y), batch, 0.0, 1.0)
+
+    def _steps(
+        self, n: int, batch: Callable[[slice], tuple[Tensor, Batch]], first: float, last: float
+    ) -> float:
+        self.step.train()
+        slices = list(batches(n, self.schedule.batch, self.ranks))
+        total, seen = torch.zeros((), device=self.device), 0
+        for index, part in enumerate(slices):
+            position = self.epoch + first + (last - first) * index / len(slices)
+            lr = learning_rate(self.schedule, position, self.usual)
+            for group in self.optimiser.param_groups:
+                group["lr"] = lr
+            mine = self._mine(part)
+            x, told = batch(mine)
+            with self.accelerator.autocast():
+                loss = self.step(x, told, self.on_features)
+            self.optimiser.zero_grad(set_to_none=True)
+            self.accelerator.backward(loss)
+            if self.schedule.clip_norm:
+                self.accelerator.clip_grad_norm_(self.step.parameters(), self.schedule.clip_norm)
+            self.optimiser.step()
+            size = mine.stop - mine.start
+            total, seen = total + loss.detach() * size, seen + size
+            if (index + 1) % LOOK_EVERY == 0 or index + 1 == len(slices):
+                self._look(float(total) / seen, index, lr)
+        return float(total) / seen
+
+    def _look(self, mean: float, batch: int, lr: float) -> None:
+        if not np.isfinite(mean) or mean > DIVERGED:
+            where = f"epoch {self.epoch}, up to batch {batch}"
+            raise DataError(f"the mean loss of {where} is {mean:g} at learning rate {lr:g}")
+
+    def _mine(self, part: slice) -> slice:
+        """This rank's share of a batch."""
+        size = (part.stop - part.start) // self.ranks
+        first = part.start + size * int(self.accelerator.process_index)
+        return slice(first, first + size)
+
+    def _pixels(self, ids: np.ndarray, y: Tensor, generator: Any) -> Tensor:
+        images = self.view.seen(self.data.images.take(ids), generator)
+        for hook in self.method.augment:
+            images = hook.pixels(images, y, generator)
+        return self.view.normalised(images)
+
+    def _prior(self, labels: np.ndarray) -> Tensor:
+        """Class shares (C,): of the real images, or of the epoch."""
+        counts: Sequence[int] | np.ndarray = self.data.counts
+        if self.method.objective.counts == "epoch":
+            counts = np.bincount(labels, minlength=len(counts))
+        shares = torch.tensor(counts, dtype=torch.float32, device=self.device)
+        return shares / shares.sum()
+
+    # ------------------------------------------------------------ what terms may ask
+
+    def at(self, levels: Sequence[int]) -> pl.DataFrame:
+        """Hard rows at these guidance levels, in hundredths."""
+        rows, pool = self.data.rows, self.data.pool
+        found = [rows.filter(rows["hard"])] if REAL in levels else []
+        if pool is not None:
+            wanted = [level for level in levels if level != REAL]
+            found.append(pool.filter(pl.col("guidance").is_in(wanted)))
+        return pl.concat(found) if found else rows.clear()
+
+    def features(
+        self, rows: pl.DataFrame, generator: torch.Generator, *, batch: int, batch_statistics: bool
+    ) -> Tensor:
+        """Tools."""
+        ids, was_training = rows["image"].to_numpy(), self.model.training
+        kept = copy.deepcopy(dict(self.model.named_buffers())) if batch_statistics else {}
+        self.model.train(batch_statistics)
+        found = []
+        with torch.inference_mode():
+            for part in batches(len(ids), batch, 1):
+                images = self.view.seen(self.data.images.take(ids[part]), generator)
+                found.append(self.model.encoder(self.view.normalised(images)).float().cpu())
+            for name, buffer in kept.items():
+                self.model.get_buffer(name).copy_(buffer)
+        self.model.train(was_training)
+        return torch.as_tensor(self._same(torch.cat(found).clone()))
+
+    def tested(self, split: str) -> Tensor:
+        """Tools."""
+        was_training = self.model.training
+        self.model.eval()
+        with torch.inference_mode():
+            kept = [part.float().cpu() for part in self.split_features(split)]
+        self.model.train(was_training)
+        return torch.as_tensor(self._same(torch.cat(kept).clone()))
+
+    def split_features(self, split: str) -> Iterator[Tensor]:
+        """z of a split's images in batches; call it in inference mode, with the model in eval."""
+        images, ids = self.data.splits[split].images, np.arange(len(self.data.splits[split].ids))
+        return inference.features(self.model, self.view, lambda p: images.take(ids[p]), len(ids))
+
+    def probe(
+        self,
+        rows: pl.DataFrame,
+        change: Callable[[Tensor], Tensor] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tools."""
+        labels = rows["label"].to_numpy()
+        some = self._some(self.model, rows, change, generator)
+        return self._same(inference.true_class(self.model, self.method.objective, some, labels))
+
+    def consult(self, rows: pl.DataFrame) -> np.ndarray:
+        """Tools."""
+        if self.reference is None:
+            raise UsageError(f"{self.method.expression} consults a run: give its weights")
+        model, objective = self.reference
+        return inference.probabilities(model, objective, self._some(model, rows))
+
+    def _some(
+        self, model: Any, rows: pl.DataFrame, change: Any = None, generator: Any = None
+    ) -> Callable[[], Iterator[Tensor]]:
+        ids, take = rows["image"].to_numpy(), self.data.images.take
+        return lambda: inference.features(
+            model, self.view, lambda part: take(ids[part]), len(ids), change, generator
+        )
+
+    def _same(self, found: Any) -> Any:
+        """The first rank's result: what follows from it must not differ between ranks."""
+        if self.ranks == 1:
+            return found
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([found])[0]
+
+
+def batches(n: int, size: int, ranks: int = 1) -> Iterator[slice]:
+    """Slices of `size`; the rest is a batch too, in which every rank has as many.
+
+    A rest that gives a rank fewer than two images joins the batch before it, because batch norm
+    cannot train on a single 1x1 map; with several ranks, a remainder of fewer than `ranks` is left
+    out.
+    """
+    n -= n % ranks if n > ranks else 0
+    first = 0
+    while first < n:
+        last = n if n - first - size < 2 * ranks else first + size
+        yield slice(first, last)
+        first = last

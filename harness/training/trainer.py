@@ -1,0 +1,322 @@
+"""The training loop: one for all methods, resumable, the same bits every time on a CPU."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from harness.core import registry
+from harness.core.errors import DataError, UsageError
+from harness.core.files import write_atomic
+from harness.core.specs import REAL, Machine, Recipe, Schedule, key
+from harness.methods.sampling import hundredths
+from harness.methods.terms import Method, Objective, Phase, Progress
+from harness.models import backbones
+from harness.training import augmentation, checkpoint
+from harness.training.checkpoint import State
+from harness.training.data import TrainData
+from harness.training.evaluation import Evaluation
+from harness.training.inference import View
+from harness.training.loop import Loop
+from harness.training.optimisation import learning_rate
+
+__all__ = ["first_weights", "fit", "weights_of"]
+
+Weights = dict[str, Tensor]
+Watch = Callable[[dict[str, Any]], None]
+
+
+def fit(
+    method: Method,
+    data: TrainData,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    machine: Machine,
+    start: Weights | None = None,
+    reference: tuple[Objective, Weights] | None = None,
+    watch: Watch | None = None,
+    save_s: float = 10.0,
+) -> Weights:
+    """Train, and return the weights after the last epoch (CPU tensors).
+
+    start: weights to go on from, then with the recipe's `onward` schedule; otherwise random or
+    pretrained ones. reference: objective and weights of the run that the method consults.
+    watch: called after every epoch with phase, epoch, epochs, levels, images, lr, loss, accuracy,
+    train_s. folder gets checkpoint.pt (about every save_s seconds; a second call goes on from it
+    and ends with the same bits), epochs.jsonl, and predictions-last.parquet, -oracle and, with a
+    validation split, -best_val (split, id, label, prediction, p_true; oracle and best_val: the
+    epoch that is best by the data's metric on the test and on the validation split, the earlier
+    of two). Raises UsageError, and DataError for unusable tables, a loss that is not finite or
+    diverges, a folder that cannot be written and a checkpoint of another run.
+    """
+    _check(method, recipe, seed, start)
+    torch.set_num_threads(machine.threads)
+    schedule = _schedule(recipe, start)
+    what = [method.arguments, key(recipe), seed, data.rows, data.pool, start]
+    what += [split.ids for split in data.splits.values()]
+    name = checkpoint.fingerprint(what)
+    with torch.random.fork_rng(devices=[] if machine.device == "cpu" else None):
+        loop = _begin(method, data, recipe, seed, folder, machine, start, reference, schedule)
+        if method.finetune is not None:
+            method.finetune.first_weights(loop.model, loop)
+            method.finetune.start(loop.model, loop)
+        for hook in method.augment:
+            hook.start(loop.model, loop)
+        phases = method.finetune.phases(schedule) if method.finetune else (Phase("all"),)
+        evaluation = _phases(loop, phases, schedule, seed, name, watch, save_s)
+        if loop.accelerator.is_main_process:
+            evaluation.write(folder)
+        loop.accelerator.wait_for_everyone()
+    return weights_of(loop.model)
+
+
+def weights_of(model: Any) -> Weights:
+    return {k: v.detach().cpu().clone().contiguous() for k, v in model.state_dict().items()}
+
+
+def first_weights(
+    method: Method,
+    data: TrainData,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    machine: Machine,
+    start: Weights | None = None,
+) -> tuple[Loop, Weights]:
+    """A run before its first step, and its weights: what an ensemble merges the last ones with."""
+    schedule = _schedule(recipe, start)
+    with torch.random.fork_rng(devices=[] if machine.device == "cpu" else None):
+        loop = _begin(method, data, recipe, seed, folder, machine, start, None, schedule)
+        if method.finetune is not None:
+            method.finetune.first_weights(loop.model, loop)
+    return loop, weights_of(loop.model)
+
+
+def _schedule(recipe: Recipe, start: Weights | None) -> Schedule:
+    return recipe.scratch if start is None or recipe.onward is None else recipe.onward
+
+
+# ---------------------------------------------------------------- the beginning
+
+
+def _begin(
+    method: Method,
+    data: TrainData,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    machine: Machine,
+    start: Weights | None,
+    reference: tuple[Objective, Weights] | None,
+    schedule: Schedule,
+) -> Loop:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # a process may train one run in half precision, the next not
+    accelerator = Accelerator(cpu=machine.device == "cpu", mixed_precision=recipe.precision)
+    device = str(accelerator.device) if accelerator.num_processes > 1 else machine.device
+    _, generator = _randomness(seed, 0)
+    model, view = _model(data, recipe, generator, start, device)
+    consulted = None
+    if reference is not None:
+        objective, weights = reference
+        consulted = (_model(data, recipe, generator, weights, device)[0], objective)
+        objective.start(consulted[0], data)
+    method.objective.start(model, data)
+    return Loop(
+        method=method,
+        data=data,
+        recipe=recipe,
+        folder=folder,
+        device=device,
+        bars=machine.bars,
+        view=view,
+        model=model,
+        accelerator=accelerator,
+        reference=consulted,
+        schedule=schedule,
+    )
+
+
+def _model(
+    data: TrainData,
+    recipe: Recipe,
+    generator: torch.Generator,
+    start: Weights | None,
+    device: str,
+) -> tuple[Any, View]:
+    """The recipe's network with its first weights on the device, and the view it has of images."""
+    mean, std = data.mean, data.std
+    model: Any
+    if recipe.pretrained is None:
+        build = registry.function(backbones, recipe.backbone)
+        model = build(len(data.counts), width=recipe.width, generator=generator)
+    else:
+        from harness.models import clip
+
+        model = clip.load(recipe.pretrained, len(data.counts), weights=start is None)
+        mean, std = model.mean, model.std
+    if start is not None:
+        try:
+            model.load_state_dict(start)
+        except RuntimeError as error:
+            why = " ".join(str(error).split())[:300]
+            raise DataError(f"start weights do not fit {recipe.backbone}: {why}") from error
+    model = model.to(device, memory_format=torch.channels_last)
+    view = View(
+        train=registry.function(augmentation, recipe.augment),
+        test=registry.function(augmentation, recipe.test_view),
+        side=recipe.view_px,
+        mean=torch.tensor(mean, device=device),
+        std=torch.tensor(std, device=device),
+    )
+    return model, view
+
+
+# ---------------------------------------------------------------- epochs
+
+
+def _phases(
+    loop: Loop,
+    phases: tuple[Phase, ...],
+    schedule: Schedule,
+    seed: int,
+    name: str,
+    watch: Watch | None,
+    save_s: float,
+) -> Evaluation:
+    """Train what is left of the phases; what is known of the last weights comes back."""
+    path, state, saved = loop.folder / "checkpoint.pt", State(), time.monotonic()
+    found = checkpoint.read(path, name)
+    if found is not None:
+        state = found
+        loop.model.load_state_dict(state.model)
+        state.model = None
+    main = loop.accelerator.is_main_process
+    if main:
+        _write_history(loop.folder, state)  # also tells now whether the folder can be written
+    evaluation = Evaluation(loop, state)
+    for number in range(state.phase, len(phases)):
+        phase = phases[number]
+        length = phase.schedule or schedule
+        loop.enter(phase, length)
+        if number == state.phase and state.optimiser is not None:
+            loop.optimiser.load_state_dict(state.optimiser)
+        evaluation = Evaluation(loop, state)
+        while state.epoch < length.epochs:
+            entry = _epoch(loop, state, phase, seed, evaluation)
+            done = state.epoch == length.epochs
+            if main and (done or time.monotonic() - saved >= save_s):
+                checkpoint.save(path, state, loop.model, loop.optimiser, name)
+                _write_history(loop.folder, state)
+                saved = time.monotonic()
+            if watch is not None:
+                watch({**entry, "epochs": length.epochs})
+        state.phase, state.epoch, state.optimiser = number + 1, 0, None
+    return evaluation
+
+
+def _epoch(
+    loop: Loop, state: State, phase: Phase, seed: int, evaluation: Evaluation
+) -> dict[str, Any]:
+    begun = time.monotonic()
+    rng, generator = _randomness(seed, 1 + len(state.history), int(loop.accelerator.process_index))
+    loop.begin(state.epoch, rng, generator)
+    levels: list[int] = []
+    try:
+        if phase.on_features:
+            loss, images = loop.features_pass(), 0
+        else:
+            rows = _rows(loop, state, rng)
+            loss, images, levels = loop.last_pass(rows), rows.height, state.memory["levels"]
+    except DataError as error:
+        kept = loop.folder / "checkpoint.pt"
+        last = f"; {kept} holds the last good epoch" if kept.exists() else ""
+        raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{last}") from error
+    train_s = time.monotonic() - begun
+    accuracy = evaluation.look()
+    lr = learning_rate(loop.schedule, state.epoch, loop.usual)
+    entry = {
+        "phase": phase.name,
+        "epoch": state.epoch,
+        "levels": [level / 100 for level in levels],
+        "images": images,
+        "lr": lr,
+        "loss": loss,
+        "accuracy": accuracy,
+    }
+    state.history.append(entry)
+    state.epoch += 1
+    return {**entry, "train_s": train_s}
+
+
+def _rows(loop: Loop, state: State, rng: np.random.Generator) -> pl.DataFrame:
+    """Rows of this epoch. The levels chosen are in `progress.state["levels"]` for the hooks."""
+    recipe = loop.recipe
+    progress = Progress(
+        epoch=state.epoch,
+        epochs=loop.schedule.epochs,
+        curriculum_epochs=recipe.curriculum_epochs or 0,
+        levels=hundredths(recipe.levels, "recipe.levels") if recipe.levels else (REAL,),
+        rng=rng,
+        recipe=recipe,
+        at=loop.at,
+        tools=loop,
+        state=state.memory,
+    )
+    loop.progress = progress
+    chosen = loop.method.curriculum.levels(progress) if loop.method.curriculum else ()
+    state.memory["levels"] = list(chosen)
+    rows = loop.data.rows
+    for hook in loop.method.augment:
+        rows = hook.rows(rows, progress)
+    if rows.height < 2 * loop.ranks:
+        raise DataError(f"the epoch has {rows.height} images; it takes two or more")
+    return rows
+
+
+def _randomness(seed: int, part: int, rank: int = 0) -> tuple[np.random.Generator, torch.Generator]:
+    """Generators of the start (part 0) or of epoch part - 1, and PyTorch's global one with them.
+
+    The first is the same in all ranks.
+    """
+    first, second, third = np.random.SeedSequence((seed, part)).generate_state(3, np.uint64)
+    if rank:
+        own = np.random.SeedSequence((seed, part, rank)).generate_state(2, np.uint64)
+        second, third = own
+    torch.manual_seed(int(third) >> 1)
+    return np.random.default_rng(first), torch.Generator().manual_seed(int(second) >> 1)
+
+
+# ---------------------------------------------------------------- files and checks
+
+
+def _write_history(folder: Path, state: State) -> None:
+    lines = "".join(json.dumps(entry) + "\n" for entry in state.history)
+    write_atomic(folder / "epochs.jsonl", lines.encode())
+
+
+def _check(method: Method, recipe: Recipe, seed: int, start: Weights | None) -> None:
+    if seed < 0:
+        raise UsageError(f"seed {seed}; expected 0 or more")
+    if method.start is not None and start is None and recipe.onward is not None:
+        raise UsageError(
+            f"{method.expression} starts from the weights of {method.start}; give them"
+        )
+    if method.needs_text is not None and recipe.pretrained is None:
+        raise UsageError(
+            f"{method.needs_text} needs an image-text model, and {recipe.backbone} reads no text"
+        )
+    for schedule in (recipe.scratch, recipe.onward):
+        if schedule is not None and schedule.batch < 2:
+            raise UsageError(f"batches of {schedule.batch}; expected two images or more")

@@ -1,0 +1,71 @@
+"""What the README and docs/ say can be done: their commands parse, their links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from harness.cli.main import _parser
+from harness.core.registry import names
+from harness.methods.compose import compose
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+ADDED = ("Focal", "there-and-back", "folders", "ldam")  # by docs/recipes.md: see test_recipes
+
+
+def blocks(page):
+    """The text of blocks of commands: fenced, of sh or of no language."""
+    fence, found = None, []
+    for line in page.read_text().splitlines():
+        mark = line.strip()
+        if mark.startswith("```"):
+            fence = mark if fence is None else None
+            found.append("")
+        elif fence in ("```", "```sh"):
+            found[-1] += line + "\n"
+    return found
+
+
+def commands():
+    found = []
+    for page in PAGES:
+        for line in re.sub(r"\\\n", " ", "".join(blocks(page))).splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["harness"]:
+                found.append(pytest.param(words[1:], id=f"{page.name}: {line.strip()}"))
+    return found
+
+
+@pytest.mark.parametrize("words", commands())
+def test_commands_parse(words):
+    asked = vars(_parser().parse_args(words))
+    if any(name in word for word in words for name in ADDED):
+        return
+    sets = asked.get("dataset") or []
+    sets = [sets] if isinstance(sets, str) else sets
+    assert set(sets) <= {*names("harness.datasets"), "X"}
+    for row in [*(asked.get("rows") or []), *(asked.get("method") or [])]:
+        assert compose(row, *sets).expression
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for link in LINK.findall(page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+def test_every_paper_that_the_docs_name_can_be_cited():
+    cited = (ROOT / "docs" / "citations.bib").read_text()
+    named = {n for page in PAGES for n in re.findall(r"arxiv.org/abs/([\d.]+)", page.read_text())}
+    assert named
+    assert {n for n in named if n not in cited} == set()
+
+
+def test_every_baseline_that_names_a_paper_can_be_cited():
+    cited = (ROOT / "docs" / "citations.bib").read_text()
+    for file in (ROOT / "baselines").glob("*.py"):
+        for number in re.findall(r"\b\d{4}\.\d{5}\b", file.read_text().split('"""')[1]):
+            assert number in cited, file.name

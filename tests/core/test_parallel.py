@@ -1,0 +1,122 @@
+"""Jobs in worker processes: errors come back as they were, and no worker outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.core import parallel
+from harness.core.errors import DataError, UsageError
+
+
+def double(job: int) -> int:
+    return 2 * job
+
+
+def refuse(job: int) -> int:
+    raise UsageError(f"no {job}, thank you")
+
+
+def die(job: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def threads(job: str) -> str | None:
+    return os.environ.get(job)
+
+
+def fail_to_start(why: str) -> None:
+    raise DataError(why)
+
+
+def test_results_come_with_their_jobs(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    assert dict(parallel.run(double, [3, 1, 2], 2)) == {1: 2, 2: 4, 3: 6}
+    assert dict(parallel.run(threads, list(parallel.THREADS), 1)) == dict.fromkeys(
+        parallel.THREADS, "1"
+    )
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert "MKL_NUM_THREADS" not in os.environ
+    assert list(parallel.run(double, [], 2)) == []
+
+
+def test_errors_are_raised_here():
+    with pytest.raises(UsageError, match="no 1, thank you"):
+        list(parallel.run(refuse, [1], 1))
+    with pytest.raises(DataError, match="no model"):
+        list(parallel.run(double, [1, 2], 1, fail_to_start, ("no model",)))
+    with pytest.raises(DataError, match="a worker process died"):
+        list(parallel.run(die, [1], 1))
+
+
+PARENT = """
+import time
+from harness.core import parallel
+
+def work(job):
+    print(job, flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    try:
+        list(parallel.run(work, ["at work"], 1))
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_its_parent(tmp_path, how):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    run = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "at work\n"
+    if how == signal.SIGINT:  # as a terminal sends it: to all of them
+        os.killpg(run.pid, how)
+    else:
+        run.send_signal(how)
+    said, complaints = run.communicate(timeout=30)  # ends when the last process has closed these
+    if how == signal.SIGINT:
+        assert (said, complaints) == ("interrupted\n", "")
+    wait_for(lambda: not group(run.pid))
+
+
+def group(leader: int) -> list[int]:
+    """Processes of a process group that run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_group) == leader and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def wait_for(what: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_device_that_is_not_there():
+    parallel.check_device("cpu")
+    with pytest.raises(UsageError, match="device 'nonsense' cannot be used"):
+        parallel.check_device("nonsense")

@@ -1,0 +1,138 @@
+"""docs/recipes.md, followed to the letter in a copy of the project."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from harness.datasets import imagenet_lt
+from harness.mini.imagenet import write_imagenet_lt
+
+ROOT = Path(__file__).parents[2]
+FILE = re.compile(r"^`([^`]+)`(, at the end)?:\n\n```\w+\n(.*?)```", re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(r"^```sh\n(.*?)```", re.MULTILINE | re.DOTALL)
+SECTIONS = ("A method", "A curriculum", "A table", "A data set")
+
+
+def sections():
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    return dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy that the recipes may write to; the weights are linked."""
+    copy = tmp_path_factory.mktemp("recipes")
+    models = str(ROOT / "harness/mini/models")
+
+    def skip(folder, names):
+        return {n for n in names if n == "__pycache__" or os.path.join(folder, n) == models}
+
+    for folder in ("harness", "baselines", "results/paper"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=skip)
+    (copy / "harness/mini/models").symlink_to(ROOT / "harness/mini/models")
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    return copy
+
+
+def follow(project, name):
+    """Write the files of a section and run its commands; what they print, together."""
+    text = sections()[name]
+    for path, at_the_end, content in FILE.findall(text):
+        file = project / path
+        assert file.exists() == bool(at_the_end)
+        before = file.read_text() + "\n\n" if at_the_end else ""
+        file.write_text(before + content)
+    lines = "".join(COMMANDS.findall(text)).splitlines()
+    return "\n".join(run(project, *shlex.split(line)[1:]).stdout for line in lines)
+
+
+def run(project, *arguments, code=0):
+    environment = os.environ | {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, f"{arguments}: {done.stderr[-2000:]}"
+    return done
+
+
+def test_every_section_is_followed_here():
+    assert tuple(sections()) == SECTIONS
+
+
+def test_the_code_is_as_the_project_writes_it(tmp_path):
+    for path, _, content in (found for text in sections().values() for found in FILE.findall(text)):
+        if path.endswith(".py"):
+            file = tmp_path / path.replace("/", "-")
+            file.write_text(content)
+    settings = ("--config", str(ROOT / "pyproject.toml"))
+    ruff = [sys.executable, "-m", "ruff"]
+    said = subprocess.run(
+        [*ruff, "format", "--diff", *settings, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stdout
+
+
+def test_a_method(project):
+    said = follow(project, "A method")
+    assert "Focal" in said
+    assert "Focal(gamma=0.5)" in said
+    refused = run(
+        project, "train", "--dataset", "cifar100-lt", "--method", "Focal(gamma=-1)", code=2
+    )
+    assert "gamma=...): -1 is not allowed" in refused.stderr
+
+
+def test_a_curriculum(project):
+    said = follow(project, "A curriculum")
+    assert 'CE+DisCL(curriculum="there-and-back")' in said
+
+
+def test_a_table(project):
+    said = follow(project, "A table")
+    assert "LDAM, Table 2" in said
+    assert "38.32" in said
+    assert "38.41" in said
+    assert "·" not in said.split("LDAM, Table 2")[1].split("\n\n")[0]
+
+
+def test_a_data_set(project):
+    twin = project / "twin"
+    write_imagenet_lt(twin, share=0.5)
+    _in_folders(twin, project / "pictures")
+    said = follow(project, "A data set")
+    assert "6 classes of 8 to 30 training images" in said
+    assert "My pictures" in said
+    lost = run(project, "index", "--dataset", "folders", "--profile", "smoke", code=2)
+    assert "--root" in lost.stderr
+
+
+def _in_folders(twin, out):
+    """Six classes of the built-in world: four of 30 pictures, two of 8; ten for the test."""
+    lines = {s: (twin / f"ImageNet_LT_{s}.txt").read_text().split("\n") for s in ("train", "test")}
+    of = {s: {} for s in lines}
+    for split, entries in lines.items():
+        for path, label in (line.split() for line in entries if line):
+            of[split].setdefault(int(label), []).append(path)
+    names = imagenet_lt.load(twin, None, imagenet_lt.SMOKE).classes
+    largest = sorted(of["train"], key=lambda label: -len(of["train"][label]))
+    for nth, label in enumerate(largest[:6]):
+        for split, n in (("train", 30 if nth < 4 else 8), ("test", 10)):
+            folder = out / split / names[label].replace(" ", "_")
+            folder.mkdir(parents=True)
+            for i, path in enumerate(of[split][label][:n]):
+                Image.open(twin / path).save(folder / f"{i:02}.png")

@@ -1,0 +1,362 @@
+"""What cannot be made is left out and told, and changes nothing about the rest."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import small_pools
+import small_workspace
+import torch
+
+from harness.cli.main import main
+from harness.core import parallel
+from harness.core.errors import DataError, UsageError
+from harness.core.specs import GeneratorSpec, key
+from harness.datasets.pictures import Block
+from harness.generation import approximations, fp8
+from harness.generation.approximations import ShortCuts
+from harness.generation.engine import Failed, Generator, Request, load_pipeline, picture_of
+from harness.mini import scene, weights
+from harness.pipeline import pool_statistics, stages
+from harness.pipeline.workspace import Workspace
+from harness.pool import cache, failures
+
+SPEC = GeneratorSpec("tiny", "", 32, steps=4, text_guidance=4.0, batch=4)
+SOURCES = [scene.compose("train", concept, 0).pixels for concept in range(4)]
+REQUESTS = [
+    Request(f"{s}/{level}", str(s), level, 0, f"a photo of a {name} on green grass")
+    for s, name in enumerate(("apple", "bear", "bus", "lion"))
+    for level in (0, 50)
+]
+LONG = "a photo of " + 40 * "apple "
+
+
+@pytest.fixture(scope="module")
+def pipeline(models: Path) -> Any:
+    return load_pipeline(str(models / "generator"), torch.float32, "cpu")
+
+
+def source(name: str) -> np.ndarray:
+    if name == "gone":
+        raise DataError("picture 7: a damaged picture")
+    return SOURCES[int(name)]
+
+
+def engine(pipeline: Any, **changes: Any) -> Generator:
+    return Generator(pipeline, replace(SPEC, **changes), source)
+
+
+def made(generator: Generator, requests: list[Request] = REQUESTS) -> dict[str, Any]:
+    return {r.key: image for r, image in generator.images(requests)}
+
+
+@pytest.fixture(scope="module")
+def images(pipeline: Any) -> dict[str, np.ndarray]:
+    return made(engine(pipeline))
+
+
+def test_a_source_and_a_prompt_that_cannot_be_read_fail_alone(pipeline, images):
+    bad = [Request("bad", "gone", 0, 0, "a bus"), Request("long", "0", 50, 0, LONG)]
+    found = made(engine(pipeline), [bad[0], *REQUESTS[:3], bad[1], *REQUESTS[3:], bad[0]])
+    assert found["bad"] == Failed("picture 7: a damaged picture")
+    assert "tokens, and the generator reads 24" in found["long"].reason
+    assert found.keys() - {"bad", "long"} == images.keys()
+    assert all(found[k].tobytes() == image.tobytes() for k, image in images.items())
+    with pytest.raises(DataError, match="could not be made: picture 7"):
+        picture_of(found["bad"])
+    assert picture_of(found["0/0"]) is found["0/0"]
+    assert made(engine(pipeline), bad).keys() == {"bad", "long"}
+
+
+def test_latents_and_pixels_that_are_not_finite_fail_alone(pipeline, images, monkeypatch):
+    broken, decode = engine(pipeline), pipeline.vae.decode
+    kept = broken.posterior("2")
+    kept[0][0, 0, 0] = torch.nan
+    found = made(broken)
+    assert {k for k, image in found.items() if isinstance(image, Failed)} == {"2/0", "2/50"}
+    assert found["2/0"] == Failed("latents not finite")
+    good = [k for k in images if not k.startswith("2/")]
+    assert all(found[k].tobytes() == images[k].tobytes() for k in good)
+
+    def overflowing(z: torch.Tensor) -> Any:
+        said = decode(z)
+        said.sample[1, 0, 3, 3] = torch.inf
+        return said
+
+    monkeypatch.setattr(pipeline.vae, "decode", overflowing)
+    found = made(engine(pipeline), REQUESTS[:4])
+    assert [isinstance(i, Failed) for i in found.values()] == [False, True, False, False]
+    reasons = [image.reason for image in found.values() if isinstance(image, Failed)]
+    assert reasons == ["pixels not finite"]
+
+
+def small_memory(function: Any, rows: int, error: type[BaseException]) -> Any:
+    def work(x: torch.Tensor, *rest: Any) -> Any:
+        if len(x) > rows:
+            raise error("DefaultCPUAllocator: can't allocate memory")
+        return function(x, *rest)
+
+    return work
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
+def test_batches_are_halved_when_memory_does_not_suffice(pipeline, images, error, monkeypatch):
+    tight = engine(pipeline)
+    tight._guess = small_memory(tight._guess, 3, error)
+    monkeypatch.setattr(pipeline.vae, "decode", small_memory(pipeline.vae.decode, 4, error))
+    with pytest.warns(RuntimeWarning) as told:
+        found = made(tight)
+    said = [str(w.message) for w in told]
+    assert sum("denoising goes on with 4 pictures at once" in s for s in said) == 1
+    assert sum("denoising goes on with 2 pictures at once" in s for s in said) == 1
+    assert sum("decoding goes on with 4 pictures at once" in s for s in said) == 1
+    for k, image in images.items():
+        assert np.abs(found[k].astype(int) - image).max() <= 1
+
+
+def test_memory_that_does_not_hold_one_picture(pipeline):
+    tight = engine(pipeline)
+    tight._guess = small_memory(tight._guess, 0, MemoryError)
+    with (
+        pytest.warns(RuntimeWarning),
+        pytest.raises(DataError, match="denoising one picture needs more memory than there is"),
+    ):
+        made(tight)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(pipeline, monkeypatch):
+    wrong = engine(pipeline)
+    monkeypatch.setattr(wrong, "_guess", lambda *_: torch.zeros(2) + torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        made(wrong)
+
+
+# ---------------------------------------------------------------- short cuts
+
+
+def test_short_cuts_are_named():
+    assert approximations.parse(()) == ShortCuts()
+    assert approximations.parse(["guidance-interval=0.2-0.8"]) == ShortCuts((0.2, 0.8))
+    for wrong in ("guidance-intervall=0-1", "fp8", ""):
+        with pytest.raises(UsageError, match="unknown short cut"):
+            approximations.parse([wrong])
+    for wrong in ("", "=0.8-0.2", "=0.2", "=-1-1", "=0-1.5", "=nan-1"):
+        with pytest.raises(UsageError, match="expected shares of the steps"):
+            approximations.parse([f"guidance-interval{wrong}"])
+    assert approximations.parse(["deep-cache=3"]) == ShortCuts(every=3)
+    for wrong in ("", "=1", "=11", "=2.5", "=-2", "=x"):
+        with pytest.raises(UsageError, match="expected 2 to 10 steps, as deep-cache=2"):
+            approximations.parse([f"deep-cache{wrong}"])
+    with pytest.raises(UsageError, match="twice"):
+        approximations.parse(["guidance-interval=0-1"] * 2)
+    assert approximations.parse(["fp8-linears", "deep-cache=2"]) == ShortCuts(every=2, fp8=True)
+    with pytest.raises(UsageError, match="takes no value"):
+        approximations.parse(["fp8-linears=1"])
+    with pytest.raises(UsageError, match="do not go together"):
+        approximations.parse(["guidance-interval=0-1", "deep-cache=2"])
+
+
+def test_guidance_interval(pipeline, images):
+    """The whole interval is exact; a part of it takes fewer passes, whoever the neighbours are."""
+    whole = made(engine(pipeline, approximate=("guidance-interval=0-1",)))
+    assert max(np.abs(whole[k].astype(int) - images[k]).max() for k in images) <= 1
+    part = engine(pipeline, approximate=("guidance-interval=0.5-1",))
+    passes, guess = [], part._guess
+    part._guess = lambda x, *rest: passes.append(len(x)) or guess(x, *rest)
+    lockstep = made(part, [r for r in REQUESTS if r.guidance == 0])
+    assert passes == [4] * (4 + 2)  # four steps, and without the text at two of them
+    found = made(part, REQUESTS[::-1])
+    assert all(found[k].tobytes() == image.tobytes() for k, image in lockstep.items())
+    assert any((found[k] != images[k]).any() for k in lockstep)
+
+
+def test_deep_cache(pipeline, images):
+    """Whole at every second step of an image, whoever the neighbours are; whole always is exact."""
+    fast = engine(pipeline, approximate=("deep-cache=2",))
+    steps, view = [], fast.deep.view
+    fast.deep.view = lambda whole, rows: steps.append(whole) or view(whole, rows)
+    lockstep = made(fast, [r for r in REQUESTS if r.guidance == 0][: fast.spec.batch])
+    assert steps == [True, False] * 2
+    found = made(fast, REQUESTS[::-1])
+    assert found.keys() == images.keys()
+    assert all(found[k].tobytes() == image.tobytes() for k, image in lockstep.items())
+    assert any((found[k] != images[k]).any() for k in lockstep)
+    fast.deep.view = lambda whole, rows: view(True, rows)
+    exact = made(fast)
+    assert all(exact[k].tobytes() == images[k].tobytes() for k in images)
+
+
+def test_eight_bits(pipeline, images):
+    """Near the exact pictures, whoever the neighbours are; the pipeline's UNet stays as it is."""
+    before = {name: w.clone() for name, w in pipeline.unet.state_dict().items()}
+    small = engine(pipeline, approximate=("fp8-linears",))
+    found = made(small)
+    far = [np.abs(found[k].astype(int) - images[k]).mean() for k in images]
+    assert 0 < np.mean(far) < 40  # random weights, whose pictures are far from each other anyhow
+    again = made(small, REQUESTS[::-1])
+    assert all(again[k].tobytes() == found[k].tobytes() for k in images)
+    assert all(torch.equal(w, before[name]) for name, w in pipeline.unet.state_dict().items())
+
+
+def test_a_linear_layer_in_eight_bits():
+    """Weights by output channel, activations by row: a large row does not blur a small one."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(64, 32)
+    x = torch.randn(2, 5, 64)
+    x[0, 0] *= 1000
+    with torch.inference_mode():
+        exact, found = layer(x), fp8.Linear8(layer)(x)
+        alone = fp8.Linear8(layer)(x[1:])
+    assert torch.equal(found[1:], alone)
+    error = (found - exact).norm(dim=-1) / exact.norm(dim=-1)
+    assert 0.005 < error.max() < 0.1
+
+
+def test_the_shallow_pass_skips_what_it_says(pipeline):
+    fast = engine(pipeline, approximate=("deep-cache=2",))
+    names = dict(pipeline.unet.named_parameters())
+    used = {id(p) for p in fast.deep.shallow.parameters()}
+    skipped = {name for name, p in names.items() if id(p) not in used}
+    assert skipped
+    assert all(not n.startswith(("conv", "time", "add", "down_blocks.0.res")) for n in skipped)
+    assert {n for n in names if n.startswith("mid_block")} <= skipped
+    assert {n for n in names if n.startswith("up_blocks.")} - skipped  # the last one's
+
+
+def test_the_forward_pass_is_one_graph(pipeline, images):
+    """torch.compile with fullgraph: nothing of the engine's leaves the graph."""
+    whole = engine(pipeline)
+    whole._guess = torch.compile(whole._predict, backend="eager", fullgraph=True, dynamic=False)
+    found = made(whole, REQUESTS[:2])
+    assert all((found[k] == images[k]).all() for k in found)
+
+
+# ---------------------------------------------------------------- through the stages
+
+
+@pytest.fixture(scope="module")
+def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "MODELS", models)
+        patch.setattr(parallel, "run", small_workspace.here)
+        yield small_workspace.write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def workspace(road: Path, tmp_path: Path) -> Workspace:
+    found = small_workspace.workspace(tmp_path, road, steps=2)
+    stages.index(found)
+    stages.hard(found)
+    return found
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of training pictures that cannot be read, to begin with the last one."""
+    gone, take = [], Block.take
+
+    def damaged(self: Block, ids: np.ndarray) -> np.ndarray:
+        for i in set(np.asarray(ids).tolist()) & set(gone):
+            raise DataError(f"picture {i}: damaged")
+        return take(self, ids)
+
+    monkeypatch.setattr(Block, "take", damaged)
+    return gone
+
+
+def hard_picture(workspace: Workspace) -> tuple[int, str]:
+    row = stages.read(workspace.work / "hard.parquet", "").filter(pl.col("imbalance") == 100)[0]
+    images = stages.load(workspace, 100).train
+    return int(images.filter(pl.col("id") == row["id"][0])["image"][0]), row["source"][0]
+
+
+def test_a_source_that_cannot_be_read_is_left_out_and_counted(workspace, unreadable, monkeypatch):
+    number, name = hard_picture(workspace)
+    unreadable.append(number)
+    mine = small_workspace.SPECTRUM * 2  # two levels
+    asked = stages.requests(workspace)
+    assert stages.generate(workspace) == len(asked) - mine
+    failed = stages.failed(workspace)
+    assert set(failed["source"]) == {name}
+    assert failed["reason"].unique().to_list() == [f"picture {number}: damaged"]
+    assert failures.render(failed) == f"{mine} images failed: picture {number}: damaged"
+    assert cache.verify(workspace.pool) == []
+    before = small_pools.files(workspace.pool)
+    assert stages.generate(workspace) == 0  # tried again, in vain
+    assert small_pools.files(workspace.pool) == before
+
+    assert stages.score(workspace) == len(asked) - mine
+    assert name not in set(stages.read(workspace.work / "spectrum.parquet", "")["source"])
+    counts = {c.imbalance: c for c in pool_statistics.census(workspace)}
+    assert (counts[100].failed, counts[100].generated) == (mine, len(asked.filter(
+        pl.col("source").is_in(set(stages.read(workspace.work / "hard.parquet", "").filter(
+            pl.col("imbalance") == 100)["source"])))) - mine)  # fmt: skip
+    told = " ".join(pool_statistics.render(workspace, pool_statistics.census(workspace)).split())
+    assert f"imbalance ratio 100: {mine} images could not be generated and are left out" in told
+
+    unreadable.clear()
+    assert stages.generate(workspace) == mine
+    assert len(stages.failed(workspace)) == 0
+    assert cache.verify(workspace.pool) == []
+    assert stages.score(workspace) == mine
+    assert failures.stale(workspace.pool, [key(workspace.generator)]) == sorted(
+        (workspace.pool / "failed").iterdir()
+    )
+
+
+def test_a_run_that_is_cut_off_after_a_failure_makes_the_same_files(
+    workspace, unreadable, monkeypatch
+):
+    monkeypatch.setattr(cache.pending, "__defaults__", (4,))
+    monkeypatch.setattr(cache.plan_shards, "__defaults__", (4,))
+    unreadable.append(hard_picture(workspace)[0])
+    stages.generate(workspace)
+    undisturbed = small_pools.files(workspace.pool)
+    write, left = cache.write_shard, list(range(4))
+
+    def cut_off(*about: Any) -> Path:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return write(*about)
+
+    shutil.rmtree(workspace.pool)
+    monkeypatch.setattr(cache, "write_shard", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        stages.generate(workspace)
+    assert len(small_pools.files(workspace.pool)) < len(undisturbed)
+    monkeypatch.setattr(cache, "write_shard", write)
+    stages.generate(workspace)
+    assert small_pools.files(workspace.pool) == undisturbed
+
+
+def test_commands_tell_of_failures(workspace, unreadable, capsys):
+    unreadable.append(hard_picture(workspace)[0])
+    where = ["--dataset", "cifar100-lt", "--profile", "smoke", "--home", str(workspace.home)]
+    where += ["--root", str(workspace.data), "--params", str(workspace.home / "params.yaml")]
+    values = dict(workspace.overrides)
+    (workspace.home / "params.yaml").write_text(json.dumps({"smoke": {"cifar100-lt": values}}))
+    assert main(["generate", *where, "--rows", "CE+DisCL"]) == 0
+    err = capsys.readouterr().err
+    assert "6 images failed: picture" in err
+    assert "they are left out; the next call tries them again" in err
+    unreadable.clear()
+    assert main(["generate", *where, "--rows", "CE+DisCL"]) == 0
+    assert main(["cache", "gc", *where]) == 0
+    assert not list((workspace.pool / "failed").iterdir())
+
+
+def test_a_damaged_list_of_failures(workspace, unreadable):
+    unreadable.append(hard_picture(workspace)[0])
+    stages.generate(workspace)
+    path = next((workspace.pool / "failed").iterdir())
+    for content in ("{", "[]", '{"generator": 1, "rest": null, "rows": [{}]}'):
+        path.write_text(content)
+        with pytest.raises(DataError, match="damaged"):
+            stages.failed(workspace)

@@ -1,0 +1,392 @@
+"""The page: what it says, that nothing in it runs or loads, and what is told where data lack."""
+
+import base64
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import drawn_records
+import numpy as np
+import polars as pl
+import pytest
+import scored_pools
+import small_workspace
+
+from harness import report
+from harness.cli.main import main
+from harness.core.errors import DataError
+from harness.datasets.codec import decode
+from harness.pipeline import stages
+from harness.pipeline.workspace import Workspace
+from harness.report import ablations, boards, charts, traces
+from harness.report.figures import level_colour, text, wrapped
+from harness.report.gallery import SCALE, _affordable, gallery
+from harness.report.throughput import throughput
+from harness.results import leaderboard, published, records
+
+SET = "cifar100-lt"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of all four data sets, and a pool of one."""
+    folder = tmp_path_factory.mktemp("home")
+    drawn_records.all_sets(folder)
+    workspace = Workspace(SET, "mini", folder)
+    more = ("CE+DisCL(threshold=0.4)", "CE+DisCL(scale=2)", "CE+DisCL(scale=4)")
+    drawn_records.write(
+        folder, [drawn_records.run(workspace, m, s, 100) for m in more for s in range(3)]
+    )
+    scored_pools.pool(workspace)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(home: Path) -> str:
+    return report.make(report.workspaces("mini", home, ()))
+
+
+def stored(page: str, name: str) -> Any:
+    """What the page keeps for its script under that name."""
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.S)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def visible(page: str) -> str:
+    """Text of the page without scripts, style and marks."""
+    body = page[page.index("<body>") :]
+    bare = re.sub(r"<script.*?</script>|<svg.*?</svg>", "", body, flags=re.S)
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare)))
+
+
+def found_figures(page: str, prefix: str) -> dict[str, Any]:
+    return {k: v for k, v in stored(page, "figures").items() if k.startswith(prefix)}
+
+
+# ---------------------------------------------------------------- the whole
+
+
+def test_all_data_sets_in_one_file(page: str, home: Path) -> None:
+    said = visible(page)
+    runs = sum(1 for _ in (home / "results/records").rglob("*.json"))
+    assert (
+        f"cifar100-lt, imagenet-lt, inaturalist2018, iwildcam: profile mini, {runs} runs." in said
+    )
+    assert "the built-in world" in said  # whose numbers these are
+    for title in ("Table 1: ImageNet-LT", "Table 2", "Table 3", "Table 5: iWildCam"):
+        assert title in said
+    for what in ("Groups rule A", "Selection last epoch", "torch 2.0", "Seeds 0, 1, 2"):
+        assert what in said
+    assert len(page.encode()) < 30e6
+
+
+def test_equal_records_give_equal_pages(page: str, home: Path) -> None:
+    assert report.make(report.workspaces("mini", home, ())) == page
+
+
+def test_nothing_is_loaded_and_nothing_else_runs(page: str) -> None:
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    said = html.unescape(policy[1])
+    assert "default-src 'none'" in said
+    assert "img-src data:" in said
+    assert "unsafe-eval" not in said
+    assert re.search(r"script-src 'sha256-\S+' 'sha256-\S+';", said)
+    marks = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert not re.search(r'(?:src|href)="(?!#|data:)', marks)
+    assert "@import" not in marks
+    assert "url(" not in marks
+
+
+def test_a_class_name_that_is_a_script_is_text(page: str) -> None:
+    assert scored_pools.HOSTILE not in page
+    assert scored_pools.HOSTILE in stored(page, f"gallery-{SET}")["classes"]
+
+
+def test_records_that_hold_html_are_text(tmp_path: Path) -> None:
+    workspace = Workspace(SET, "mini", tmp_path)
+    method = 'CE+DisCL(curriculum="<b>&</script>")'
+    drawn_records.write(tmp_path, [drawn_records.run(workspace, method, 0, 100)])
+    page = report.make([workspace])
+    assert method in visible(page)
+    assert "&lt;b&gt;&amp;&lt;/script&gt;" in page
+    assert "<b>&</script>" not in page
+    assert text("<b>&amp") == "&lt;b&gt;&amp;amp"  # Plotly reads some HTML, too
+    assert wrapped("<b> x", 3) == "&lt;b&gt;<br>x"
+
+
+def test_parts_without_data_say_what_makes_them(page: str) -> None:
+    said = visible(page)
+    assert (
+        "work/mini/imagenet-lt/spectrum.parquet is not there yet; `harness score` makes it" in said
+    )
+    assert "records do not say which levels were used" in said
+    assert "The records here hold no accuracy by class." in said  # iwildcam's
+
+
+# ---------------------------------------------------------------- leaderboards
+
+
+def test_cells_of_a_board(home: Path) -> None:
+    found = records.read_all("mini", "iwildcam", home / "results/records")
+    table = boards.tables("iwildcam", found, "mini", "A", "last")[0]
+    board = boards.board(table, "x")
+    entry = next(e for e in board.grids[0].entries if e.method == "FLYP")
+    ours, paper = entry.cells[:2]
+    line = next(x for x in table.parts[0].lines if x.method == "FLYP")
+    mean, sd = line.measured["OOD"].mean, line.measured["OOD"].sd
+    assert mean is not None
+    assert sd is not None
+    assert (ours.text, ours.sd, ours.value) == (f"{100 * mean:.1f}", f"{100 * sd:.1f}", mean)
+    assert (paper.text, paper.sd, paper.ours) == ("35.5", "1.1", False)
+    assert entry.seeds == "3"
+
+
+def test_missing_runs_are_marks_that_sort_last() -> None:
+    board = boards.board(boards.tables(SET, [], "mini", "A", "last")[0], "x")
+    cells = board.grids[0].entries[0].cells
+    assert [(c.text, c.value) for c in cells[:2]] == [("·", None), ("52.86", 52.86)]
+
+
+def test_further_runs_get_a_board_of_their_own(page: str) -> None:
+    said = visible(page)
+    assert boards.FURTHER in said
+    assert "CE+DisCL(threshold=0.4)" in said
+
+
+def test_other_tables_are_shown_where_something_was_run(tmp_path: Path) -> None:
+    workspace = Workspace(SET, "mini", tmp_path)
+    found = drawn_records.table(workspace, "table7", seeds=[0])
+    made = boards.tables(SET, found, "mini", "A", "last")
+    assert [t.paper.title[:7] for t in made] == ["Table 2", "Table 7"]
+    assert boards.further(made, found) is None
+
+
+# ---------------------------------------------------------------- charts
+
+
+def test_groups_hold_the_numbers_of_the_table(page: str) -> None:
+    figure = found_figures(page, f"{SET}-groups-0-0-paper")[f"{SET}-groups-0-0-paper"]
+    few = next(trace for trace in figure["data"] if trace["name"] == "Few")
+    assert few["x"][:2] == [5.49, 5.43]
+    assert few["y"][0] == "CE"
+    assert few["x"][2] is None  # the control, which nobody published
+
+
+def test_id_and_ood_have_a_plane(page: str) -> None:
+    figure = found_figures(page, "iwildcam-groups-0-0-paper-plane").popitem()[1]
+    flyp = next(trace for trace in figure["data"] if trace["name"] == "FLYP")
+    assert (flyp["x"], flyp["y"]) == ([52.2], [35.5])
+    assert not any("plane" in k for k in found_figures(page, SET))
+
+
+def test_class_sizes() -> None:
+    workspace = Workspace(SET, "mini")
+    found = drawn_records.table(workspace, seeds=[0, 1])
+    table = boards.tables(SET, found, "mini", "A", "last")[0]
+    figure = charts.class_sizes("x", table, table.parts[0], found, None)
+    assert figure is not None
+    dots = figure.data[0]
+    mine = [r for r in found if (r["method"], r["imbalance"]) == ("CE", 100)]
+    values = [r["selection"]["last"]["per_class"][3] for r in mine]
+    assert dots["y"][3] == round(100 * sum(values) / 2, 2)
+    assert dots["x"] == drawn_records.counts()
+    shown = [t["name"] for t in figure.data if t["visible"] is True and t["mode"] != "markers"]
+    assert shown[0] == "CE"
+    assert len(shown) == 2  # and the best
+
+
+def test_averages_hold_every_class_once() -> None:
+    sizes, values = [5, 1, 3, 2, 4, 6, 7], [0.5, 0.1, 0.3, 0.2, 0.4, 0.6, 0.7]
+    found = list(charts._averages(sizes, values))
+    assert found == [(n, pytest.approx(n / 10)) for n in range(1, 8)]
+    many = list(charts._averages(list(range(100)), [0.5] * 100))
+    assert len(many) == charts.BINS
+    assert many[0] == (4.5, 0.5)
+
+
+def test_violins_and_what_the_threshold_keeps() -> None:
+    rows = pl.DataFrame(
+        {"guidance": [0] * 3 + [50] * 1000, "text_score": [0.1, 0.2, 0.6] + [0.7] * 1000}
+    )
+    figure = charts.scores("x", rows, "text_score", 0.2, "T", "score")
+    assert [t["name"] for t in figure.data] == ["0 (text only)", "0.5"]
+    assert figure.data[0]["y"] == [0.1, 0.2, 0.6]
+    assert figure.data[1]["y"] == [0.7] * charts.QUANTILES
+    assert "0 (text only): 67 %, 0.5: 100 %" in figure.caption
+
+
+def test_ablations_by_threshold_and_amount(home: Path, page: str) -> None:
+    ours = found_figures(page, f"{SET}-threshold")
+    trace = ours[f"{SET}-threshold-0"]["data"][0]
+    assert trace["x"] == [0.4, 0.55]  # the recipe's where the expression does not say
+    amount = found_figures(page, f"{SET}-scale").popitem()[1]["data"]
+    assert amount[0]["x"] == [2, 4]
+    assert amount[1]["line"]["dash"] == "dot"  # the recipe's own amount, known from the data only
+    theirs = found_figures(page, "imagenet-lt-threshold-paper").popitem()[1]["data"]
+    assert next(t for t in theirs if t["name"] == "Overall")["y"] == [39.67, 39.82, 39.68]
+    assert found_figures(page, f"{SET}-threshold-paper") == {}
+
+
+def test_one_value_is_no_ablation(home: Path) -> None:
+    found = drawn_records.table(Workspace(SET, "mini"), seeds=[0])
+    table = leaderboard.table(published.of(SET), found, "mini")
+    assert ablations.ablations("x", table, found, 0.55, "threshold") == []
+
+
+def test_colours_run_from_text_to_real() -> None:
+    assert [level_colour(g) for g in (0, 50, 100)] == ["#7c4dc9", "#3f7cc9", "#269682"]
+
+
+# ---------------------------------------------------------------- curricula
+
+
+def test_traces_by_method_and_seed(tmp_path: Path) -> None:
+    workspace = Workspace(SET, "mini", tmp_path)
+    runs = [drawn_records.run(workspace, "CE+DisCL", s, 100) for s in range(3)]
+    for r in runs[:2]:
+        scored_pools.levels_used(workspace.runs / r["key"][:16], [[0.0], [0.0], [0.5, 1.0], []])
+    figure, why = traces.curricula("x", [("DisCL", r) for r in runs], workspace.runs)
+    assert why == ""
+    assert figure is not None
+    assert figure.layout["yaxis"]["ticktext"] == ["DisCL<br>seeds 0, 1"]
+    zero, half, real = figure.data
+    assert (zero["name"], zero["base"], zero["x"]) == ("0 (text only)", [0], [2])
+    assert (half["base"], half["x"], real["base"]) == ([2], [1], [2])
+    assert half["y"][0] < real["y"][0]  # the two share the epoch
+    assert half["width"] == real["width"] == [0.36]
+
+
+def test_traces_from_the_record_itself(tmp_path: Path) -> None:
+    record = {"key": "a" * 64, "levels": [[[0], 2], [[], 1]]}
+    assert traces.trace(record, tmp_path) == (((0,), 2), ((), 1))
+    assert traces.trace({"key": "a" * 64}, tmp_path) is None
+
+
+def test_a_damaged_history_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 16)
+    folder.mkdir()
+    (folder / "epochs.jsonl").write_text('{"epoch": 0}\n')
+    with pytest.raises(DataError, match=r"epochs\.jsonl: not the history of a run"):
+        traces.trace({"key": "a" * 64}, tmp_path)
+
+
+# ---------------------------------------------------------------- gallery
+
+
+def test_the_gallery_shows_whole_spectra(home: Path) -> None:
+    found = gallery(Workspace(SET, "mini", home), 3 * 8)
+    assert (found.levels, found.seeds) == (scored_pools.LEVELS, scored_pools.SEEDS)
+    assert (found.shown, found.total, found.sources) == (24, 160, 20)
+    assert "The real pictures are not shown" in found.note
+    names = [found.plain["classes"][s["class"]] for s in found.plain["sources"]]
+    assert len(set(names)) == 3  # the classes in turn
+    source = found.plain["sources"][0]
+    assert source["scores"][1][1] == 6500 - 1  # 0.65 as float32 is below 0.65, and stays so
+    assert decode(base64.b64decode(source["images"][0][0])).shape == (16, 16, 3)
+
+
+def test_all_scores_are_there_whatever_is_shown(home: Path) -> None:
+    plain = gallery(Workspace(SET, "mini", home), 8).plain
+    assert len(plain["sources"]) == 1
+    cells = [[np.frombuffer(base64.b64decode(c), "<i2") for c in row] for row in plain["scores"]]
+    rows = pl.read_parquet(home / "work/mini" / SET / "spectrum.parquet")
+    for threshold in (0.5, 0.55, 0.62, 0.7, 0.9):
+        ours = sum(int((c >= round(threshold * SCALE)).sum()) for row in cells for c in row)
+        assert ours == len(rows.filter(pl.col("text_score") >= threshold))
+    assert all((np.diff(c) >= 0).all() for row in cells for c in row)
+
+
+def test_real_pictures_where_the_data_is(tmp_path: Path) -> None:
+    workspace = small_workspace.workspace(tmp_path, small_workspace.write_data(tmp_path / "data"))
+    stages.index(workspace)
+    hard = stages.hard(workspace)
+    scored_pools.pool(workspace, sources=2)
+    spectrum = pl.read_parquet(workspace.work / "spectrum.parquet")
+    old = spectrum["source"].unique().sort()
+    new = hard["source"].unique().sort()[: len(old)]
+    assert len(old) == 2
+    # the pool's own sources are invented, so the spectrum is told of real ones
+    named = spectrum.with_columns(pl.col("source").replace(old, new))
+    named.write_parquet(workspace.work / "spectrum.parquet")
+    found = gallery(workspace, 100)
+    assert found.note == ""
+    assert all(
+        decode(base64.b64decode(s["real"])).shape == (32, 32, 3) for s in found.plain["sources"]
+    )
+
+
+def test_a_gallery_stays_within_its_bytes() -> None:
+    by_source = {s: pl.DataFrame({"key": [s + "1", s + "2"]}) for s in "abc"}
+    thumbs = {s + n: "x" * 100 for s in "abc" for n in "12"}
+    assert _affordable("abc", by_source, thumbs, {"a": "y" * 50}, 451) == ["a", "b"]
+    assert _affordable("abc", by_source, thumbs, {}, 1) == ["a"]
+
+
+def test_large_pictures_become_thumbnails(tmp_path: Path) -> None:
+    workspace = Workspace(SET, "mini", tmp_path)
+    scored_pools.pool(workspace, sources=1, px=96)
+    source = gallery(workspace, 8).plain["sources"][0]
+    assert decode(base64.b64decode(source["images"][0][0])).shape == (64, 64, 3)
+
+
+# ---------------------------------------------------------------- throughput
+
+
+def test_rates_wherever_they_stand(tmp_path: Path) -> None:
+    file = tmp_path / "generate.json"
+    levels = [{"name": "0.5", "images_per_s": 40}, {"images_per_s": 30.5, "other_s": 1}]
+    found = {"machine": {"cores": 2}, "engine": {"images_per_s": 20, "levels": levels}, "n": 3}
+    file.write_text(json.dumps(found))
+    (tmp_path / "empty.json").write_text('{"machine": "none"}')
+    made = throughput(tmp_path)
+    assert made is not None
+    bars = made.figures[0].data[0]
+    assert bars["y"] == ["engine", "engine, levels, 0.5", "engine, levels, 1"]
+    assert bars["x"] == [20, 40, 30.5]
+    assert made.figures[0].caption == "On cores 2."
+    assert len(made.figures) == 1
+    assert throughput(tmp_path / "none") is None
+    file.write_text("{")
+    with pytest.raises(DataError, match=r"generate\.json: no profile, not JSON"):
+        throughput(tmp_path)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_writes_the_page(home: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "sub" / "page.html"
+    arguments = ["report", "--home", str(home), "--dataset", SET, "--out", str(out)]
+    assert main(arguments) == 0
+    assert f"report: {out}, " in capsys.readouterr().err
+    assert "imagenet-lt" not in visible(out.read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--dataset", "cifar10-lt"], "did you mean 'cifar100-lt'"),
+        (["--profile", "smoke"], "no data set has records of profile smoke"),
+        (["--profile", "minni"], "minni"),
+        (["--rule", "E"], "no grouping rule 'E'"),
+        (["--select", "best"], "'best'"),
+        (["--pictures", "0"], "'0' is not a whole number from 1"),
+    ],
+)
+def test_bad_requests(
+    home: Path, tmp_path: Path, capsys: Any, arguments: list[str], says: str
+) -> None:
+    out = tmp_path / "page.html"
+    try:
+        code = main(["report", "--home", str(home), "--out", str(out), *arguments])
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    err = capsys.readouterr().err
+    assert code == 2
+    assert says in err
+    assert err.count("\n") == 1
+    assert not out.exists()

@@ -1,0 +1,297 @@
+"""Claims as data, and what records say of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import drawn_records
+import pytest
+
+from harness.cli.main import main
+from harness.core.errors import DataError
+from harness.pipeline.workspace import Workspace
+from harness.results import claims, findings, published
+from harness.results.findings import FAILS, HOLDS, NO_RUNS, OPEN
+
+SET = "cifar100-lt"
+SMALL = """
+version = 1
+[[claims]]
+id = "few"
+says = "DisCL lifts the few."
+source = "Table 2"
+dataset = "cifar100-lt"
+table = "table2"
+columns = ["Few", "Overall"]
+blocks = ["ir100"]
+compare = [["CE+DisCL", "CE"]]
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    file = tmp_path / "findings.toml"
+    file.write_text(SMALL)
+    return file
+
+
+def runs(seeds: int = 3, **lifts: float) -> list[dict[str, Any]]:
+    """Runs of CE, DisCL over CE, ... at imbalance 100; lift in chances of a right guess."""
+    workspace = Workspace(SET, "mini")
+    names = {"disc": "CE+DisCL", "cuda": "CE+CUDA", "ce": "CE", "control": "CE(control=True)"}
+    return [
+        drawn_records.run(workspace, names[name], seed, 100, 0.3, lift)
+        for name, lift in lifts.items()
+        for seed in range(seeds)
+    ]
+
+
+def judged(file: Path, found: list[dict[str, Any]], **changes: Any) -> findings.Finding:
+    return findings.find(claims.read(file), {SET: found}, "mini", **changes).found[0]
+
+
+# ---------------------------------------------------------------- the claims themselves
+
+
+def test_every_published_effect_supports_its_claim() -> None:
+    """A claim the paper's own tables contradict would be a typing error here."""
+    found = findings.find(claims.read(), {c.dataset: [] for c in claims.read()}, "mini")
+    effects = 0
+    for finding in found.found:
+        assert finding.verdict == NO_RUNS
+        for test in finding.tests:
+            if test.published is None:
+                continue
+            effects += 1
+            within = finding.claim.within
+            supports = test.published > 0 if within is None else abs(test.published) <= within
+            assert supports, (finding.claim.id, findings.says(test), test.column, test.published)
+    assert effects > 60
+
+
+def test_effects_are_computed_from_the_tables() -> None:
+    found = findings.find(claims.read(), {c.dataset: [] for c in claims.read()}, "mini")
+    by_id = {f.claim.id: f for f in found.found}
+    few = by_id["base-imagenet-lt"].tests[0]
+    assert (few.column.name, few.published) == ("Few", pytest.approx(23.64 - 4.40))
+    assert few.other  # grouped by rules A and B
+    gain = by_id["worst-imagenet-lt"].tests[0]
+    assert (gain.column.name, gain.published) == ("k = 10", 7.6)
+    larger = [t.published for t in by_id["base-imagenet-lt-resnet34"].tests]
+    assert larger == [pytest.approx(3.54), None]  # BS there is CE+CUDA's numbers printed again
+    assert all(t.published is None for t in by_id["amount-imagenet-lt"].tests)
+    assert all(t.published is None for t in by_id["control-cifar100-lt"].tests)
+
+
+def test_the_file_of_claims_is_no_table() -> None:
+    assert claims.FILE.is_file()
+    assert claims.FILE not in published.files()
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def test_a_clear_difference_holds(small: Path) -> None:
+    finding = judged(small, runs(ce=0.0, disc=0.5))
+    few = finding.tests[0]
+    assert (finding.verdict, few.verdict) == (HOLDS, HOLDS)
+    assert few.found is not None
+    assert few.found.value > 0.2
+    assert few.found.seeds == (0, 1, 2)
+    assert few.found.images == drawn_records.CLASSES * drawn_records.TESTED
+
+
+def test_the_contrary_does_not_hold(small: Path) -> None:
+    finding = judged(small, runs(ce=0.5, disc=0.0))
+    assert finding.verdict == FAILS
+    assert finding.tests[0].found is not None
+    assert finding.tests[0].found.value < 0
+
+
+def test_no_difference_is_undecided(small: Path) -> None:
+    assert judged(small, runs(ce=0.2, disc=0.2)).verdict == OPEN
+
+
+def test_missing_runs_are_no_verdict(small: Path) -> None:
+    finding = judged(small, runs(ce=0.2))
+    assert finding.verdict == NO_RUNS
+    assert finding.tests[0].why == "no runs of CE+DisCL, imbalance ratio 100"
+    assert finding.tests[0].found is None
+
+
+def test_one_seed_decides_nothing(small: Path) -> None:
+    finding = judged(small, runs(seeds=1, ce=0.0, disc=0.6))
+    assert finding.verdict == OPEN
+    assert "one seed" in finding.tests[0].why
+    assert findings.cells(finding.tests[0])["p"] == "–"
+
+
+def test_half_of_the_runs_is_not_enough(small: Path) -> None:
+    small.write_text(SMALL.replace('"CE"]]', '"CE"], ["BS+DisCL", "BS"]]'))
+    finding = judged(small, runs(ce=0.0, disc=0.5))
+    assert {t.verdict for t in finding.tests} == {HOLDS, NO_RUNS}
+    assert finding.verdict == OPEN
+
+
+def test_one_contrary_test_decides(small: Path) -> None:
+    small.write_text(SMALL.replace('"CE"]]', '"CE"], ["CE+DisCL", "CE+CUDA"]]'))
+    finding = judged(small, runs(ce=0.0, disc=0.3, cuda=0.9))
+    assert finding.verdict == FAILS
+
+
+def test_p_is_corrected_for_all_tests(small: Path) -> None:
+    alone = judged(small, runs(ce=0.0, disc=0.25)).tests[0].found
+    many = SMALL + SMALL.partition("version = 1")[2].replace('"few"', '"more"') * 1
+    small.write_text(many)
+    more = judged(small, runs(ce=0.0, disc=0.25)).tests[0].found
+    assert alone is not None
+    assert more is not None
+    assert alone.p == more.p
+    assert alone.corrected is not None
+    assert more.corrected is not None
+    assert more.corrected >= alone.corrected >= alone.p
+
+
+def test_no_difference_as_a_claim(small: Path) -> None:
+    text = SMALL.replace('["Few", "Overall"]', '["Overall"]') + 'direction = "same"\nwithin = {}\n'
+    found = runs(ce=0.2, disc=0.2)
+    for within, verdict in ((90, HOLDS), (0.001, OPEN)):
+        small.write_text(text.format(within))
+        assert judged(small, found).verdict == verdict
+    assert "wider than 0.001 points" in judged(small, found).tests[0].why
+    small.write_text(text.format(1))
+    assert judged(small, runs(ce=0.0, disc=0.6)).verdict == FAILS
+
+
+def test_a_difference_of_differences(small: Path) -> None:
+    rows = '[["CE+DisCL", "CE", "CE+CUDA", "CE"]]'
+    small.write_text(SMALL.replace('[["CE+DisCL", "CE"]]', rows))
+    finding = judged(small, runs(ce=0.0, disc=0.5, cuda=0.1))
+    few = finding.tests[0]
+    assert findings.says(few) == "(CE+DisCL - CE) - (CE+CUDA - CE)"
+    assert few.published == pytest.approx((10.65 - 5.49) - (5.43 - 5.49))
+    assert finding.verdict == HOLDS
+
+
+def test_other_backbones_and_imbalances_stay_out(small: Path) -> None:
+    workspace = Workspace(SET, "mini")
+    found = runs(ce=0.0, disc=0.5)
+    found += [drawn_records.run(workspace, "CE", 7, 100, 0.9, backbone="resnet34")]
+    found += [drawn_records.run(workspace, "CE", s, 50, 0.9) for s in range(3)]
+    few = judged(small, found).tests[0].found
+    assert few is not None
+    assert few.seeds == (0, 1, 2)
+
+
+def test_rule_goes_into_the_path(small: Path) -> None:
+    found = runs(ce=0.0, disc=0.5)
+    a, c = (judged(small, found, rule=rule).tests[0] for rule in "AC")
+    assert a.found is not None
+    assert c.found is not None
+    assert (a.other, c.other) == (False, True)
+
+
+# ---------------------------------------------------------------- bad claims
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"CE+DisCL", "CE"', '"CE+DisCl", "CE"', r"unknown row 'CE\+DisCl'; did you mean"),
+        ('["Few", ', '["Fev", ', "unknown column 'Fev'; did you mean 'Few'"),
+        ('dataset = "cifar100-lt"', 'dataset = "cifar10-lt"', "mean 'cifar100-lt'"),
+        ('table = "table2"', 'table = "table22"', "no table 'table22'.*did you mean table2"),
+        ('table = "table2"', 'table = "statistics"', "is of synthetic images"),
+        ('["ir100"]', '["ir10"]', "unknown block 'ir10'; did you mean 'ir100'"),
+        ('source = "Table 2"', 'sauce = "Table 2"', "unknown name 'sauce'; did you mean 'source'"),
+        ('says = "DisCL lifts the few."', "", "says is None, expected a text"),
+        ('[["CE+DisCL", "CE"]]', '["CE+DisCL", "CE"]', "expected 2 or 4 expressions"),
+        ('[["CE+DisCL", "CE"]]', '[["CE+DisCL"]]', "expected 2 or 4 expressions"),
+        ('[["CE+DisCL", "CE"]]', '[["CE+DisCL", "CE"]]\nwithin = 1', "within is 1 in direction"),
+        (
+            '[["CE+DisCL", "CE"]]',
+            '[["CE+DisCL", "CE"]]\ndirection = "lower"',
+            "unknown direction 'lower'",
+        ),
+        (
+            '[["CE+DisCL", "CE"]]',
+            '[["CE+DisCL(scale=3)", "CE+DisCL(skale=1)"]]\nunlisted = true',
+            "DisCL has no argument 'skale'; did you mean 'scale'",
+        ),
+        (
+            '[["CE+DisCL", "CE"]]',
+            '[["CE+DisCL(scale=None)", "CE"]]\nunlisted = true',
+            r"canonically written 'CE\+DisCL'",
+        ),
+        ('columns = ["Few", "Overall"]', "columns = []", "columns is .., expected a list"),
+        ("version = 1", "version = 2", "version 2, expected 1"),
+        ("[[claims]]", "[claims]", r"no \[\[claims\]\]"),
+        ("[[claims]]", "[[claim]]", "unknown name 'claim'; did you mean 'claims'"),
+        ("version = 1", "version = ", "not TOML"),
+    ],
+)
+def test_bad_claims_are_refused(small: Path, old: str, new: str, says: str) -> None:
+    assert old in SMALL
+    small.write_text(SMALL.replace(old, new, 1))
+    with pytest.raises(DataError, match=says) as caught:
+        claims.read(small)
+    assert str(small) in str(caught.value)
+
+
+def test_two_claims_of_one_name(small: Path) -> None:
+    small.write_text(SMALL + SMALL.partition("version = 1")[2])
+    with pytest.raises(DataError, match="claim 'few' occurs 2 times"):
+        claims.read(small)
+
+
+def test_claims_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        claims.read(tmp_path / "none.toml")
+
+
+# ---------------------------------------------------------------- told
+
+
+def test_text(small: Path) -> None:
+    found = findings.find(claims.read(small), {SET: runs(ce=0.0, disc=0.5)}, "mini")
+    lines = findings.to_text(found).splitlines()
+    assert lines[0] == "HOLDS: DisCL lifts the few."
+    assert lines[1] == "  cifar100-lt; Table 2; Table 2: CIFAR-100-LT, ResNet-10 [few]"
+    assert (
+        lines[2].split()
+        == ("verdict rows where ours 95 % interval seeds x images p published").split()
+    )
+    assert lines[3].split()[:4] == ["holds", "CE+DisCL", "-", "CE"]
+    assert lines[3].endswith("+5.16")
+    assert "- 1 claim: 1 holds." in lines
+    assert "embedded world" in findings.to_text(found)
+
+
+def test_markdown(small: Path) -> None:
+    small.write_text(SMALL.replace("the few.", "<few> | *all*."))
+    text = findings.to_markdown(findings.find(claims.read(small), {SET: []}, "mini"))
+    assert r"**no runs**: DisCL lifts \<few> \| \*all\*." in text
+    assert "| no runs | CE+DisCL - CE | Few, imbalance ratio 100 | · | · | · | · | +5.16 |" in text
+
+
+def test_json_for_machines(tmp_path: Path, capsys: Any) -> None:
+    drawn_records.write(tmp_path, runs(ce=0.0, disc=0.5))
+    out = tmp_path / "findings.json"
+    arguments = ["findings", "--home", str(tmp_path), "--format", "json", "--out", str(out)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == ""
+    found = json.loads(out.read_text())
+    assert {c["dataset"] for c in found["claims"]} == {SET}
+    base = next(c for c in found["claims"] if c["id"] == "base-cifar100-lt")
+    few = base["tests"][0]
+    assert (base["verdict"], few["verdict"], few["published_points"]) == (OPEN, HOLDS, 5.16)
+    assert few["difference"]["seeds"] == [0, 1, 2]
+    missing = next(t for t in base["tests"] if t["verdict"] == NO_RUNS)
+    assert missing["difference"] is None
+
+
+def test_the_command_tells_what_it_lacks(tmp_path: Path, capsys: Any) -> None:
+    assert main(["findings", "--home", str(tmp_path)]) == 2
+    assert "no data set has records of profile mini" in capsys.readouterr().err
+    assert main(["findings", "--home", str(tmp_path), "--dataset", SET]) == 0
+    assert "NO RUNS: DisCL lifts" in capsys.readouterr().out
