@@ -57,19 +57,19 @@ def look(tmp_path, **options):
 
 
 def test_a_missing_and_an_old_package(monkeypatch, tmp_path):
-    fake_versions(monkeypatch, torch=None, numpy="1.26.4", ray=None)
+    fake_versions(monkeypatch, torch=None, numpy="1.26.4", **{"dvc-s3": None})
     report = look(tmp_path)
     by_name = {p.name: p for p in report.packages}
     assert (by_name["torch"].status, by_name["numpy"].status) == ("missing", "older than 2.0")
     assert by_name["polars"].status == OK
-    assert (by_name["ray"].extra, by_name["ray"].wanted) == ("ray", "ray[default]>=2.50")
+    assert (by_name["dvc-s3"].extra, by_name["dvc-s3"].wanted) == ("s3", "dvc-s3>=3.2")
     assert report.gpus is None
     assert all(needs[:2] == ("numpy", "torch") for needs in report.ready["mini"].values())
     text = doctor_text.render(report)
     assert "GPUs unknown: PyTorch does not start" in text
     assert "  torch: missing (needed); pip install 'torch>=2.11'" in text
     assert "  numpy: older than 2.0 (needed); pip install 'numpy>=2.0'" in text
-    assert "  ray: missing (optional, for ray); pip install 'ray[default]>=2.50'" in text
+    assert "  dvc-s3: missing (optional, for s3); pip install 'dvc-s3>=3.2'" in text
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ def test_versions_are_compared_by_number(found, wanted, status):
 
 def test_an_installed_package_tells_what_the_checkout_tells(monkeypatch, tmp_path):
     of_checkout = [(p.name, p.extra) for p in doctor.packages()]
-    lines = ["torch>=2.11", "pytest>=8.4; extra == 'test'", 'ray[default]>=2.50; extra == "ray"']
+    lines = ["torch>=2.11", "pytest>=8.4; extra == 'test'", 'wilds[all]>=2.0; extra == "wilds"']
     monkeypatch.setattr(doctor, "ROOT", tmp_path)  # no pyproject.toml
     monkeypatch.setattr(metadata, "requires", lambda name: lines)
     of_package = [(p.name, p.extra) for p in doctor.packages()]
-    assert of_package == [("torch", None), ("pytest", "test"), ("ray", "ray")]
+    assert of_package == [("torch", None), ("pytest", "test"), ("wilds", "wilds")]
     assert set(of_package) <= set(of_checkout)
 
 
@@ -290,7 +290,7 @@ REPORT = Report(
     packages=(
         Package("torch", "torch>=2.11", "2.14.1", None),
         Package("polars", "polars>=2.1", None, None),
-        Package("ray", "ray[default]>=2.50", "2.9.0", "ray"),
+        Package("wilds", "wilds[all]>=2.0", "1.2.2", "wilds"),
     ),
     cores=16,
     memory_gib=128,
@@ -318,7 +318,7 @@ Python 3.12.1, Linux
 Packages
   torch 2.14.1
   polars: missing (needed); pip install 'polars>=2.1'
-  ray: older than 2.50 (optional, for ray); pip install 'ray[default]>=2.50'
+  wilds: older than 2.0 (optional, for wilds); pip install 'wilds[all]>=2.0'
 
 Weights
   generator mini  ok  SHA-256 0123
@@ -345,7 +345,7 @@ def test_text():
 
 def test_json():
     told = json.loads(json.dumps(doctor.as_json(REPORT)))
-    assert [p["status"] for p in told["packages"]] == [OK, "missing", "older than 2.50"]
+    assert [p["status"] for p in told["packages"]] == [OK, "missing", "older than 2.0"]
     assert told["ready"]["paper"]["a"] == ["polars", "a GPU"]
 
 
