@@ -35,7 +35,7 @@ def give(text: str, out: Path | None) -> None:
 def workspace_of(args: argparse.Namespace) -> Workspace:
     """The data set and profile asked for; what is wrong with them is told before any work."""
     from harness.core.parallel import check_device
-    from harness.pipeline.config import overrides
+    from harness.pipeline.config import assignments, overrides
     from harness.pipeline.workspace import Workspace
     from harness.results import published
 
@@ -45,7 +45,8 @@ def workspace_of(args: argparse.Namespace) -> Workspace:
     running = args.command != "table"  # it shows what there is, be it nothing
     if asked is None and running and getattr(args, "table", None) is not None:
         asked = published.read(paper_of(args, found.NAME)).backbone
-    workspace = Workspace(found.NAME, args.profile, args.home, args.root, changed, asked)
+    settings = assignments(args.set or ())
+    workspace = Workspace(found.NAME, args.profile, args.home, args.root, changed, asked, settings)
     _ = workspace.recipe
     check_device(args.device)
     return workspace

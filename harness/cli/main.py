@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   harness compare --dataset cifar100-lt             the whole road, then the leaderboard
   harness compare --dataset cifar100-lt --rows CE "CE+DisCL" --imbalance 100 --seeds 0 1 2 3 4
   harness train --dataset cifar100-lt --method 'CE+DisCL(curriculum="fixed", levels=(0.5,))'
+  harness train --dataset cifar100-lt --set scratch.lr=0.05 --set mixture.keep=0.5
   harness table --dataset cifar100-lt --rule B --format markdown
   harness table --table table4 --profile mini --select oracle
   harness data check --dataset imagenet-lt --profile paper --root /data/imagenet
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
 
 exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage."""
 
+ABOUT_SET = "a field of the recipe, such as scratch.lr=0.05; may be repeated"
 FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
 
 
@@ -235,6 +237,7 @@ def _command(
     parser.add_argument("--root", type=Path, help="folder of the data set's official files")
     parser.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     parser.add_argument("--params", type=Path, help="default: params.yaml in --home, if there")
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=ABOUT_SET)
     parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, ...")
     parser.set_defaults(run=run)

@@ -139,7 +139,7 @@ def profile(args: argparse.Namespace) -> None:
 
     workspace = workspace_of(args)
     if args.levels:
-        workspace = replace(workspace, overrides=(*workspace.overrides, ("levels", args.levels)))
+        workspace = replace(workspace, settings=(*workspace.settings, ("levels", args.levels)))
     for what in dict.fromkeys(args.what):
         if what == "generation":
             workspace.check_built_in()

@@ -7,12 +7,71 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from annotated_types import Interval, MinLen, Predicate
 
 if TYPE_CHECKING:
     pass
 
 REAL = 100  # guidance, in hundredths, of a real image
+
+
+T = TypeVar("T")
+
+
+def _two_decimals(guidance: float) -> bool:
+    return abs(100 * guidance - round(100 * guidance)) <= 1e-6
+
+
+def _each_once(values: tuple[Any, ...]) -> bool:
+    return len(set(values)) == len(values)
+
+
+Text = Annotated[str, MinLen(1), "a text that is not empty"]
+
+
+Count = Annotated[int, Interval(ge=0, le=10**9), "a whole number from 0"]
+
+
+Epochs = Annotated[int, Interval(ge=0, le=100_000), "a number of epochs from 0 to 100000"]
+
+
+Number = Annotated[float, Predicate(math.isfinite), "a finite number"]
+
+
+Share = Annotated[float, Interval(ge=0, le=1), "a fraction in [0, 1]"]
+
+
+NotNegative = Annotated[float, Interval(ge=0, lt=math.inf), "a finite number from 0"]
+
+
+Side = Annotated[int, Interval(ge=1, le=4096), "a side of 1 to 4096 px"]
+
+
+Height = Annotated[int, Interval(ge=0, le=4096), "a side of 1 to 4096 px, or 0 for a square"]
+
+
+Seed = Annotated[int, Interval(ge=0, le=2**31 - 1), "a seed is a whole number from 0 to 2147483647"]
+
+
+Seeds = Annotated[
+    tuple[Seed, ...], Predicate(_each_once), MinLen(1), "a list of one seed or more, none twice"
+]
+
+
+Guidance = Annotated[
+    float,
+    Interval(ge=0, le=0.99),
+    Predicate(_two_decimals),
+    "guidance of synthetic images is in [0, 1), with at most two decimals",
+]
+
+
+Distinct = Annotated[tuple[T, ...], Predicate(_each_once), "a list that names no value twice"]
+
+
+Ratio = Annotated[int, Interval(ge=1, le=10**6), "an imbalance ratio is a whole number from 1"]
 
 
 def key(spec: Any) -> str:
@@ -85,19 +144,19 @@ class ImageSpec:
 class Schedule:
     """How weights are optimised in one run; lengths in epochs, warm-up and milestones too."""
 
-    optimiser: str  # "sgd" | "adam" | "adamw"
-    lr: float
-    batch: int
-    epochs: int
-    weight_decay: float = 0.0
-    momentum: float = 0.0
+    optimiser: Literal["sgd", "adam", "adamw"]
+    lr: Annotated[float, Interval(gt=0, lt=math.inf), "a finite number above 0"]
+    batch: Annotated[int, Interval(ge=1, le=2**20), "1 to 1048576 images"]
+    epochs: Annotated[int, Interval(ge=1, le=100_000), "1 to 100000 epochs"]
+    weight_decay: NotNegative = 0.0
+    momentum: Annotated[float, Interval(ge=0, lt=1), "a number in [0, 1)"] = 0.0
     nesterov: bool = False
-    decay: str = "steps"  # "steps" | "cosine" (to 0, per batch)
-    warmup: int = 0  # epochs with lr * (epoch + 1) / warmup
-    warmup_steps: int = 0  # batches with lr * (batch + 1) / warmup_steps; the decay begins there
-    milestones: tuple[int, ...] = ()  # 0-based epochs from which lr is multiplied by gamma
-    gamma: float = 0.1
-    clip_norm: float = 0.0  # largest norm of a batch's gradient; 0: any
+    decay: Literal["steps", "cosine"] = "steps"  # cosine: to 0, per batch
+    warmup: Epochs = 0  # epochs with lr * (epoch + 1) / warmup
+    warmup_steps: Count = 0  # batches with lr * (batch + 1) / warmup_steps; the decay begins there
+    milestones: Distinct[Epochs] = ()  # 0-based epochs from which lr is multiplied by gamma
+    gamma: Share = 0.1
+    clip_norm: NotNegative = 0.0  # largest norm of a batch's gradient; 0: any
     version: int = 2
 
 
@@ -105,8 +164,8 @@ class Schedule:
 class Mixture:
     """How an epoch is drawn when hard samples have spectra (METHOD: section 4.1 of the paper)."""
 
-    keep: float  # fraction of the non-tail images drawn each epoch
-    tail_fraction: float | None  # tail share of the epoch; None: the share of tail classes
+    keep: Share  # fraction of the non-tail images drawn each epoch
+    tail_fraction: Share | None  # tail share of the epoch; None: the share of tail classes
     version: int = 1
 
 
@@ -115,33 +174,39 @@ class Recipe:
     """Everything that a profile fixes for a data set; each data set file holds one per profile."""
 
     profile: str
-    backbone: str
-    width: int  # channels of the first stage of the backbone
+    backbone: Text
+    # channels of the first stage of the backbone
+    width: Annotated[int, Interval(ge=1, le=1024), "1 to 1024 channels"]
     scratch: Schedule  # for runs from random weights
     onward: Schedule | None  # for runs that start from another run's weights; None: none do
-    curriculum_epochs: int  # of the `onward` epochs, the first ones with synthetic images
+    curriculum_epochs: Epochs  # of the `onward` epochs, the first ones with synthetic images
     mixture: Mixture | None  # None: an epoch is the union of its parts
-    levels: tuple[float, ...]  # guidance levels below 1, ascending
-    pool_seeds: tuple[int, ...]  # one spectrum per source and seed
-    threshold: float  # CLIPScore below which a synthetic image is left out
-    generator: str  # "mini" or a hub name or path
-    clip: str  # scoring model: "mini" or an open_clip name
-    steps: int
-    text_guidance: float
-    size_px: int  # width of the generator's images, and their height unless height_px says another
-    view_px: int  # side of the images that the network sees
-    run_seeds: tuple[int, ...] = (0, 1, 2)
-    imbalances: tuple[int, ...] = ()
-    augment: str = "crop-flip"  # of training images: a function of harness/training/augmentation.py
-    test_view: str = "none"  # of test images: another one
-    pretrained: str | None = None  # image-text model a CLIP backbone starts from: "mini", name:tag
-    precision: str = "no"  # mixed precision of training: "no", "bf16", "fp16"
-    probe_images: int = 0  # hard images whose spectra an adaptive curriculum is validated on
-    probe_train: int = 0  # real images it trains on between its two looks
-    count_profile: str = "floor"  # how class sizes decay where the data set's subset is drawn
-    tail: str = "<20"  # class sizes whose images are hard, where that is the rule
-    height_px: int = 0  # of the generator's images; 0: squares
-    approximate: tuple[str, ...] = ()  # short cuts of the generator that change pixels
+    levels: Distinct[Guidance]  # guidance levels below 1, ascending
+    pool_seeds: Distinct[Seed]  # one spectrum per source and seed
+    # CLIPScore below which a synthetic image is left out
+    threshold: Annotated[float, Interval(ge=-1, le=1), "a CLIPScore is in [-1, 1]"]
+    generator: Text  # "mini" or a hub name or path
+    clip: Text  # scoring model: "mini" or an open_clip name
+    steps: Annotated[int, Interval(ge=1, le=1000), "the noise schedule has 1 to 1000 steps"]
+    text_guidance: Number
+    size_px: Side  # width of the generator's images, and their height unless height_px says another
+    view_px: Side  # side of the images that the network sees
+    run_seeds: Seeds = (0, 1, 2)
+    imbalances: Distinct[Ratio] = ()
+    augment: Text = (
+        "crop-flip"  # of training images: a function of harness/training/augmentation.py
+    )
+    test_view: Text = "none"  # of test images: another one
+    pretrained: Text | None = None  # image-text model a CLIP backbone starts from: "mini", name:tag
+    precision: Literal["no", "bf16", "fp16"] = "no"  # mixed precision of training
+    probe_images: Count = 0  # hard images whose spectra an adaptive curriculum is validated on
+    probe_train: Count = 0  # real images it trains on between its two looks
+    # how class sizes decay where the data set's subset is drawn
+    count_profile: Literal["floor", "multiplicative"] = "floor"
+    # class sizes whose images are hard, where that is the rule
+    tail: Literal["<20", "<=20"] = "<20"
+    height_px: Height = 0  # of the generator's images; 0: squares
+    approximate: Distinct[Text] = ()  # short cuts of the generator that change pixels
     version: int = 3
 
 

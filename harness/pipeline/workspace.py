@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +13,6 @@ from typing import Any
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.specs import GeneratorSpec, Recipe
-from harness.generation import approximations
 from harness.mini.weights import (
     BUILT_IN,
     built_in_clip,
@@ -22,24 +20,10 @@ from harness.mini.weights import (
     built_in_px,
     weights_digest,
 )
+from harness.pipeline import config
 
 DATASETS = "harness.datasets"
 LOSSLESS_UP_TO_PX = 64
-OPTIONAL = ("pretrained",)  # fields that hold a text or nothing
-TEXTS = ("approximate",)  # fields that hold a list of texts, which may be empty
-NUMBERS = {int: "whole number", float: "finite number"}
-# What numbers of params.yaml may be: lowest, highest, and how to say it.
-RANGES: dict[str, tuple[float, float, str]] = {
-    "levels": (0, 0.99, "guidance of synthetic images is in [0, 1)"),
-    "threshold": (-1, 1, "a CLIPScore is in [-1, 1]"),
-    "pool_seeds": (0, 2**31 - 1, "a seed is a whole number from 0 to 2147483647"),
-    "run_seeds": (0, 2**31 - 1, "a seed is a whole number from 0 to 2147483647"),
-    "steps": (1, 1000, "the noise schedule has 1 to 1000 steps"),
-    "size_px": (1, 4096, "a side of 1 to 4096 px"),
-    "height_px": (0, 4096, "a side of 1 to 4096 px, or 0 for a square"),
-    "width": (1, 1024, "1 to 1024 channels"),
-    "curriculum_epochs": (0, 100_000, "a number of epochs from 0"),
-}
 
 
 @dataclass(frozen=True)
@@ -47,8 +31,9 @@ class Workspace:
     """One data set at one scale below `home`.
 
     `given` names the folder of the official files; without it the built-in world writes them.
-    `overrides` are recipe fields from params.yaml; `backbone` replaces the recipe's, with what the
-    data set's BACKBONES has for that name.
+    `overrides` are recipe fields from params.yaml, by name or dotted name; `backbone` replaces the
+    recipe's, with what the data set's BACKBONES has for that name; `settings` are fields from
+    `--set`, which beat both.
     """
 
     dataset: str
@@ -57,6 +42,7 @@ class Workspace:
     given: Path | None = None
     overrides: tuple[tuple[str, Any], ...] = ()
     backbone: str | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker gets the fields, not what was derived from them."""
@@ -73,18 +59,11 @@ class Workspace:
         if self.profile not in known:
             hint = registry.nearest(self.profile, known)
             raise UsageError(f"unknown profile {self.profile!r} of {self.dataset}{hint}")
-        recipe = known[self.profile]
-        fixed = ("profile", "version")
-        allowed = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in fixed}
-        changes: dict[str, Any] = {}
-        for name, value in self.overrides:
-            if name not in allowed:
-                raise UsageError(f"unknown parameter {name!r}{registry.nearest(name, allowed)}")
-            changes[name] = _fitting(name, value, allowed[name])
-        recipe = replace(recipe, **changes)
-        if self.backbone in (None, recipe.backbone):
-            return recipe
-        return replace(recipe, **self._other_backbone(recipe))
+        base = known[self.profile]
+        recipe = config.apply(base, self.overrides)
+        if self.backbone not in (None, recipe.backbone):
+            recipe = config.vary(recipe, base, self._other_backbone(recipe))
+        return config.apply(recipe, self.settings)
 
     def _other_backbone(self, recipe: Recipe) -> dict[str, Any]:
         others: dict[str, dict[str, Any]] = self.module.BACKBONES.get(self.profile, {})
@@ -198,42 +177,3 @@ class Workspace:
         name = self.recipe.clip
         folder = built_in_clip(name)
         return name if folder is None else f"{name}-{weights_digest(str(folder))[:12]}"
-
-
-def _fitting(name: str, value: Any, example: Any) -> Any:
-    """A value of params.yaml as the recipe's type; UsageError says what is wrong with it."""
-    if name in TEXTS:
-        value = _texts(name, value)
-    elif isinstance(example, tuple) and isinstance(value, list):
-        kind = type(example[0]) if example else int
-        value = tuple(_number(name, v, kind) for v in value)
-    elif isinstance(example, int | float) and not isinstance(example, bool):
-        value = _number(name, value, type(example))
-    elif type(value) is not type(example) and not (name in OPTIONAL and type(value) is str):
-        kind_name = "list" if isinstance(example, tuple) else type(example).__name__
-        raise UsageError(f"parameter {name}: {value!r} is not a {kind_name}")
-    for v in value if isinstance(value, tuple) else (value,):
-        low, high, allowed = RANGES.get(name, (-math.inf, math.inf, ""))
-        if allowed and not low <= v <= high:
-            raise UsageError(f"parameter {name}: {v!r} is not allowed; {allowed}")
-        if name == "levels" and abs(100 * v - round(100 * v)) > 1e-6:
-            raise UsageError(f"parameter levels: {v!r} is not allowed; guidance has two decimals")
-    if isinstance(value, tuple) and len(set(value)) < len(value):
-        raise UsageError(f"parameter {name}: {list(value)} names a value twice")
-    return value
-
-
-def _texts(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(type(v) is str for v in value):
-        raise UsageError(f"parameter {name}: {value!r} is not a list of texts")
-    approximations.parse(value)
-    return tuple(value)
-
-
-def _number(name: str, value: Any, kind: type) -> Any:
-    """`value` as a finite number of that kind; a whole number is a float, too."""
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
-        raise UsageError(f"parameter {name}: {value!r} is not a {NUMBERS[kind]}")
-    return value

@@ -66,7 +66,16 @@ def test_every_package_says_what_lives_there():
     "module", ["harness.cli.main", "harness.core.registry", "harness.methods.terms"]
 )
 def test_starting_loads_nothing_heavy(module):
-    heavy = {"torch", "polars", "numpy", "diffusers", "transformers", "pyarrow", "scipy"}
+    heavy = {
+        "torch",
+        "polars",
+        "numpy",
+        "diffusers",
+        "transformers",
+        "pyarrow",
+        "scipy",
+        "pydantic",
+    }
     code = f"import sys, {module}; print(sorted({heavy} & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, "[]\n", "")
