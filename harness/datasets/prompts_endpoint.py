@@ -26,6 +26,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    wait_exponential,
+)
 from tqdm import tqdm
 
 from harness.core.errors import DataError, UsageError, brief
@@ -230,20 +238,29 @@ class _Asker:
 
     def _post(self, body: bytes) -> bytes:
         """The answer to one request, tried again while that may help."""
-        waits = [self.patience.pause_s * 2**n for n in range(self.patience.retries)]
-        for wait_s in [*waits, None]:
-            if self.stopped.is_set():
-                raise _Stopped
-            try:
-                return self._send(body)
-            except _Broken as error:
-                if wait_s is None:
-                    tries = len(waits) + 1
-                    raise _NoAnswer(f"{self._hide(str(error))}; tried {tries} times") from None
-                self.stopped.wait(min(max(wait_s, error.wait_s), _LONGEST_PAUSE_S))
-        raise AssertionError("unreachable")
+        attempts = Retrying(
+            retry=retry_if_exception_type(_Broken),
+            stop=stop_after_attempt(self.patience.retries + 1),
+            wait=self._pause,
+            sleep=sleep_using_event(self.stopped),
+            reraise=True,
+        )
+        try:
+            return bytes(attempts(self._send, body))
+        except _Broken as error:
+            tries = self.patience.retries + 1
+            raise _NoAnswer(f"{self._hide(str(error))}; tried {tries} times") from None
+
+    def _pause(self, state: RetryCallState) -> float:
+        """Seconds before another try: twice as long each time, or what the endpoint asks for."""
+        error = state.outcome.exception() if state.outcome else None
+        asked_s = error.wait_s if isinstance(error, _Broken) else 0.0
+        doubling = wait_exponential(multiplier=self.patience.pause_s)
+        return min(max(doubling(state), asked_s), _LONGEST_PAUSE_S)
 
     def _send(self, body: bytes) -> bytes:
+        if self.stopped.is_set():
+            raise _Stopped
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
