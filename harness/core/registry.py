@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -55,6 +56,14 @@ def functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
         and value.__module__ == module.__name__
         and not name.startswith("_")
     }
+
+
+def function_names(module: str) -> tuple[str, ...]:
+    """The same names, from the module's file: it is read and not imported."""
+    spec = importlib.util.find_spec(module)
+    text = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    public = [n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)]
+    return tuple(name.replace("_", "-") for name in public if not name.startswith("_"))
 
 
 def function(module: ModuleType, name: str) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.errors import DataError, UsageError, brief
-from harness.core.specs import Recipe
+from harness.core.specs import Mixture, Recipe, Schedule
 from harness.generation import approximations
 
 FILE = "params.yaml"
@@ -120,10 +120,12 @@ def vary(recipe: Recipe, base: Recipe, variant: Mapping[str, Any]) -> Recipe:
     """`recipe` with the fields of `variant`; of a nested table, those that differ from `base`'s."""
     for name, value in variant.items():
         there, usual = getattr(recipe, name), getattr(base, name)
-        if is_dataclass(value) and is_dataclass(usual) and is_dataclass(there):
+        if isinstance(value, Schedule | Mixture) and None not in (there, usual):
             pairs = {f.name: getattr(value, f.name) for f in fields(usual)}
-            value = replace(there, **{k: v for k, v in pairs.items() if v != getattr(usual, k)})
-        recipe = replace(recipe, **{name: value})
+            own = {k: v for k, v in pairs.items() if v != getattr(usual, k)}
+            recipe = replace(recipe, **{name: replace(there, **own)})
+        else:
+            recipe = replace(recipe, **{name: value})
     return recipe
 
 

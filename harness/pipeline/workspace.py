@@ -23,6 +23,10 @@ from harness.mini.weights import (
 from harness.pipeline import config
 
 DATASETS = "harness.datasets"
+AUGMENTATIONS, BACKBONES = (
+    "harness.training.augmentation",
+    "harness.models.backbones",
+)  # a name is a function
 LOSSLESS_UP_TO_PX = 64
 
 
@@ -63,7 +67,19 @@ class Workspace:
         recipe = config.apply(base, self.overrides)
         if self.backbone not in (None, recipe.backbone):
             recipe = config.vary(recipe, base, self._other_backbone(recipe))
-        return config.apply(recipe, self.settings)
+        recipe = config.apply(recipe, self.settings)
+        self._check_names(recipe, base)
+        return recipe
+
+    def _check_names(self, recipe: Recipe, base: Recipe) -> None:
+        """UsageError for changed names that training would not find."""
+        where = {"augment": AUGMENTATIONS, "test_view": AUGMENTATIONS}
+        if recipe.pretrained is None:  # else the backbone is what the pretrained weights are of
+            where["backbone"] = BACKBONES
+        for field, module in where.items():
+            name = getattr(recipe, field)
+            if name != getattr(base, field):
+                registry.one_of(f"parameter {field}", name, registry.function_names(module))
 
     def _other_backbone(self, recipe: Recipe) -> dict[str, Any]:
         others: dict[str, dict[str, Any]] = self.module.BACKBONES.get(self.profile, {})

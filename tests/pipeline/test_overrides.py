@@ -1,12 +1,14 @@
 """Fields of a recipe that params.yaml and --set change: what they mean and what is refused."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 import typing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.cli.main import main
 from harness.core import registry
@@ -207,6 +209,15 @@ BAD = [
     ("tail=<30", "parameter tail: '<30' is not allowed"),
     ("size_px=0", "parameter size_px: 0 is not allowed; a side of 1 to 4096 px"),
     ("approximate=[deep-cash]", "unknown short cut 'deep-cash'; did you mean 'deep-cache'?"),
+    (
+        "backbone=resnet35",
+        "parameter backbone: 'resnet35' is not allowed; did you mean 'resnet34'?",
+    ),
+    (
+        "augment=crop_flip",
+        "parameter augment: 'crop_flip' is not allowed; did you mean 'crop-flip'?",
+    ),
+    ("test_view=center", "parameter test_view: 'center' is not allowed; did you mean 'centre'?"),
     ("backbone=2020-01-01", "numbers, texts, lists and tables are allowed"),
     ("scratch.lr", "--set 'scratch.lr': expected NAME=VALUE, such as scratch.lr=0.05"),
     ("=5", "--set '=5': expected NAME=VALUE"),
@@ -268,6 +279,49 @@ def test_a_value_without_end():
     endless.append(endless)
     with pytest.raises(UsageError, match="parameter levels: "):
         config.apply(base(), [("levels", endless)])
+
+
+# ---------------------------------------------------------------- DVC
+
+
+def test_an_experiment_sets_nested_fields(tmp_path):
+    """As `dvc exp run -S` does, with fields that params.yaml lists and, by a plus, with others."""
+    from dvc.utils.hydra import apply_overrides
+
+    file = shutil.copy(ROOT / "params.yaml", tmp_path)
+    asked = ["mini.cifar100-lt.scratch.lr=0.05", "mini.cifar100-lt.mixture.tail_fraction=0.25"]
+    asked += ["+mini.cifar100-lt.onward.gamma=0.5", "+mini.cifar100-lt.width=8"]
+    apply_overrides(file, asked)
+    workspace = Workspace(
+        SET, home=tmp_path, overrides=config.overrides(None, tmp_path, "mini", SET)
+    )
+    usual = base()
+    assert workspace.recipe == dataclasses.replace(
+        usual,
+        scratch=dataclasses.replace(usual.scratch, lr=0.05),
+        mixture=dataclasses.replace(usual.mixture, tail_fraction=0.25),
+        onward=dataclasses.replace(usual.onward, gamma=0.5),
+        width=8,
+    )
+
+
+def test_stages_watch_fields_that_are_there():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())["mini"]
+    for stage in ("index", "hard", "generate", "score"):
+        for watched in stages[stage]["do"]["params"]:
+            field = watched.removeprefix("mini.${item}.")
+            assert all(field in values[dataset] for dataset in DATASETS), watched
+    assert stages["train"]["do"]["params"] == ["mini.${key}"]
+
+
+def test_generation_watches_the_generators_fields_and_no_others():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    watched = {text.rpartition(".")[2] for text in stages["generate"]["do"]["params"]}
+    assert watched == {
+        *("generator", "size_px", "height_px", "steps", "text_guidance", "approximate"),
+        *("levels", "pool_seeds"),
+    }
 
 
 # ---------------------------------------------------------------- the price
