@@ -18,7 +18,7 @@ check: $(BUILT)
 	@$(BIN)/harness check --profile smoke --format $(FORMAT)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 bench: $(BUILT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q benchmarks --benchmark-enable -o python_files='bench_*.py' --benchmark-columns=min,mean,rounds

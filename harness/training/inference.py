@@ -27,6 +27,7 @@ class View:
     side: int  # pixels
     mean: Tensor
     std: Tensor
+    memory_format: torch.memory_format = torch.channels_last  # of what the network reads
 
     def seen(self, pictures: Pictures, generator: torch.Generator | None = None) -> Tensor:
         """uint8 (B, side, side, 3) on the CPU: as in training with a generator, else as tested."""
@@ -34,12 +35,14 @@ class View:
         return change(pictures, generator, self.side)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) on the device, channels last in memory."""
+        """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) on the device, in the memory format."""
         n, h, w, _ = images.shape
         scale, shift = (1 / (255 * self.std)).repeat(w), (self.mean / self.std).repeat(w)
         flat = images.to(self.mean.device).reshape(n, h, 3 * w)
         flat = flat.to(torch.float32).mul_(scale).sub_(shift)
-        return flat.view(n, h, w, 3).permute(0, 3, 1, 2)
+        return (
+            flat.view(n, h, w, 3).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
+        )
 
 
 def features(

@@ -20,6 +20,7 @@ from harness.core.specs import REAL, Machine, Recipe, Schedule, key
 from harness.methods.sampling import hundredths
 from harness.methods.terms import Method, Objective, Phase, Progress
 from harness.models import backbones
+from harness.models.memory_format import memory_format
 from harness.training import augmentation, checkpoint
 from harness.training.checkpoint import State
 from harness.training.data import TrainData
@@ -172,13 +173,15 @@ def _model(
         except RuntimeError as error:
             why = " ".join(str(error).split())[:300]
             raise DataError(f"start weights do not fit {recipe.backbone}: {why}") from error
-    model = model.to(device, memory_format=torch.channels_last)
+    layout = memory_format(model)
+    model = model.to(device, memory_format=layout)
     view = View(
         train=registry.function(augmentation, recipe.augment),
         test=registry.function(augmentation, recipe.test_view),
         side=recipe.view_px,
         mean=torch.tensor(mean, device=device),
         std=torch.tensor(std, device=device),
+        memory_format=layout,
     )
     return model, view
 
