@@ -285,7 +285,7 @@ def _rates(told: Plan, workspace: Workspace, tflops: float | None) -> Iterator[s
     if tflops is not None:
         yield f"Hours are at the {tflops:g} TFLOP/s given, in generation and training alike."
         return
-    kinds = {"training": workspace.recipe.precision}
+    kinds: dict[str, str] = {"training": workspace.recipe.precision}
     if told.generation_pflop:
         kinds = {"generation": PRECISIONS[workspace.generator.dtype], **kinds}
     by_kind = {kind: " and ".join(k for k in kinds if kinds[k] == kind) for kind in kinds.values()}

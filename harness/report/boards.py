@@ -105,7 +105,7 @@ def _ran(line: Line) -> bool:
 def board(table: Table, name: str) -> Board:
     """A leaderboard for the page; name: of its place in the page."""
     paper = table.paper
-    beside = any(row.cells for row in paper.rows)
+    beside = paper.compared
     return Board(
         id=name,
         title=paper.title,

@@ -154,11 +154,11 @@ def _module(dataset: str) -> Any:
 
 @dataclass(frozen=True)
 class Compared:
-    """One line: the first row less another one, in one column at one imbalance ratio."""
+    """One line: another row minus the first one, in one column at one imbalance ratio."""
 
     imbalance: int | None
     row: str
-    over: str
+    over: str  # the first row
     column: str
     found: Difference | None
 
@@ -170,17 +170,17 @@ def versus(
     imbalances: Sequence[int | None],
     select: str = "last",
 ) -> list[Compared]:
-    """The first row against each other one, p corrected for all of these comparisons together.
+    """Each other row against the first one, p corrected for all of these comparisons together.
 
     records: of one backbone; columns: names and paths. DataError for rows without common seeds.
     """
-    asked = [(i, over, c) for i in imbalances for over in rows[1:] for c in columns]
+    asked = [(i, row, c) for i in imbalances for row in rows[1:] for c in columns]
     found = []
-    for imbalance, over, column in asked:
-        a, b = (_of(records, method, imbalance) for method in (rows[0], over))
+    for imbalance, row, column in asked:
+        a, b = (_of(records, method, imbalance) for method in (row, rows[0]))
         found.append(difference(a, b, columns[column], select))
     pairs = zip(asked, corrected(found), strict=True)
-    return [Compared(i, rows[0], over, column, d) for (i, over, column), d in pairs]
+    return [Compared(i, row, rows[0], column, d) for (i, row, column), d in pairs]
 
 
 def _of(records: Sequence[Record], method: str, imbalance: int | None) -> list[Record]:
@@ -195,18 +195,19 @@ def render(compared: Sequence[Compared]) -> str:
     """As text: a line per comparison, in points, and what the numbers mean."""
     from tabulate import tabulate
 
-    head = ["IR", "Less", "Column", "Difference", "95 % interval", "p", "corrected p", "seeds", "n"]
+    vs = f"vs. {compared[0].over}"
+    head = ["IR", "Row", "Column", vs, "95 % interval", "p", "corrected p", "seeds", "n"]
     body = [_line(c) for c in compared]
     if all(c.imbalance is None for c in compared):
         head, body = head[1:], [line[1:] for line in body]
-    aligned = ["left" if name in ("IR", "Less", "Column") else "right" for name in head]
+    aligned = ["left" if name in ("IR", "Row", "Column") else "right" for name in head]
     grid = tabulate(body, head, "simple", disable_numparse=True, colalign=aligned)
     made = sum(c.found is not None for c in compared)
     alone = any(c.found is not None and len(c.found.seeds) == 1 for c in compared)
     said = (
-        f"{compared[0].row} less each row, in points: mean over the seeds that both have, paired. "
-        "n: test images. The interval holds the luck of seeds and of test images (bootstrap within "
-        f"classes, {DRAWS:,} resamples). Corrected: for {made} comparisons, by Holm."
+        f"{vs}: each row minus {compared[0].over}, in points (above 0: better than it), mean over "
+        "the seeds that both have, paired. n: test images. The interval holds the luck of "
+        f"seeds and of test images (bootstrap within classes, {DRAWS:,} resamples). Corrected: for {made} comparisons, by Holm."
     )
     if alone:
         said += " With one seed the interval holds the luck of the test images alone."
@@ -216,9 +217,10 @@ def render(compared: Sequence[Compared]) -> str:
 def _line(c: Compared) -> list[str]:
     ratio = "–" if c.imbalance is None else str(c.imbalance)
     if c.found is None:
-        return [ratio, c.over, c.column, *["–"] * 6]
+        return [ratio, c.row, c.column, *["–"] * 6]
     d = c.found
-    interval = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}"
+    known = d.high > d.low  # one seed and few test pictures may leave nothing to judge by
+    interval = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}" if known else "–"
     ps = ("–" if p is None else "<0.0001" if p < 1e-4 else f"{p:.4f}" for p in (d.p, d.corrected))
     seeds, images = str(len(d.seeds)), f"{d.images:,}"
-    return [ratio, c.over, c.column, f"{100 * d.value:+.2f}", interval, *ps, seeds, images]
+    return [ratio, c.row, c.column, f"{100 * d.value:+.2f}", interval, *ps, seeds, images]

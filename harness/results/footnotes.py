@@ -27,13 +27,14 @@ def notes(
 ) -> Iterable[str]:
     """Of the table of a paper with these runs; `unlisted`: how many more there are."""
     yield f"Ours: profile {PROFILES.get(profile, profile)}."
-    yield f"Published: {paper.source}."
+    if paper.compared:
+        yield f"Published: {paper.source}."
     unit = "points" if all(c.unit == "points" for c in paper.columns) else "percent"
+    diff = f", diff: ours less the published number, in points{_meaning(profile)}"
     yield (
         f"Number: {paper.metric}, {unit}; ours as mean ± sample standard deviation (number of "
-        f"seeds), diff: ours less the published number, in points{_meaning(profile)}. {MISSING} no "
-        f"run yet; {EMPTY} nothing there. * or bold: best of its column; rows marked [ours] "
-        "were never published."
+        f"seeds){diff * paper.compared}. {MISSING} no run yet; {EMPTY} nothing there. * or bold: "
+        "best of its column; rows marked [ours] were never published."
     )
     if any(c.by_rule for c in paper.columns):
         yield f"Groups: rule {rule}, training images per class {RULES[rule].says}."

@@ -21,6 +21,7 @@ backbone        as recipes name it
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import tomllib
 from collections.abc import Collection, Mapping
@@ -115,6 +116,11 @@ class Paper:
     rows: tuple[Row, ...]
 
     @property
+    def compared(self) -> bool:
+        """Whether any of its numbers were published."""
+        return any(row.cells for row in self.rows)
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """Data sets of its blocks, each once."""
         return tuple(dict.fromkeys(b.dataset for b in self.blocks))
@@ -157,7 +163,20 @@ def files(folder: Path = FOLDER) -> list[Path]:
 
 
 def read(file: Path) -> Paper:
-    """The table in a file; DataError names the file, the row and the column that is wrong."""
+    """The table in a file; DataError names the file, the row and the column that is wrong.
+
+    A file is parsed once per process, as long as it does not change.
+    """
+    try:
+        status = Path(file).stat()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    return _read(str(file), status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _read(file: str, mtime_ns: int, size: int) -> Paper:
+    """The table in a file of that age and size."""
     try:
         with Path(file).open("rb") as opened:
             raw = tomllib.load(opened)
@@ -166,7 +185,7 @@ def read(file: Path) -> Paper:
     except ValueError as error:  # TOML and UTF-8 errors are both of this kind
         raise DataError(f"{file}: not TOML ({error})") from error
     try:
-        return _paper(str(file), raw)
+        return _paper(file, raw)
     except _Fault as fault:
         raise DataError(f"{file}: {fault}") from None
 

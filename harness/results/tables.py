@@ -35,7 +35,7 @@ def to_text(table: Table, width: int | None = None) -> str:
     pieces = [_title(table)]
     for part in table.parts:
         rows = [_head(table, "\n"), *(_cells(table, line, "*{}".format) for line in part.lines)]
-        pieces.append("\n\n".join([part.block.title, *_grids(rows, width)]))
+        pieces.append("\n\n".join([part.block.title, *_grids(rows, width, len(_under(table)))]))
     notes = (
         textwrap.fill(note, WIDTH, initial_indent="- ", subsequent_indent="  ")
         for note in table.notes
@@ -43,8 +43,8 @@ def to_text(table: Table, width: int | None = None) -> str:
     return "\n\n".join([*pieces, "\n".join(notes)]) + "\n"
 
 
-def _grids(rows: list[list[str]], width: int | None) -> list[str]:
-    """Rows, the head first, as grids of at most `width` where one column can be as narrow."""
+def _grids(rows: list[list[str]], width: int | None, span: int) -> list[str]:
+    """Rows, the head first, as grids of at most `width` where `span` columns can be as narrow."""
     from tabulate import tabulate
 
     def grid(columns: range) -> str:
@@ -57,9 +57,9 @@ def _grids(rows: list[list[str]], width: int | None) -> list[str]:
 
     found, start, end = [], 1, len(rows[0])
     while start < end:
-        stop = end  # the three columns of a number stay together
-        while stop > start + 3 and not fits(range(start, stop)):
-            stop -= 3
+        stop = end  # the columns of a number stay together
+        while stop > start + span and not fits(range(start, stop)):
+            stop -= span
         found.append(grid(range(start, stop)))
         start = stop
     return found
@@ -104,13 +104,15 @@ _LATEX = {
 def to_latex(table: Table) -> str:
     """For a paper that uses booktabs and, for quotation marks, the T1 encoding."""
     columns = table.paper.columns
-    wide = 3 * len(columns)
+    span = len(_under(table))
+    wide = span * len(columns)
     lines = [r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}", r"\begin{table}"]
     lines += [rf"\caption{{{_latex(_title(table))}}}", rf"\begin{{tabular}}{{l{'r' * wide}}}"]
     lines += [r"\toprule"]
-    tops = (rf"\multicolumn{{3}}{{c}}{{{_latex(c.name)}}}" for c in columns)
+    tops = (rf"\multicolumn{{{span}}}{{c}}{{{_latex(c.name)}}}" for c in columns)
     lines += [rf" & {' & '.join(tops)} \\"]
-    lines += [" ".join(rf"\cmidrule(lr){{{3 * i + 2}-{3 * i + 4}}}" for i in range(len(columns)))]
+    ends = ((span * i + 2, span * i + span + 1) for i in range(len(columns)))
+    lines += [" ".join(rf"\cmidrule(lr){{{first}-{last}}}" for first, last in ends)]
     lines += [rf"Method & {' & '.join(_under(table) * len(columns))} \\"]
     for part in table.parts:
         lines += [r"\midrule", rf"\multicolumn{{{wide + 1}}}{{l}}{{{_latex(part.block.title)}}} \\"]
@@ -148,7 +150,8 @@ def to_html(table: Table) -> str:
     lines += [f"<style>{_STYLE}</style>", f"<h1>{title}</h1>"]
     for part in table.parts:
         lines += [f"<div><table><caption>{html_escape(part.block.title)}</caption>", "<thead>"]
-        tops = (f'<th colspan="3">{html_escape(c.name)}</th>' for c in table.paper.columns)
+        span = len(_under(table))
+        tops = (f'<th colspan="{span}">{html_escape(c.name)}</th>' for c in table.paper.columns)
         lines += [f"<tr><th></th>{''.join(tops)}</tr>"]
         under = "".join(f"<th>{html_escape(u)}</th>" for u in _under(table))
         lines += [f"<tr><th>Method</th>{under * len(table.paper.columns)}</tr>", "</thead><tbody>"]
@@ -174,7 +177,9 @@ def _title(table: Table) -> str:
 
 
 def _under(table: Table) -> list[str]:
-    return [f"ours, {table.profile}", "published", "diff"]
+    """What stands below a column's name: of a table without published numbers, ours alone."""
+    ours = f"ours, {table.profile}"
+    return [ours, "published", "diff"] if table.paper.compared else [ours]
 
 
 def _head(table: Table, gap: str) -> list[str]:
@@ -186,9 +191,11 @@ def _cells(table: Table, line: Line, bold: Callable[[str], str]) -> list[str]:
     decimals = table.paper.decimals
     cells = [f"{line.label} [ours]" if line.ours else line.label]
     for column in table.paper.columns:
+        cells.append(_measured(line.measured[column.name], decimals, bold))
+        if not table.paper.compared:
+            continue
         difference = line.difference(column.name)
         cells += [
-            _measured(line.measured[column.name], decimals, bold),
             _printed(line.printed[column.name], decimals, bold),
             EMPTY if difference is None else f"{difference:+.{decimals}f}",
         ]

@@ -310,7 +310,7 @@ def test_the_command_walks_the_same_road(again, capsys):
     assert out.startswith(tables.to_text(table))
     compared = out.removeprefix(tables.to_text(table)).strip().splitlines()
     assert len([line for line in compared if line.startswith(("100 ", "50 "))]) == 2 * 3 * 4
-    assert "CE less each row, in points" in out
+    assert "each row minus CE, in points" in out
     page = workspace.work / "report.html"
     assert out.splitlines()[-1] == f"The page with the charts and the pictures: {page}"
     assert "cifar100-lt: profile smoke" in page.read_text(encoding="utf-8")

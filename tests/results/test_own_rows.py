@@ -1,0 +1,89 @@
+"""Rows of ours in published tables, and leaderboards that nobody published."""
+
+import csv
+import io
+import json
+
+import drawn_records
+import pytest
+
+from harness.core.errors import UsageError
+from harness.pipeline.workspace import Workspace
+from harness.results import leaderboard, published, tables
+from harness.results.own_rows import leaderboard_of, table_for, with_rows
+
+OWN = "CE+DisCL(threshold=0.4)"
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    workspace = Workspace("cifar100-lt", "mini", tmp_path_factory.mktemp("home"))
+    return [drawn_records.run(workspace, m, s, 100) for m in ("CE", OWN) for s in range(3)]
+
+
+def test_rows_that_are_published_are_not_added():
+    paper = published.read(published.of("cifar100-lt"))
+    assert with_rows(paper, ["CE", "CE+DisCL"]) == paper
+
+
+def test_own_rows_stand_below_in_their_order_once():
+    paper = table_for("cifar100-lt", ["CE", OWN, "BS+DisCL(scale=2)", OWN], [100])
+    assert [row.method for row in paper.rows[-2:]] == [OWN, "BS+DisCL(scale=2)"]
+    assert [row.ours for row in paper.rows[-2:]] == [True, True]
+    assert paper.rows[:-2] == published.read(published.of("cifar100-lt")).rows
+
+
+@pytest.mark.parametrize("form", sorted(tables.FORMATS))
+def test_an_own_row_is_seen_in_every_format(records, form):
+    paper = table_for("cifar100-lt", [OWN], [100])
+    shown = tables.render(leaderboard.table(paper, records, "mini"), form)
+    assert "threshold=0.4" in shown
+    if form == "json":
+        rows = json.loads(shown)["blocks"][0]["rows"]
+        (row,) = [r for r in rows if r["method"] == OWN]
+        assert row["ours"] is True
+        assert row["cells"]["Few"]["n"] == 3
+        assert row["cells"]["Few"]["published"] is None
+    elif form == "csv":
+        lines = [r for r in csv.DictReader(io.StringIO(shown)) if r["method"] == OWN]
+        assert {r["row"] for r in lines} == {"ours"}
+        assert {r["published"] for r in lines} == {""}
+    else:
+        assert f"{OWN} [ours]" in shown
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex", "html"])
+def test_a_leaderboard_without_published_numbers_has_no_columns_of_them(records, form):
+    paper = leaderboard_of("cifar100-lt", ["CE", OWN], [100])
+    shown = tables.render(leaderboard.table(paper, records, "mini"), form)
+    assert OWN in shown
+    notes = ("never with the published ones", "were never published")
+    assert shown.count("published") == sum(note in " ".join(shown.split()) for note in notes) == 2
+    assert "Published: ours" not in shown
+    assert "diff" not in shown.replace("different", "")
+
+
+def test_columns_follow_the_metric():
+    names = [c.name for c in leaderboard_of("cifar100-lt", ["CE"], [None]).columns]
+    assert names == ["Many", "Medium", "Few", "Overall"]
+    paper = leaderboard_of("iwildcam", ["FLYP"], [None])
+    assert [c.path for c in paper.columns[:2]] == ["ood.macro_f1", "id.macro_f1"]
+    assert paper.metric == "macro F1"
+
+
+def test_tables_of_other_kinds_take_no_further_rows():
+    with pytest.raises(UsageError, match="table10 has no place for a further row CE"):
+        table_for("cifar100-lt", ["CE"], [100], name="table10")
+
+
+def test_without_a_table_and_without_rows_there_is_nothing_to_show(tmp_path):
+    with pytest.raises(UsageError, match="no table of cifar100-lt"):
+        table_for("cifar100-lt", [], [100], folder=tmp_path)
+
+
+def test_a_table_is_parsed_once_until_its_file_changes(tmp_path):
+    path = tmp_path / "table2.toml"
+    path.write_bytes(published.of("cifar100-lt").read_bytes())
+    assert published.read(path) is published.read(path)
+    path.write_text(path.read_text().replace("Table 2:", "Table Two:"))
+    assert published.read(path).title.startswith("Table Two:")
