@@ -43,6 +43,9 @@ Number = Annotated[float, Predicate(math.isfinite), "a finite number"]
 Share = Annotated[float, Interval(ge=0, le=1), "a fraction in [0, 1]"]
 
 
+BelowOne = Annotated[float, Interval(ge=0, lt=1), "a number in [0, 1)"]
+
+
 NotNegative = Annotated[float, Interval(ge=0, lt=math.inf), "a finite number from 0"]
 
 
@@ -149,7 +152,7 @@ class Schedule:
     batch: Annotated[int, Interval(ge=1, le=2**20), "1 to 1048576 images"]
     epochs: Annotated[int, Interval(ge=1, le=100_000), "1 to 100000 epochs"]
     weight_decay: NotNegative = 0.0
-    momentum: Annotated[float, Interval(ge=0, lt=1), "a number in [0, 1)"] = 0.0
+    momentum: BelowOne = 0.0
     nesterov: bool = False
     decay: Literal["steps", "cosine"] = "steps"  # cosine: to 0, per batch
     warmup: Epochs = 0  # epochs with lr * (epoch + 1) / warmup
@@ -165,7 +168,7 @@ class Mixture:
     """How an epoch is drawn when hard samples have spectra (METHOD: section 4.1 of the paper)."""
 
     keep: Share  # fraction of the non-tail images drawn each epoch
-    tail_fraction: Share | None  # tail share of the epoch; None: the share of tail classes
+    tail_fraction: BelowOne | None  # tail share of the epoch; None: the share of tail classes
     version: int = 1
 
 

@@ -34,10 +34,8 @@ KINDS = {
 }
 
 
-def overrides(
-    file: Path | None, home: Path, profile: str, dataset: str
-) -> tuple[tuple[str, Any], ...]:
-    """Recipe fields that params.yaml sets for this profile and data set.
+def overrides(file: Path | None, home: Path, profile: str, dataset: str) -> tuple[Override, ...]:
+    """Recipe fields that params.yaml sets for this profile and data set, as the file names them.
 
     `file` None: params.yaml in `home`, where a missing one sets nothing. Raises DataError for a
     file that cannot be read, UsageError for one that is not a table of tables of tables, and for

@@ -195,6 +195,7 @@ BAD = [
     ("mixture.keep=1.5", "parameter mixture.keep: 1.5 is not allowed; a fraction in [0, 1]"),
     ("mixture.keep=null", "parameter mixture.keep: None is not a finite number"),
     ("mixture.tail_fraction=-0.1", "parameter mixture.tail_fraction: -0.1 is not allowed"),
+    ("mixture.tail_fraction=1", "1 is not allowed; a number in [0, 1)"),
     ("mixture=0.3", "parameter mixture: 0.3 is not a table of fields"),
     ("scratch=null", "parameter scratch: None is not a table of fields"),
     ("scratch={lr: fast}", "parameter scratch.lr: 'fast' is not a finite number"),
