@@ -2,7 +2,8 @@
 
 A curriculum's name is its function's, '-' for '_'. It is a pure function of what `Progress` holds;
 what must last longer than an epoch goes to `progress.state`. () means real images only.
-`progress.levels` are the candidates in ascending order, the real images (REAL) last.
+`progress.levels` are the candidates in ascending order, the real images (REAL) last;
+`stage_of(progress)` is the stage of the epoch, with one stage for each of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
+from harness.methods.curriculum_stage import stage_of
 from harness.methods.terms import Progress
 
 if TYPE_CHECKING:
@@ -18,13 +20,13 @@ if TYPE_CHECKING:
 
 def diverse_to_specific(progress: Progress) -> tuple[int, ...]:
     """One level per stage, from text only to real; then real images only."""
-    stage = _stage(progress)
+    stage = stage_of(progress)
     return () if stage is None else (progress.levels[stage],)
 
 
 def specific_to_diverse(progress: Progress) -> tuple[int, ...]:
     """One level per stage, from real to text only; then real images only."""
-    stage = _stage(progress)
+    stage = stage_of(progress)
     return () if stage is None else (progress.levels[-1 - stage],)
 
 
@@ -38,7 +40,7 @@ def easy_to_hard(progress: Progress) -> tuple[int, ...]:
 
 def random(progress: Progress) -> tuple[int, ...]:
     """One level per stage, drawn uniformly from all candidates when the stage begins."""
-    stage = _stage(progress)
+    stage = stage_of(progress)
     if stage is None:
         return ()
     if progress.state.get("random_stage") != stage:
@@ -106,18 +108,3 @@ def fixed(progress: Progress) -> tuple[int, ...]:
 def none(progress: Progress) -> tuple[int, ...]:
     """Real images only."""
     return ()
-
-
-def _stage(progress: Progress) -> int | None:
-    """Stage of this epoch: as many stages as levels, the first ones longer if there is a rest.
-
-    None after the last curriculum epoch. Source: paper, 12 epochs for each of 5 levels of 60.
-    """
-    length, rest = divmod(progress.curriculum_epochs, len(progress.levels))
-    left = progress.epoch
-    for stage in range(len(progress.levels)):
-        epochs = length + (stage < rest)
-        if left < epochs:
-            return stage
-        left -= epochs
-    return None
