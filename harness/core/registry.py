@@ -8,14 +8,31 @@ import importlib
 import importlib.util
 import inspect
 import re
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.core.errors import UsageError
+from harness.core.errors import DataError, UsageError, brief
 
 _NAME_LINE = re.compile(r"""^NAME(?:\s*:\s*\w+)?\s*=\s*(["'])(?P<name>[^"']+)\1""", re.MULTILINE)
+# What the code of a module may raise while it is imported.
+_BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    DataError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    UsageError,
+    ValueError,
+)
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
@@ -36,7 +53,9 @@ def names(package: str) -> list[str]:
 def find(package: str, name: str) -> ModuleType:
     """The module of `package` that `name` names: "A-B" is a_b.py; case, '-', '_' are one.
 
-    Raises UsageError with the nearest name when there is none.
+    A package with a file protocol.py has each module pass its `complete`, which says what a module
+    must hold. Raises UsageError with the nearest name when there is none, and with the file when
+    that one is broken or incomplete.
     """
     files = _files(package)
     stem = name.strip().lower().replace("-", "_")
@@ -44,7 +63,24 @@ def find(package: str, name: str) -> ModuleType:
         kind = package.rpartition(".")[2]
         known = [printed for printed, _ in files.values()]
         raise UsageError(f"unknown name {name!r} in {kind}{nearest(name, known)}")
-    return importlib.import_module(files[stem][1])
+    module = _imported(files[stem][1])
+    if importlib.util.find_spec(f"{package}.protocol") is not None:
+        importlib.import_module(f"{package}.protocol").complete(module)
+    return module
+
+
+def file_of(module: ModuleType) -> str:
+    """The file of a module as messages name it: its last folder and its name."""
+    return _short(module.__file__ or module.__name__)
+
+
+def problem(package: str, name: str) -> str | None:
+    """What is wrong with the file of a name that `names` lists, in one sentence; None: nothing."""
+    try:
+        find(package, name)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -91,7 +127,35 @@ def _files(package: str) -> dict[str, tuple[str, str]]:
     folders = (spec.submodule_search_locations if spec else None) or []
     found = {}
     for path in (path for folder in folders for path in sorted(Path(folder).glob("*.py"))):
-        match = _NAME_LINE.search(path.read_text(encoding="utf-8"))
+        match = _NAME_LINE.search(_text(path))
         if match and not path.stem.startswith("_"):
             found[path.stem] = (match["name"], f"{package}.{path.stem}")
     return found
+
+
+def _text(path: Path) -> str:
+    """What a file says; nothing where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _imported(name: str) -> ModuleType:
+    """UsageError with file, line and cause for a module that breaks off while it is imported."""
+    try:
+        return importlib.import_module(name)
+    except _BROKEN as error:
+        spec = None if isinstance(error, SyntaxError) else importlib.util.find_spec(name)
+        file = error.filename if isinstance(error, SyntaxError) else spec and spec.origin
+        lines = traceback.extract_tb(error.__traceback__)
+        line = next((frame.lineno for frame in lines[::-1] if frame.filename == file), None)
+        line = error.lineno if isinstance(error, SyntaxError) else line
+        where = _short(file or name) + (f", line {line}" if line else "")
+        kind = "syntax error" if isinstance(error, SyntaxError) else type(error).__name__
+        text = error.msg if isinstance(error, SyntaxError) else brief(error)
+        raise UsageError(f"{where}: cannot be imported: {kind}: {text}") from error
+
+
+def _short(file: str) -> str:
+    return "/".join(Path(file).parts[-2:])

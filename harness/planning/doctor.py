@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.core import parallel, registry
-from harness.core.errors import DataError
+from harness.core.errors import DataError, UsageError
 from harness.core.specs import Recipe
 from harness.mini import weights
 from harness.pipeline.config import PROFILES
@@ -257,7 +257,7 @@ def _module(name: str) -> ModuleType | None:
     """None where a package that it imports is missing: the packages are reported themselves."""
     try:
         return registry.find(DATASETS, name)
-    except ImportError:
+    except UsageError:  # `harness list` says what is wrong with the file
         return None
 
 
