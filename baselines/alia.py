@@ -8,9 +8,10 @@ per source is kept and added to the real images.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import DataError
+from harness.methods.arguments import Range
 from harness.methods.terms import Augment, Progress, TermParts
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ def not_surer(
     return np.asarray(edited.max(1) <= t[labels])
 
 
-def term(*, margin: float = 0.0, confidence: bool = True) -> TermParts:
-    """margin: in [-1, 1]; confidence: whether the classifier filters."""
-    if isinstance(margin, bool) or not isinstance(margin, int | float) or not -1 <= margin <= 1:
-        raise UsageError(f"ALIA(margin=...): {margin!r} is not allowed; a number in [-1, 1]")
-    if not isinstance(confidence, bool):
-        raise UsageError(f"ALIA(confidence=...): {confidence!r} is not allowed; True or False")
+def term(
+    *,
+    margin: Annotated[float, Range(-1, 1), "lowest lead of the domain's text in CLIP score"] = 0.0,
+    confidence: Annotated[bool, "whether the classifier filters, too"] = True,
+) -> TermParts:
+    """Edits, filtered; with `confidence` it consults the run without this term."""
     return TermParts(augment=Edits(margin, confidence), reads="edits", consults=confidence or None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.core.registry import one_of
-from harness.methods.sampling import Control
+from harness.methods.arguments import OneOf
+from harness.methods.sampling import CONTROL, Control
 from harness.methods.terms import Batch, Objective, TermParts
 
 if TYPE_CHECKING:
@@ -30,9 +30,13 @@ class BalancedSoftmax(Objective):
         return cross_entropy(model.head(z) + batch.prior.log(), batch.y)
 
 
-def term(*, control: bool = False, counts: str = "real") -> TermParts:
-    """control: onward from this run, with epochs as for spectra but of real images only."""
-    one_of("BS(control=...)", control, (False, True))
-    one_of("BS(counts=...)", counts, ("real", "epoch"))
+def term(
+    *,
+    control: Annotated[bool, CONTROL] = False,
+    counts: Annotated[
+        str, OneOf("real", "epoch"), "images that the prior counts: all real ones, or the epoch's"
+    ] = "real",
+) -> TermParts:
+    """`control` needs no synthetic image: it is what DisCL's runs are compared with."""
     augment, onward = (Control(), True) if control else (None, None)
     return TermParts(objective=BalancedSoftmax(counts), augment=augment, onward=onward)

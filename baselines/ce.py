@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.core.registry import one_of
-from harness.methods.sampling import Control
+from harness.methods.sampling import CONTROL, Control
 from harness.methods.terms import Batch, Objective, TermParts
 
 if TYPE_CHECKING:
@@ -24,8 +23,7 @@ class CrossEntropy(Objective):
         return cross_entropy(model.head(z), batch.y)
 
 
-def term(*, control: bool = False) -> TermParts:
-    """control: onward from this run, with epochs as for spectra but of real images only."""
-    one_of("CE(control=...)", control, (False, True))
+def term(*, control: Annotated[bool, CONTROL] = False) -> TermParts:
+    """`control` needs no synthetic image: it is what DisCL's runs are compared with."""
     augment, onward = (Control(), True) if control else (None, None)
     return TermParts(objective=CrossEntropy(), augment=augment, onward=onward)

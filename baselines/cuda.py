@@ -8,11 +8,10 @@ falls. Here the rule is the same for all data sets; with large pictures only `ac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.core.errors import UsageError
-from harness.core.registry import one_of
 from harness.core.specs import REAL
+from harness.methods.arguments import Range
 from harness.methods.terms import Augment, Progress, TermParts, Tools
 
 if TYPE_CHECKING:
@@ -146,30 +145,19 @@ def defaults(dataset: str, profile: str) -> dict[str, Any]:
     return {} if dataset.startswith("cifar") else {"accept": 0.4}
 
 
+Share = Annotated[float, Range(0, 1)]
+Whole = Annotated[int, Range(1, 10_000)]
+
+
 def term(
     *,
-    accept: float = 0.6,
-    trials: int = 10,
-    probability: float = 0.5,
-    every: int = 1,
-    cutout: bool = False,
-    hole_px: int = 16,
+    accept: Annotated[Share, "share of right answers above which a class's level rises"] = 0.6,
+    trials: Annotated[Whole, "images that an update draws per class and state, times s + 1"] = 10,
+    probability: Annotated[Share, "with which an image of an epoch is changed"] = 0.5,
+    every: Annotated[Whole, "epochs from one update of the levels to the next"] = 1,
+    cutout: Annotated[bool, "a black square in every image of an epoch, none in updates"] = False,
+    hole_px: Annotated[Whole, "side of that square"] = 16,
 ) -> TermParts:
-    """accept, trials: of the update, see `ClassLevels`; every: epochs from one to the next.
-
-    probability: with which an image of an epoch is changed. cutout: a black square of hole_px
-    pixels in every image of an epoch, changed or not, but in none of those of the update.
-    """
-    for argument, number in (("accept", accept), ("probability", probability)):
-        if type(number) not in (int, float) or not 0 <= number <= 1:
-            _refuse(argument, number, "a number in [0, 1]")
-    for argument, whole in (("trials", trials), ("every", every), ("hole_px", hole_px)):
-        if type(whole) is not int or not 1 <= whole <= 10_000:
-            _refuse(argument, whole, "a whole number in [1, 10000]")
-    one_of("CUDA(cutout=...)", cutout, (False, True))
+    """The update is described at `ClassLevels`."""
     levels = ClassLevels(accept, trials, probability, every, hole_px if cutout else 0)
     return TermParts(augment=levels)
-
-
-def _refuse(argument: str, value: Any, allowed: str) -> None:
-    raise UsageError(f"CUDA({argument}=...): {value!r} is not allowed; {allowed}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import DataError, UsageError
-from harness.core.registry import function, one_of
+from harness.core.registry import function, functions
 from harness.core.specs import REAL
 from harness.methods import curriculum as curricula
 from harness.methods import spectra
+from harness.methods.arguments import OneOf, Range
 from harness.methods.sampling import hundredths, mix, real, union
 from harness.methods.terms import Augment, Progress, TermParts, Trial
 
@@ -34,7 +35,6 @@ ROWS = (
     'FLYP+DisCL(curriculum="random")',
     'FLYP+DisCL(curriculum="text-only")',
 )
-PAPER_OR_RELEASED = ("paper", "released")
 SWITCHES = ("schedule", "level_zero", "trim", "probe", "non_hard")
 VALIDATION_SEED = 42  # the released code's
 
@@ -140,33 +140,44 @@ def defaults(dataset: str, profile: str) -> dict[str, Any]:
     return {} if profile == "paper" else {"step": 0.05}
 
 
+# Where the paper and its released code differ.
+Switch = Annotated[str, OneOf("paper", "released")]
+Curriculum = Annotated[str, OneOf(*functions(curricula))]
+Filter = Annotated[str, OneOf(*spectra.FILTERS)]
+Level = Annotated[float, Range(0, 1)]
+
+
 def term(
     *,
-    curriculum: str = "diverse-to-specific",
-    levels: tuple[float, ...] | None = None,
-    threshold: float | None = None,
-    filter: str = "usual",
-    step: float = 0.02,
-    scale: float | None = None,
-    drop_real_hard: bool = False,
-    schedule: str = "paper",
-    level_zero: str = "paper",
-    trim: str = "paper",
-    probe: str = "paper",
-    non_hard: str = "paper",
+    curriculum: Annotated[Curriculum, "chooses the guidance levels of an epoch"] = (
+        "diverse-to-specific"
+    ),
+    levels: Annotated[tuple[Level, ...] | None, "guidance levels; None: the recipe's"] = None,
+    threshold: Annotated[
+        float | None, Range(-1, 1), "CLIPScore from which images are used; None: the recipe's"
+    ] = None,
+    filter: Annotated[Filter, "low, high: a threshold one step below, above that one"] = "usual",
+    step: Annotated[float, Range(0, 1), "the step of `filter`, in CLIPScore"] = 0.02,
+    scale: Annotated[
+        float | None,
+        Range(0, 1000),
+        "synthetic images per epoch, times the real hard ones; None: the mixture's",
+    ] = None,
+    drop_real_hard: Annotated[
+        bool, "fixed and text-only: leave the real hard images out of these epochs"
+    ] = False,
+    schedule: Annotated[Switch, "released: every stage begins an epoch early"] = "paper",
+    level_zero: Annotated[Switch, "released: level 0 is no candidate"] = "paper",
+    trim: Annotated[Switch, "adaptive; released: outliers among the gains left out"] = "paper",
+    probe: Annotated[Switch, "adaptive; released: the first look after two batches"] = "paper",
+    non_hard: Annotated[
+        Switch, "without a mixture; released: the hard images and their spectra alone"
+    ] = "paper",
 ) -> TermParts:
-    """levels: guidance below 1, in [0, 1] (None: the recipe's); threshold: CLIPScore in [-1, 1].
+    """Spectra by a curriculum; it starts from the run without this term.
 
-    filter: "low", "usual" or "high", a threshold one `step` below, at, or above that one (paper,
-    Table 1: 0.28, 0.30, 0.32). scale: synthetic images per epoch as a multiple of the real hard
-    ones (None: the mixture's).
-    drop_real_hard: for the curricula fixed and text-only. Where paper and released code differ,
-    "paper" or "released": `schedule` (the released one begins every stage an epoch early),
-    `level_zero` (released without it), and for the adaptive curriculum `trim` (outliers among the
-    gains are left out) and `probe` (the first look after two batches); `non_hard` (the released
-    iWildCam code trains on the hard images and their spectra alone).
+    Paper, Table 1, has the thresholds 0.28, 0.30 and 0.32 as `filter` low, usual and high.
     """
-    function(curricula, curriculum)
     switches = {
         "schedule": schedule,
         "level_zero": level_zero,
@@ -174,17 +185,10 @@ def term(
         "probe": probe,
         "non_hard": non_hard,
     }
-    for argument, value in switches.items():
-        one_of(f"DisCL({argument}=...)", value, PAPER_OR_RELEASED)
-    one_of("DisCL(drop_real_hard=...)", drop_real_hard, (False, True))
     if drop_real_hard and curriculum not in ("fixed", "text-only"):
         raise UsageError(f"DisCL(drop_real_hard=True) is for fixed and text-only, not {curriculum}")
     if curriculum != "adaptive" and "released" in (trim, probe):
         raise UsageError(f"DisCL(trim, probe) are for the curriculum adaptive, not {curriculum}")
-    one_of("DisCL(filter=...)", filter, tuple(spectra.FILTERS))
-    _check_number("threshold", threshold, -1, 1)
-    _check_number("step", step, 0, 1)
-    _check_number("scale", scale, 0, 1000)
     spectrum = Spectrum(
         _levels(curriculum, levels, level_zero),
         curriculum=curriculum,
@@ -220,15 +224,6 @@ def _levels(name: str, levels: Any, level_zero: str) -> tuple[int, ...] | None:
         wanted = "one level" if name == "fixed" else "a level"
         raise UsageError(f"{where}: {levels!r}: the curriculum {name} needs {wanted} below 1")
     return found
-
-
-def _check_number(argument: str, value: Any, low: float, high: float) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise UsageError(
-            f"DisCL({argument}=...): {value!r} is not allowed; a number in [{low}, {high}]"
-        )
 
 
 def _released_epoch(progress: Progress) -> int:

@@ -9,16 +9,15 @@ leaves them open, and in sampling, by DDPM in all steps, where the paper speaks 
 from __future__ import annotations
 
 import io
-import math
 import pickle
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import GROUPS, RULES
-from harness.core.registry import one_of
 from harness.core.specs import Schedule
+from harness.methods.arguments import OneOf, Range
 from harness.methods.terms import Finetune, Phase, TermParts, Tools
 
 if TYPE_CHECKING:
@@ -296,88 +295,53 @@ def defaults(dataset: str, profile: str) -> dict[str, Any]:
     return small
 
 
+Rate = Annotated[float, Range(0, 1e3)]
+Epochs = Annotated[int, Range(1, 1_000_000)]
+Batch = Annotated[int, Range(1, 2**31)]
+Count = Annotated[int, Range(1, 1024)]
+Multiplier = Annotated[int, Range(1, 64)]
+Group = Annotated[str, OneOf(*GROUPS)]
+
+
 def term(
     *,
-    dim: int = 64,
-    multipliers: tuple[int, ...] = (1, 2, 4, 8),
-    heads: int = 4,
-    head_width: int = 32,
-    positions: bool = False,
-    timesteps: int = 1000,
-    epochs: int = 201,
-    optimiser: str = "sgd",
-    lr: float = 1e-4,
-    batch: int = 256,
-    encode_batch: int = 64,
-    share: float = 0.2,
-    minimum: int = 5,
-    groups: tuple[str, ...] = GROUPS,
-    sample_batch: int = 1024,
-    head_epochs: int = 400,
-    head_lr: float = 1e-3,
-    head_weight_decay: float = 1e-5,
-    head_batch: int = 1024,
-    seed: int = 123,
+    dim: Annotated[
+        int, Range(8, 8192, multiple=8), "channels of the diffusion model, times multipliers"
+    ] = 64,
+    multipliers: Annotated[tuple[Multiplier, ...], "one for each of its stages"] = (1, 2, 4, 8),
+    heads: Annotated[Count, "of its attention"] = 4,
+    head_width: Annotated[Count, "channels of each"] = 32,
+    positions: Annotated[
+        bool, "tells it which entry of a feature is which (ours); without, classes hardly differ"
+    ] = False,
+    timesteps: Annotated[int, Range(1, 100_000), "of the diffusion"] = 1000,
+    epochs: Annotated[Epochs, "of the diffusion model"] = 201,
+    optimiser: Annotated[
+        str, OneOf(*OPTIMISERS), "of the diffusion model, without momentum or decay"
+    ] = "sgd",
+    lr: Annotated[Rate, "of the diffusion model"] = 1e-4,
+    batch: Annotated[Batch, "features per step of the diffusion model"] = 256,
+    encode_batch: Annotated[
+        int, Range(2, 2**31), "images whose statistics batch norm uses together when encoding"
+    ] = 64,
+    share: Annotated[Rate, "features to generate for a class, as a share of its images"] = 0.2,
+    minimum: Annotated[int, Range(0, 1_000_000), "features to generate for a class, at least"] = 5,
+    groups: Annotated[tuple[Group, ...], "groups of classes that get them"] = GROUPS,
+    sample_batch: Annotated[Batch, "features generated together"] = 1024,
+    head_epochs: Annotated[Epochs, "of the head, with Adam"] = 400,
+    head_lr: Annotated[Rate, "of the head"] = 1e-3,
+    head_weight_decay: Annotated[Rate, "of the head"] = 1e-5,
+    head_batch: Annotated[Batch, "features per step of the head"] = 1024,
+    seed: Annotated[
+        int, Range(0, 2**63 - 1), "of all randomness before the head, the same in all runs"
+    ] = 123,
 ) -> TermParts:
     """Defaults are the released code's for CIFAR-100-LT; it starts from the run without this term.
 
-    Diffusion model: channels `dim` times `multipliers`, attention of `heads` by `head_width`,
-    `timesteps`; trained for `epochs` without momentum or decay on batches of `batch` features.
-    encode_batch: images whose statistics the encoder's batch norm uses together.
-    share, minimum, groups: see `numbers`; sample_batch: features generated together.
-    head_*: Adam's, on the head. seed: of all randomness before the head, the same in all runs.
-    positions: tells the diffusion model which entry of a feature is which; ours: without it,
-    generated features hardly differ between classes (see
-    `harness.models.feature_diffusion.Network`).
+    share, minimum, groups: see `numbers`. positions: see
+    `harness.models.feature_diffusion.Network`.
     """
     settings = Settings(**locals())
-    _check(settings)
+    if len(set(groups)) < len(groups):
+        raise UsageError(f"LDMLR(groups=...): {groups!r} is not allowed; it names a group twice")
     return TermParts(finetune=LatentDiffusion(settings), onward=True)
-
-
-def _check(settings: Settings) -> None:
-    for argument, low, high in (
-        ("dim", 8, 8192),
-        ("heads", 1, 1024),
-        ("head_width", 1, 1024),
-        ("timesteps", 1, 100_000),
-        ("epochs", 1, 1_000_000),
-        ("batch", 1, 2**31),
-        ("encode_batch", 2, 2**31),
-        ("minimum", 0, 1_000_000),
-        ("sample_batch", 1, 2**31),
-        ("head_epochs", 1, 1_000_000),
-        ("head_batch", 1, 2**31),
-        ("seed", 0, 2**63 - 1),
-    ):
-        value = getattr(settings, argument)
-        _allowed(argument, value, _whole(value, low, high), f"a whole number in [{low}, {high}]")
-    for argument, most in (
-        ("lr", 1e3),
-        ("share", 1e3),
-        ("head_lr", 1e3),
-        ("head_weight_decay", 1e3),
-    ):
-        value = getattr(settings, argument)
-        fits = type(value) in (int, float) and math.isfinite(value) and 0 <= value <= most
-        _allowed(argument, value, fits, f"a number in [0, {most:g}]")
-    _allowed("dim", settings.dim, settings.dim % 8 == 0, "a multiple of 8")
-    one_of("LDMLR(positions=...)", settings.positions, (False, True))
-    one_of("LDMLR(optimiser=...)", settings.optimiser, tuple(OPTIMISERS))
-    several = settings.multipliers
-    fits = type(several) is tuple and several and all(_whole(m, 1, 64) for m in several)
-    _allowed("multipliers", several, fits, "a tuple of whole numbers in [1, 64]")
-    chosen = settings.groups
-    fits = type(chosen) is tuple and chosen and len(set(chosen)) == len(chosen)
-    _allowed("groups", chosen, fits, f"a tuple of some of {', '.join(GROUPS)}")
-    for group in chosen:
-        one_of("LDMLR(groups=...)", group, GROUPS)
-
-
-def _whole(value: Any, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high
-
-
-def _allowed(argument: str, value: Any, fits: Any, what: str) -> None:
-    if not fits:
-        raise UsageError(f"LDMLR({argument}=...): {value!r} is not allowed; {what}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import DataError, UsageError
+from harness.methods.arguments import Range
 from harness.methods.terms import Batch, Finetune, Objective, TermParts, Tools
 
 if TYPE_CHECKING:
@@ -210,40 +211,29 @@ def defaults(dataset: str, profile: str) -> dict[str, Any]:
     return {} if profile == "paper" else {"grid": 10, "max_iter": 50}
 
 
+Positive = Annotated[float, Range(0, 1e30, open_ends=True)]
+Fraction = Annotated[float, Range(0, 1, open_ends=True)]
+
+
 def term(
     *,
-    grid: int = 50,
-    smallest: float = 1e-7,
-    largest: float = 1e2,
-    max_iter: int = 200,
-    tolerance: float = 1e-4,
-    held_out: float = 0.2,
-    seed: int = 0,
+    grid: Annotated[int, Range(1, 1000), "values of C to try, equal ratios apart"] = 50,
+    smallest: Annotated[Positive, "of these values"] = 1e-7,
+    largest: Annotated[Positive, "of these values"] = 1e2,
+    max_iter: Annotated[int, Range(1, 100_000), "steps of L-BFGS for each value"] = 200,
+    tolerance: Annotated[Fraction, "of the gradient's largest entry: then L-BFGS stops"] = 1e-4,
+    held_out: Annotated[
+        Fraction, "share of training images that choose C without a validation split (ours)"
+    ] = 0.2,
+    seed: Annotated[
+        int, Range(0, 2**63 - 1), "of the probe's augmentation and that choice, in all runs (ours)"
+    ] = 0,
 ) -> TermParts:
-    """The probe's inverse penalty C is one of `grid` values, equal ratios apart.
+    """C is the probe's inverse penalty.
 
-    max_iter: steps of L-BFGS for each; tolerance: of its gradient's largest entry, then it stops
-    (scikit-learn's, which the authors' code calls; grid, range and max_iter are that code's).
-    held_out: share of training images that choose C where there is no validation split (ours).
-    seed: of the probe's augmentation and of that choice, the same in all runs: ours.
+    Grid, range and max_iter are the authors' code's; the tolerance is that of scikit-learn, which
+    it calls.
     """
-    for argument, value, low, high in (
-        ("grid", grid, 1, 1000),
-        ("max_iter", max_iter, 1, 100_000),
-        ("seed", seed, 0, 2**63 - 1),
-    ):
-        if type(value) is not int or not low <= value <= high:
-            allowed = f"a whole number in [{low}, {high}]"
-            raise UsageError(f"LP-FT({argument}=...): {value!r} is not allowed; {allowed}")
-    for argument, number, below in (
-        ("smallest", smallest, 1e30),
-        ("largest", largest, 1e30),
-        ("tolerance", tolerance, 1),
-        ("held_out", held_out, 1),
-    ):
-        if type(number) not in (int, float) or not 0 < number < below:
-            allowed = f"a number above 0 and below {below:g}"
-            raise UsageError(f"LP-FT({argument}=...): {number!r} is not allowed; {allowed}")
     if smallest > largest:
         raise UsageError(f"LP-FT(smallest={smallest!r}, largest={largest!r}): none lies between")
     settings = Settings(grid, smallest, largest, max_iter, tolerance, held_out, seed)

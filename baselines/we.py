@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from harness.core.errors import DataError, UsageError
+from harness.methods.arguments import Range
 from harness.methods.terms import TermParts
 
 if TYPE_CHECKING:
@@ -58,22 +59,17 @@ def _check(start: dict[str, torch.Tensor], end: dict[str, torch.Tensor]) -> None
             )
 
 
-def term(*, alpha: float = 0.5, grid: tuple[float, ...] = ELEVEN) -> TermParts:
-    """alpha: the share of the fine-tuned weights; grid: shares, ascending, that validation tries.
+Share = Annotated[float, Range(0, 1)]
 
-    The paper that has these rows names no alpha; 0.5 is what WiSE-FT recommends without a
+
+def term(
+    *,
+    alpha: Annotated[Share, "share of the fine-tuned weights"] = 0.5,
+    grid: Annotated[tuple[Share, ...], "shares that validation tries, ascending"] = ELEVEN,
+) -> TermParts:
+    """The paper that has these rows names no alpha; 0.5 is what WiSE-FT recommends without a
     validation set (section 4).
     """
-    _number("alpha", alpha)
-    if not isinstance(grid, tuple) or not grid:
-        raise UsageError(f"WE(grid=...): {grid!r} is not allowed; numbers such as (0, 0.5, 1)")
-    for share in grid:
-        _number("grid", share)
     if list(grid) != sorted(set(grid)):
         raise UsageError(f"WE(grid=...): {grid!r} is not ascending")
     return TermParts(ensemble=Between(alpha, grid))
-
-
-def _number(argument: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise UsageError(f"WE({argument}=...): {value!r} is not allowed; a number in [0, 1]")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import math
 from collections.abc import Iterable
@@ -13,6 +12,8 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.errors import UsageError
+from harness.methods import arguments as declaration
+from harness.methods.term_protocol import checked, module_of
 from harness.methods.terms import Method, Objective, TermParts
 
 PACKAGE = "baselines"
@@ -44,16 +45,21 @@ class Term:
         return self._text(dict(sorted(self._all().items())))
 
     def _text(self, arguments: dict[str, Any]) -> str:
-        inside = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
+        inside = ", ".join(f"{name}={literal(value)}" for name, value in arguments.items())
         return f"{self.module.NAME}({inside})" if inside else str(self.module.NAME)
 
     def _all(self) -> dict[str, Any]:
         return {**dict(self.defaults), **dict(self.arguments)}
 
     def slots(self) -> TermParts:
-        """Fresh objects at every call; the term itself refuses values that it cannot use."""
-        slots: TermParts = self.module.term(**self._all())
-        return slots
+        """Fresh objects at every call.
+
+        Raises UsageError for a value that its argument does not take, for arguments that the term
+        refuses together, and for a term that does not return slots.
+        """
+        where, given = registry.file_of(self.module), self._all()
+        declaration.check(self.module.NAME, declaration.declared(self.module.term, where), given)
+        return checked(self.module.term(**given), where)
 
     def without(self, argument: str) -> Term:
         kept = tuple(pair for pair in self.arguments if pair[0] != argument)
@@ -148,7 +154,7 @@ def _term(text: str, expression: str, package: str, dataset: str | None, profile
     name, bracket, rest = text.partition("(")
     if bracket and not rest.rstrip().endswith(")"):
         raise UsageError(f"{expression!r}: cannot read {text!r}; a term is NAME or NAME(key=value)")
-    module = registry.find(package, name)
+    module = module_of(package, name)
     arguments = _arguments(rest.rstrip()[:-1], module.NAME, expression) if bracket else {}
     defaults = _defaults(module, dataset, profile)
     for argument in arguments:
@@ -161,10 +167,30 @@ def _term(text: str, expression: str, package: str, dataset: str | None, profile
 
 def _defaults(module: ModuleType, dataset: str | None, profile: str) -> dict[str, Any]:
     """Defaults of a term's arguments: its signature's, or what its `defaults` has for a place."""
-    found = {name: p.default for name, p in inspect.signature(module.term).parameters.items()}
-    if dataset is not None and hasattr(module, "defaults"):
-        found |= {k: _plain(v) for k, v in module.defaults(dataset, profile).items()}
-    return found
+    where = registry.file_of(module)
+    known = {a.name: a.default for a in declaration.declared(module.term, where)}
+    own = {} if dataset is None else plain_defaults(module, dataset, profile)
+    for name in own:
+        if name not in known:
+            hint = registry.nearest(name, known)
+            raise UsageError(f"{where}: defaults has {name!r}, no argument of term{hint}")
+    return known | own
+
+
+def plain_defaults(module: ModuleType, dataset: str, profile: str) -> dict[str, Any]:
+    """What a term's `defaults` has for a data set and profile; nothing where it has none."""
+    if not hasattr(module, "defaults"):
+        return {}
+    return {name: _plain(value) for name, value in module.defaults(dataset, profile).items()}
+
+
+def problem(package: str, name: str) -> str | None:
+    """What is wrong with the file of a term, in one sentence; None: nothing."""
+    try:
+        _term(name, name, package, None, "paper").slots()
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def _arguments(text: str, name: str, expression: str) -> dict[str, Any]:
@@ -214,9 +240,10 @@ def _same(value: Any, default: Any) -> bool:
     return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """A value as expressions spell it."""
     if isinstance(value, tuple):
-        items = ", ".join(_literal(item) for item in value)
+        items = ", ".join(literal(item) for item in value)
         return f"({items},)" if len(value) == 1 else f"({items})"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
@@ -239,14 +266,20 @@ def _refuse_conflict(slot: str, filled: list[tuple[Term, TermParts]], expression
 def _objective(filled: list[tuple[Term, TermParts]], expression: str, package: str) -> Objective:
     found: Objective | None = _only(filled, "objective")
     if found is None:
-        modules = [registry.find(package, name) for name in registry.names(package)]
-        able = [m.NAME for m in modules if m.term().objective is not None]
+        able = [name for name in registry.names(package) if _brings_objective(package, name)]
         raise UsageError(
             f"{expression!r} has no objective; put one in front, for example "
             f"'{able[0] if able else 'NAME'}+{expression.strip()}'; "
             f"terms with an objective: {', '.join(able) or 'none'}"
         )
     return found
+
+
+def _brings_objective(package: str, name: str) -> bool:
+    """Whether a term does; a broken file does not."""
+    if problem(package, name) is not None:
+        return False
+    return _term(name, name, package, None, "paper").slots().objective is not None
 
 
 def _reads(filled: list[tuple[Term, TermParts]], expression: str) -> str | None:

@@ -96,6 +96,10 @@ def real(
     return pl.concat([drawn, _draw(tail, tail.height, rng, "real hard image", again=True)])
 
 
+# Help of the argument `control` of the terms that have one.
+CONTROL = "onward from this run, with epochs as for spectra but of real images only"
+
+
 class Control(Augment):
     """Epochs of the same make-up as with spectra, from real images only: the fair comparison."""
 

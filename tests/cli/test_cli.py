@@ -87,7 +87,7 @@ def refused(capsys: Any, code: int, home: Path, *arguments: Any) -> str:
         ),
         (
             ["compare", "--dataset", SET, "--rows", "CE+DisCL(levels=0.5)"],
-            ["write one level as (0.5,)"],
+            ["write one value as (0.5,)"],
         ),
         (["compare", "--dataset", SET, "--rows", "CE+DisCL(threshold=28)"], ["[-1, 1]"]),
         (["compare", "--dataset", SET, "--rule", "a"], ["mean A"]),

@@ -113,20 +113,29 @@ def test_the_pool_is_asked_for_only_where_it_is_used():
         ("CE+DisCL+DisCL", ["DisCL and DisCL both bring a curriculum"]),
         ("CE(control=True)+DisCL", ["CE(control=True) and DisCL both bring a start"]),
         ("DisCL", ["'DisCL' has no objective", "'BS+DisCL'", "BS, CE"]),
-        ("CE+DisCL(levels=(0.5, 1.5))", ["1.5 is not allowed", "guidance is in [0, 1]"]),
-        ("CE+DisCL(levels=(-0.1,))", ["guidance is in [0, 1]"]),
-        ("CE+DisCL(levels=(0.5))", ["0.5 is not a tuple", "(0.5,)"]),
+        (
+            "CE+DisCL(levels=(0.5, 1.5))",
+            ["DisCL(levels=...): 1.5 is not allowed", "a number in [0, 1]"],
+        ),
+        ("CE+DisCL(levels=(-0.1,))", ["-0.1 is not allowed", "a number in [0, 1]"]),
+        ("CE+DisCL(levels=(0.5))", ["0.5 is not allowed", "a tuple of numbers", "(0.5,)"]),
         ("CE+DisCL(levels=(0.5, 0.5))", ["names a level twice"]),
         ("CE+DisCL(levels=(0.123,))", ["two decimals"]),
-        ("CE+DisCL(levels=())", ["empty"]),
+        ("CE+DisCL(levels=())", ["() is not allowed", "a tuple of numbers"]),
         ("CE+DisCL(levels=(1.0,))", ["a level below 1"]),
         ("CE+DisCL(levels=(0,), level_zero='released')", ["a level below 1"]),
         ("CE+DisCL(curriculum='fixed')", ["needs its level", "levels=(0.5,)"]),
         ("CE+DisCL(curriculum='fixed', levels=(0.3, 0.5))", ["one level below 1"]),
         ("CE+DisCL(curriculum='text-only', levels=(0.3,))", ["text-only", "level 0"]),
-        ("CE+DisCL(curriculum='diverse')", ["unknown name 'diverse'", "'diverse-to-specific'?"]),
+        (
+            "CE+DisCL(curriculum='diverse')",
+            ["DisCL(curriculum=...): 'diverse'", "'diverse-to-specific'?"],
+        ),
         ("CE+DisCL(curriculum='random_')", ["did you mean 'random'?"]),
-        ("CE+DisCL(curriculum=3)", ["unknown name 3 in curriculum"]),
+        (
+            "CE+DisCL(curriculum=3)",
+            ["DisCL(curriculum=...): 3 is not allowed", "diverse-to-specific"],
+        ),
         ("CE+DisCL(threshold=2)", ["threshold", "[-1, 1]"]),
         ("CE+DisCL(scale=-1)", ["scale", "[0, 1000]"]),
         ("CE+DisCL(schedule='relesed')", ["did you mean 'released'?"]),
@@ -169,17 +178,18 @@ def test_a_new_term_is_one_file(tmp_path, monkeypatch):
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "we.py").write_text(
-        'NAME = "WE"\nfrom harness.methods.terms import TermParts\n'
-        "def term(*, alpha=0.5):\n    return TermParts(ensemble=alpha)\n"
+        'NAME = "WE"\nfrom baselines.we import Between\nfrom harness.methods.terms import TermParts\n'
+        "def term(*, alpha=0.5):\n    return TermParts(ensemble=Between(alpha, (0, 1)))\n"
     )
     (package / "go.py").write_text(
-        'NAME = "Go"\nfrom harness.methods.terms import TermParts\n'
-        "def term(*, on=False, n=1):\n    return TermParts(objective=n, onward=on or None)\n"
+        'NAME = "Go"\nfrom harness.methods.terms import Objective, TermParts\n'
+        "def term(*, on=False, n=1):\n"
+        "    return TermParts(objective=Objective(), onward=on or None)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     method = compose("WE(alpha=0.25)+Go(n=2, on=True)", package="other_terms")
     assert method.expression == "Go(n=2, on=True)+WE(alpha=0.25)"
-    assert method.ensemble == 0.25
+    assert method.ensemble.alpha == 0.25
     assert method.start == "Go(n=2)"  # weights before any ensemble, without what goes onward
 
 

@@ -10,6 +10,7 @@ import torch
 
 from baselines import cuda
 from harness.core.errors import UsageError
+from harness.methods.arguments import check, declared
 from harness.methods.compose import compose
 from harness.training import operations, operations_fast
 
@@ -301,4 +302,4 @@ def test_the_share_to_recognise_is_smaller_for_large_pictures():
 )
 def test_values_that_it_cannot_use(argument, value, allowed):
     with pytest.raises(UsageError, match=rf"CUDA\({argument}=...\): .*{value}.* {allowed}"):
-        cuda.term(**{argument: value})
+        check("CUDA", declared(cuda.term, "cuda.py"), {argument: value})

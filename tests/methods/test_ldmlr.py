@@ -15,6 +15,7 @@ from baselines import ldmlr
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Schedule
 from harness.datasets.cifar100_lt import class_counts
+from harness.methods.arguments import check, declared
 from harness.methods.compose import compose
 from harness.methods.terms import Phase
 from harness.models import feature_diffusion
@@ -314,11 +315,11 @@ def test_features_that_cannot_be_halved_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("argument", "value", "words"),
     [
-        ("dim", 12, "12 is not allowed; a multiple of 8"),
+        ("dim", 12, r"12 is not allowed; a whole number in \[8, 8192\], a multiple of 8"),
         ("dim", 64.0, r"64\.0 is not allowed; a whole number in \[8, 8192\]"),
         ("multipliers", (), r"\(\) is not allowed; a tuple of whole numbers in \[1, 64\]"),
         ("multipliers", 2, "2 is not allowed; a tuple"),
-        ("multipliers", (1, 0), "a tuple of whole numbers"),
+        ("multipliers", (1, 0), r"0 is not allowed; a whole number in \[1, 64\]"),
         ("heads", 0, r"0 is not allowed; a whole number in \[1, 1024\]"),
         ("head_width", True, "True is not allowed; a whole number"),
         ("positions", 1, "1 is not allowed; allowed: False, True"),
@@ -333,7 +334,6 @@ def test_features_that_cannot_be_halved_are_refused(tmp_path):
         ("minimum", -1, "-1 is not allowed"),
         ("groups", (), "a tuple of some of many, medium, few"),
         ("groups", "few", "'few' is not allowed; a tuple"),
-        ("groups", ("few", "few"), "a tuple of some of"),
         ("groups", ("fwe",), "'fwe' is not allowed; did you mean 'few'"),
         ("sample_batch", 0, "0 is not allowed"),
         ("head_epochs", 0, "0 is not allowed"),
@@ -345,7 +345,12 @@ def test_features_that_cannot_be_halved_are_refused(tmp_path):
 )
 def test_values_that_are_not_allowed(argument, value, words):
     with pytest.raises(UsageError, match=rf"^LDMLR\({argument}=\.\.\.\).*{words}"):
-        ldmlr.term(**{argument: value})
+        check("LDMLR", declared(ldmlr.term, "ldmlr.py"), {argument: value})
+
+
+def test_a_group_is_named_once():
+    with pytest.raises(UsageError, match=r"'few', 'few'.* is not allowed; it names a group twice"):
+        compose("CE+LDMLR(groups=('few', 'few'))")
 
 
 def test_composing_loads_no_torch():

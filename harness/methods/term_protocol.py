@@ -1,0 +1,58 @@
+"""What the file of a term holds: a function `term` of named arguments that returns slots."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from harness.core import registry
+from harness.core.errors import UsageError
+from harness.methods.arguments import declared
+from harness.methods.terms import Augment, Finetune, Objective, TermParts
+
+# The class that what fills a slot inherits from; for protocols, the members it needs.
+_SLOTS = {"objective": Objective, "augment": Augment, "finetune": Finetune}
+_MEMBERS = {"curriculum": ("levels",), "ensemble": ("alpha", "grid", "merge")}
+
+
+def module_of(package: str, name: str) -> ModuleType:
+    """The file of a term. UsageError where it is broken, or has no function `term`."""
+    module = registry.find(package, name)
+    if not callable(getattr(module, "term", None)):
+        raise UsageError(
+            f"{registry.file_of(module)}: no function term, which takes the term's arguments by name "
+            "and returns the slots it fills (harness.methods.terms.Slots)"
+        )
+    declared(module.term, registry.file_of(module))
+    return module
+
+
+def checked(slots: Any, where: str) -> TermParts:
+    """What a term returned, if it is slots with what belongs into them; UsageError otherwise."""
+    if not isinstance(slots, TermParts):
+        raise UsageError(
+            f"{where}: term returns {_a(slots)}; expected the slots it fills (harness.methods.terms.Slots)"
+        )
+    for name, base in _SLOTS.items():
+        value = getattr(slots, name)
+        if value is not None and not isinstance(value, base):
+            raise UsageError(
+                f"{where}: term fills the slot {name} with {_a(value)}; expected an object of a "
+                f"class that inherits harness.methods.terms.{base.__name__}"
+            )
+    for name, members in _MEMBERS.items():
+        value = getattr(slots, name)
+        missing = [m for m in members if value is not None and not hasattr(value, m)]
+        if missing:
+            raise UsageError(
+                f"{where}: term fills the slot {name} with {_a(value)}, which has no {missing[0]} "
+                f"(harness.methods.terms.{name.capitalize()})"
+            )
+    return slots
+
+
+def _a(value: Any) -> str:
+    """An object by its type, for messages."""
+    if value is None:
+        return "nothing"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
