@@ -192,6 +192,32 @@ def cache(args: argparse.Namespace) -> None:
 
 
 def listing(args: argparse.Namespace) -> None:
-    print("data sets:", ", ".join(registry.names("harness.datasets")))
+    if args.method:
+        give(_arguments(args.method, args.format), None)
+        return
+    datasets, broken = _split_by_state("harness.datasets")
+    methods, others = _split_by_state("baselines")
+    print("data sets:", ", ".join(datasets))
     print("profiles:  mini (built-in world, the default), smoke (cut down), paper (real data)")
-    print("methods:  ", ", ".join(registry.names("baselines")), "joined by +")
+    print("methods:  ", ", ".join(methods), "joined by +")
+    for sentence in broken + others:
+        print("broken:   ", sentence)
+
+
+def _split_by_state(package: str) -> tuple[list[str], list[str]]:
+    """The names of a package whose files work, and what is wrong with the other files."""
+    from harness.methods.compose import PACKAGE, problem
+
+    find_problem = problem if package == PACKAGE else registry.problem
+    problems = {name: find_problem(package, name) for name in registry.names(package)}
+    works = [name for name, sentence in problems.items() if sentence is None]
+    return works, [sentence for sentence in problems.values() if sentence is not None]
+
+
+def _arguments(names: Sequence[str], form: str) -> str:
+    """The arguments of terms as tables; of all terms that work for the name "all"."""
+    from harness.methods import argument_tables
+    from harness.methods.compose import PACKAGE
+
+    chosen = _split_by_state(PACKAGE)[0] if list(names) == ["all"] else names
+    return argument_tables.render(chosen, form)

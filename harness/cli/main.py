@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   harness report --profile mini --out report.html   one page of all that was run
   harness check --profile smoke
   harness list                                      data sets, profiles, methods
+  harness list --method DisCL                       its arguments: defaults, ranges, help
 
 exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage."""
 
@@ -93,7 +94,17 @@ def _parser() -> argparse.ArgumentParser:
     cache.add_argument("--format", choices=("files", "webdataset", "hf"), default="files")
     _preparing(every)
     _reporting(every)
-    listing = every.add_parser("list", help="data sets, their profiles, and methods")
+    about_list = "data sets, their profiles, and methods; the arguments of a method"
+    listing = every.add_parser("list", help=about_list)
+    listing.add_argument(
+        "--method",
+        action="append",
+        help="print this term's arguments: type, default, allowed values, help; may be repeated; "
+        "all: of every term",
+    )
+    listing.add_argument(
+        "--format", choices=("text", "markdown"), default="text", help="default: text"
+    )
     listing.set_defaults(run=commands.listing)
     return parser
 
