@@ -23,6 +23,8 @@ class Batch:
     y: torch.Tensor  # (B,) labels, int64
     prior: torch.Tensor  # (C,) class shares, sums to 1
     caption: torch.Tensor  # (B,) which of its class's captions goes with an image, int64
+    epoch: int = 0  # of the phase, 0-based
+    epochs: int = 1  # of the phase
 
 
 class Objective:

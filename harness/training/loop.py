@@ -129,7 +129,7 @@ class Loop:
             y = torch.from_numpy(labels[part]).to(torch.int64)
             x = self._pixels(images[part], y, self.generator)
             y, caption = y.to(self.device), captions[part].to(self.device)
-            return x, Batch(y, prior, caption)
+            return x, Batch(y, prior, caption, self.epoch, self.schedule.epochs)
 
         return self._steps(rows.height, batch, first, last)
 
@@ -144,7 +144,8 @@ class Loop:
         none = torch.zeros_like(y)
 
         def batch(part: slice) -> tuple[Tensor, Batch]:
-            return z[part], Batch(y[part], prior, none[part])
+            of_epoch = self.epoch, self.schedule.epochs
+            return z[part], Batch(y[part], prior, none[part], *of_epoch)
 
         return self._steps(len(y), batch, 0.0, 1.0)
 
