@@ -146,15 +146,17 @@ def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except _BROKEN as error:
-        spec = None if isinstance(error, SyntaxError) else importlib.util.find_spec(name)
-        file = error.filename if isinstance(error, SyntaxError) else spec and spec.origin
-        lines = traceback.extract_tb(error.__traceback__)
-        line = next((frame.lineno for frame in lines[::-1] if frame.filename == file), None)
-        line = error.lineno if isinstance(error, SyntaxError) else line
-        where = _short(file or name) + (f", line {line}" if line else "")
-        kind = "syntax error" if isinstance(error, SyntaxError) else type(error).__name__
-        text = error.msg if isinstance(error, SyntaxError) else brief(error)
-        raise UsageError(f"{where}: cannot be imported: {kind}: {text}") from error
+        spec = importlib.util.find_spec(name)
+        file = (spec.origin if spec else None) or name
+        if isinstance(error, SyntaxError):  # of the file, or of one that it imports
+            file, line = error.filename or file, error.lineno
+            cause = f"syntax error: {error.msg}"
+        else:
+            frames = traceback.extract_tb(error.__traceback__)[::-1]
+            line = next((frame.lineno for frame in frames if frame.filename == file), None)
+            cause = f"{type(error).__name__}: {brief(error)}"
+        where = _short(file) + (f", line {line}" if line else "")
+        raise UsageError(f"{where}: cannot be imported: {cause}") from error
 
 
 def _short(file: str) -> str:
