@@ -218,8 +218,8 @@ Fraction = Annotated[float, Range(0, 1, open_ends=True)]
 def term(
     *,
     grid: Annotated[int, Range(1, 1000), "values of C to try, equal ratios apart"] = 50,
-    smallest: Annotated[Positive, "of these values"] = 1e-7,
-    largest: Annotated[Positive, "of these values"] = 1e2,
+    smallest: Annotated[Positive, "smallest of these values"] = 1e-7,
+    largest: Annotated[Positive, "largest of these values"] = 1e2,
     max_iter: Annotated[int, Range(1, 100_000), "steps of L-BFGS for each value"] = 200,
     tolerance: Annotated[Fraction, "of the gradient's largest entry: then L-BFGS stops"] = 1e-4,
     held_out: Annotated[
