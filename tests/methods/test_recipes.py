@@ -13,6 +13,7 @@ from PIL import Image
 
 from harness.datasets import imagenet_lt
 from harness.mini.imagenet import write_imagenet_lt
+from harness.results.records import read_all as records_of
 
 ROOT = Path(__file__).parents[2]
 FILE = re.compile(r"^`([^`]+)`(, at the end)?:\n\n```\w+\n(.*?)```", re.MULTILINE | re.DOTALL)
@@ -89,7 +90,7 @@ def test_the_code_is_as_the_project_writes_it(tmp_path):
 
 def test_a_method(project):
     said = follow(project, "A method")
-    assert "Focal" in said
+    assert "a number from 0" in said
     assert "Focal(gamma=0.5)" in said
     refused = run(
         project, "train", "--dataset", "cifar100-lt", "--method", "Focal(gamma=-1)", code=2
@@ -114,9 +115,15 @@ def test_a_data_set(project):
     twin = project / "twin"
     write_imagenet_lt(twin, share=0.5)
     _in_folders(twin, project / "pictures")
+    hidden = project / "pictures/train/.ipynb_checkpoints"
+    hidden.mkdir()
+    shutil.copy(next((project / "pictures/train").glob("[!.]*/*.png")), hidden)
     said = follow(project, "A data set")
+    assert len(FILE.findall(sections()["A data set"])) == 1
+    assert "folders" in said
     assert "6 classes of 8 to 30 training images" in said
-    assert "My pictures" in said
+    records = records_of("smoke", "folders", project / "results/records")
+    assert {r["method"] for r in records} == {"CE", "CE(control=True)", "CE+DisCL"}
     lost = run(project, "index", "--dataset", "folders", "--profile", "smoke", code=2)
     assert "--root" in lost.stderr
 
