@@ -62,6 +62,12 @@ def find(package: str, name: str) -> ModuleType:
     if stem not in files:
         kind = package.rpartition(".")[2]
         known = [printed for printed, _ in files.values()]
+        other = next((file for file, (printed, _) in files.items() if printed == name), None)
+        if other is not None:
+            raise UsageError(
+                f"{package.rpartition('.')[2]}/{other}.py: NAME is {name!r}; a name is a file: "
+                f"expected {stem}.py"
+            )
         raise UsageError(f"unknown name {name!r} in {kind}{nearest(name, known)}")
     module = _imported(files[stem][1])
     if importlib.util.find_spec(f"{package}.protocol") is not None:

@@ -166,7 +166,8 @@ def _noted(hint: Any) -> bool:
 
 def _kind(hint: Any, name: str, where: str) -> Kind:
     """The kind that a resolved annotation stands for."""
-    between, options = None, ()
+    between: Range | None = None
+    options: tuple[str, ...] = ()
     if _noted(hint):
         hint, *notes = get_args(hint)
         between = next((note for note in notes if isinstance(note, Range)), None)

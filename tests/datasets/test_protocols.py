@@ -232,6 +232,16 @@ def test_a_broken_file_is_one_sentence(package, text, words):
     assert "\n" not in str(error.value)
 
 
+def test_a_name_is_a_file(package, tmp_path):
+    name = package(few=LOAD)
+    file = tmp_path / name / "few.py"
+    file.write_text(file.read_text().replace("few", "A-Few"))
+    assert registry.names(name) == ["A-Few"]
+    assert registry.problem(name, "A-Few") == (
+        f"{name}/few.py: NAME is 'A-Few'; a name is a file: expected a_few.py"
+    )
+
+
 @pytest.fixture
 def broken(monkeypatch):
     """A broken file in each of the two folders, as the commands see them."""
