@@ -216,7 +216,7 @@ def _split_by_state(package: str) -> tuple[list[str], list[str]]:
 
 def _arguments(names: Sequence[str], form: str) -> str:
     """The arguments of terms as tables; of all terms that work for the name "all"."""
-    from harness.methods import argument_tables
+    from harness.cli import argument_tables
     from harness.methods.compose import PACKAGE
 
     chosen = _split_by_state(PACKAGE)[0] if list(names) == ["all"] else names

@@ -20,8 +20,8 @@ def module_of(package: str, name: str) -> ModuleType:
     module = registry.find(package, name)
     if not callable(getattr(module, "term", None)):
         raise UsageError(
-            f"{registry.file_of(module)}: no function term, which takes the term's arguments by name "
-            "and returns the slots it fills (harness.methods.terms.Slots)"
+            f"{registry.file_of(module)}: no function term, which takes the term's arguments "
+            "by name and returns what it fills (harness.methods.terms.TermParts)"
         )
     declared(module.term, registry.file_of(module))
     return module
@@ -31,7 +31,8 @@ def checked(slots: Any, where: str) -> TermParts:
     """What a term returned, if it is slots with what belongs into them; UsageError otherwise."""
     if not isinstance(slots, TermParts):
         raise UsageError(
-            f"{where}: term returns {_a(slots)}; expected the slots it fills (harness.methods.terms.Slots)"
+            f"{where}: term returns {_a(slots)}; expected what it fills "
+            "(harness.methods.terms.TermParts)"
         )
     for name, base in _SLOTS.items():
         value = getattr(slots, name)

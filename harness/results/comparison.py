@@ -207,7 +207,8 @@ def render(compared: Sequence[Compared]) -> str:
     said = (
         f"{vs}: each row minus {compared[0].over}, in points (above 0: better than it), mean over "
         "the seeds that both have, paired. n: test images. The interval holds the luck of "
-        f"seeds and of test images (bootstrap within classes, {DRAWS:,} resamples). Corrected: for {made} comparisons, by Holm."
+        f"seeds and of test images (bootstrap within classes, {DRAWS:,} resamples). "
+        f"Corrected: for {made} comparisons, by Holm."
     )
     if alone:
         said += " With one seed the interval holds the luck of the test images alone."

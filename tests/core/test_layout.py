@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # package imports a baseline.
 ORDER = (
     "core mini datasets methods models pool generation training baselines results pipeline "
-    "planning report cli pretrain"
+    "planning report api cli pretrain"
 ).split()
 FILES = sorted([*ROOT.glob("harness/*/**/*.py"), *ROOT.glob("baselines/*.py")])
 

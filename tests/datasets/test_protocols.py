@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_train import CPU, MINI, world
+from training_world import CPU, MINI, world
 
+from harness.cli import argument_tables
 from harness.cli.main import main
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.datasets import longtail
 from harness.datasets.protocol import MEMBERS
-from harness.methods import argument_tables
 from harness.methods import curriculum as curricula
 from harness.methods.arguments import OneOf, Range, check, declared
 from harness.methods.compose import compose, problem
@@ -110,24 +110,36 @@ def test_every_data_set_is_whole():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["no function term", "harness.methods.terms.Slots"]),
+        ("", ["no function term", "harness.methods.terms.TermParts"]),
         ("term = 3", ["no function term"]),
         ("def term(*, n=1): return None", ["term returns nothing; expected the slots"]),
         ("def term(): return 'CE'", ["term returns a str"]),
-        ("def term(): return Slots", ["term returns the class Slots"]),
-        ("def term(): return Slots(objective=Objective)", ["slot objective", "class Objective"]),
-        ("def term(): return Slots(augment='crop')", ["slot augment with a str", "types.Augment"]),
-        ("def term(): return Slots(finetune=1)", ["slot finetune with a int", "types.Finetune"]),
-        ("def term(): return Slots(curriculum=print)", ["slot curriculum", "has no levels"]),
-        ("def term(): return Slots(ensemble=0.5)", ["slot ensemble with a float", "no alpha"]),
-        ("def term(n=1): return Slots()", ["argument 'n' of term", "def term(*, n=...)"]),
-        ("def term(*, n): return Slots()", ["argument 'n' of term", "has a default"]),
-        ("def term(*, n: 'dict' = 1): return Slots()", ["type of argument 'n'", "allowed: bool"]),
-        ("def term(*, n: 'strr' = 1): return Slots()", ["annotations of term", "'strr'"]),
+        ("def term(): return TermParts", ["term returns the class TermParts"]),
+        (
+            "def term(): return TermParts(objective=Objective)",
+            ["slot objective", "class Objective"],
+        ),
+        (
+            "def term(): return TermParts(augment='crop')",
+            ["slot augment with a str", "terms.Augment"],
+        ),
+        (
+            "def term(): return TermParts(finetune=1)",
+            ["slot finetune with a int", "terms.Finetune"],
+        ),
+        ("def term(): return TermParts(curriculum=print)", ["slot curriculum", "has no levels"]),
+        ("def term(): return TermParts(ensemble=0.5)", ["slot ensemble with a float", "no alpha"]),
+        ("def term(n=1): return TermParts()", ["argument 'n' of term", "def term(*, n=...)"]),
+        ("def term(*, n): return TermParts()", ["argument 'n' of term", "has a default"]),
+        (
+            "def term(*, n: 'dict' = 1): return TermParts()",
+            ["type of argument 'n'", "allowed: bool"],
+        ),
+        ("def term(*, n: 'strr' = 1): return TermParts()", ["annotations of term", "'strr'"]),
     ],
 )
 def test_a_term_that_is_none_is_one_sentence(package, text, words):
-    name = package(few=f"from harness.methods.terms import Objective, Slots\n{text}\n")
+    name = package(few=f"from harness.methods.terms import Objective, TermParts\n{text}\n")
     sentence = problem(name, "few")
     assert sentence is not None
     assert "\n" not in sentence
@@ -138,8 +150,8 @@ def test_a_term_that_is_none_is_one_sentence(package, text, words):
 
 
 def test_other_defaults_are_of_arguments(package):
-    text = "from harness.methods.terms import Slots\ndef defaults(d, p): return {'bb': 2}\n"
-    name = package(few=f"{text}def term(*, b=1): return Slots()\n")
+    text = "from harness.methods.terms import TermParts\ndef defaults(d, p): return {'bb': 2}\n"
+    name = package(few=f"{text}def term(*, b=1): return TermParts()\n")
     with pytest.raises(UsageError, match=r"defaults has 'bb', no argument of term.*'b'"):
         compose("few", "cifar100-lt", package=name)
 

@@ -178,7 +178,8 @@ def test_a_new_term_is_one_file(tmp_path, monkeypatch):
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "we.py").write_text(
-        'NAME = "WE"\nfrom baselines.we import Between\nfrom harness.methods.terms import TermParts\n'
+        'NAME = "WE"\nfrom baselines.we import Between\n'
+        "from harness.methods.terms import TermParts\n"
         "def term(*, alpha=0.5):\n    return TermParts(ensemble=Between(alpha, (0, 1)))\n"
     )
     (package / "go.py").write_text(
