@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from harness.cli.arguments import check_rule_and_selection, give, say, table_rows, workspace_of
+from harness.cli.arguments import check_rule_and_selection, choices, give, request, say
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def data(args: argparse.Namespace) -> None:
     """Check the official files of a data set, or fetch them."""
-    workspace = workspace_of(args)
+    workspace = request(args).workspace
     if args.action == "fetch":
         if args.root is None:
             raise UsageError("fetch needs a folder to download to: --root DIR")
@@ -32,7 +32,7 @@ def prompts(args: argparse.Namespace) -> None:
     from harness.datasets import prompts_endpoint as endpoint
     from harness.pipeline import stages
 
-    workspace = workspace_of(args)
+    workspace = request(args).workspace
     classes, out = (
         stages.load(workspace, workspace.imbalances()[0]).classes,
         args.out or workspace.prompts,
@@ -118,15 +118,11 @@ def audit(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     """What would run, without any data."""
+    from harness.api.plans import plan_of
     from harness.cli import plan_text
-    from harness.planning import plan as planning
 
-    workspace = workspace_of(args)
-    rows = args.rows or table_rows(args, workspace)
-    told = planning.plan(
-        workspace, rows, workspace.imbalances(args.imbalance), args.seeds, args.tflops
-    )
-    print(plan_text.render(told))
+    result = plan_of(request(args, methods=True), args.tflops)
+    print(plan_text.render(result.plan))
 
 
 def profile(args: argparse.Namespace) -> None:
@@ -134,12 +130,14 @@ def profile(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from harness.cli import profile_text
+    from harness.pipeline.request import resolve
     from harness.planning import profile as profiling
     from harness.planning import profile_data
 
-    workspace = workspace_of(args)
+    named = choices(args)
     if args.levels:
-        workspace = replace(workspace, settings=(*workspace.settings, ("levels", args.levels)))
+        named = replace(named, overrides=(*named.overrides, ("levels", args.levels)))
+    workspace = resolve(named).workspace
     for what in dict.fromkeys(args.what):
         if what == "generation":
             workspace.check_built_in()

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from harness.core import parallel
+from harness.core import parallel, registry
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.specs import GeneratorSpec, Recipe, key
@@ -25,7 +25,7 @@ from harness.datasets import prompts
 from harness.datasets.base import Dataset
 from harness.datasets.codec import resized
 from harness.mini.weights import BUILT_IN
-from harness.pipeline.workspace import Workspace
+from harness.pipeline.workspace import DATASETS, Workspace
 from harness.pool import cache, failures
 
 Judge = Callable[[int | None], np.ndarray]
@@ -67,14 +67,12 @@ def index(workspace: Workspace) -> pl.DataFrame:
 
 def load(workspace: Workspace, imbalance: int | None) -> Dataset:
     """The data set at an imbalance ratio, read once per process."""
-    return _load(
-        workspace.dataset, workspace.profile, str(workspace.data), imbalance, workspace.recipe
-    )
+    return _load(workspace.dataset, str(workspace.data), imbalance, workspace.recipe)
 
 
 @lru_cache(maxsize=4)
-def _load(dataset: str, profile: str, root: str, imbalance: int | None, recipe: Recipe) -> Dataset:
-    data: Dataset = Workspace(dataset, profile).module.load(Path(root), imbalance, recipe)
+def _load(dataset: str, root: str, imbalance: int | None, recipe: Recipe) -> Dataset:
+    data: Dataset = registry.find(DATASETS, dataset).load(Path(root), imbalance, recipe)
     return data
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.files import write_atomic
-from harness.pipeline.workspace import Workspace
+from harness.pipeline.workspace import DATASETS, Workspace
 from harness.report.page import render
 from harness.report.sections import section, with_records
 from harness.report.throughput import FOLDER, throughput
@@ -29,8 +30,7 @@ def workspaces(profile: str, home: Path, datasets: Sequence[str]) -> list[Worksp
             f"no data set has records of profile {profile} in {home / 'results/records'}; "
             "`harness compare` makes some"
         )
-    found = [Workspace(name, profile, home) for name in chosen]
-    names = [workspace.module.NAME for workspace in found]  # an unknown one is told here
+    names = [registry.find(DATASETS, name).NAME for name in chosen]
     return [
         Workspace(name, profile, home, overrides=overrides(None, home, profile, name))
         for name in names

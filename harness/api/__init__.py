@@ -1,0 +1,1 @@
+"""What `import harness` offers: functions that take names and give results, without printing."""

@@ -1,0 +1,102 @@
+"""The stages of a request, each a function that returns what it did; nothing is printed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.pipeline.request import Request
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Generated:
+    """How many images were made, and those that could not be (failures.FAILED), by kind."""
+
+    images: int
+    failed: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How many of the runs were trained; the others were there."""
+
+    trained: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage that is done, what its function returned, and how long it took."""
+
+    name: str
+    result: Any
+    seconds: float
+
+
+def index(request: Request) -> pl.DataFrame:
+    """The training images of every imbalance ratio."""
+    from harness.pipeline import stages
+
+    return stages.index(request.workspace)
+
+
+def hard(request: Request) -> pl.DataFrame:
+    """The images that get a spectrum, at every imbalance ratio."""
+    from harness.pipeline import runs, stages
+
+    workspace = request.workspace
+    return stages.hard(workspace, runs.judge(workspace, request.workers, request.device))
+
+
+def generate(request: Request) -> Generated:
+    """Make the synthetic images that the rows read and the pool lacks."""
+    from harness.pipeline import stages
+
+    workspace, kinds, levels = request.workspace, request.kinds, request.levels
+    workspace.check_built_in()
+    images = stages.generate(workspace, request.workers, request.device, kinds, levels)
+    failed = {kind: stages.failed(workspace, kind, levels) for kind in kinds}
+    return Generated(images, {kind: rows for kind, rows in failed.items() if len(rows)})
+
+
+def score(request: Request) -> int:
+    """Score the synthetic images that have no score; returns how many."""
+    from harness.pipeline import stages
+
+    workspace, levels = request.workspace, request.levels
+    return sum(stages.score(workspace, request.device, kind, levels) for kind in request.kinds)
+
+
+def train(requests: Sequence[Request]) -> Trained:
+    """Train the runs that are missing, of all requests together."""
+    from harness.pipeline import runs
+    from harness.pipeline.jobs import plan
+
+    jobs = [job for r in requests for job in plan(r.workspace, r.rows, r.imbalances, r.seeds)]
+    return Trained(runs.run(jobs, requests[0].workers, requests[0].device), len(jobs))
+
+
+def _train_one(request: Request) -> Trained:
+    return train([request])
+
+
+ALL: dict[str, Callable[[Request], Any]] = {
+    "index": index,
+    "hard": hard,
+    "generate": generate,
+    "score": score,
+    "train": _train_one,
+}
+
+
+def run(request: Request) -> Iterator[Step]:
+    """Do all stages up to the records, each when it is asked for; only what is missing is done."""
+    for name, stage in ALL.items():
+        begun = time.perf_counter()
+        result = stage(request)
+        yield Step(name, result, time.perf_counter() - begun)

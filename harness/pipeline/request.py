@@ -1,0 +1,216 @@
+"""One request, resolved once: every mistake in it is refused here, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.core import registry
+from harness.core.errors import UsageError
+from harness.core.metrics import rule_named
+from harness.core.parallel import check_device
+from harness.methods.terms import Method
+from harness.pipeline import config
+from harness.pipeline.workspace import DATASETS, Workspace
+from harness.results import published
+from harness.results.published import Paper
+from harness.results.records import SELECTIONS
+
+SEED_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a caller names, as it was named; None or nothing takes the default.
+
+    dataset: a data set, or None where `table` shows only one. rows: expressions; default: the rows
+    of the table. seeds, imbalance: default: the recipe's. table: a published table; default: the
+    data set's main one. backbone: default: the table's where one is named, else the recipe's.
+    overrides: fields of the recipe and their values, over those of params.yaml. root: folder of the
+    official files. params: default: params.yaml in `home`. workers: default: one per core.
+    """
+
+    dataset: str | None = None
+    rows: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    imbalance: Sequence[int] | None = None
+    profile: str = "mini"
+    table: str | None = None
+    rule: str = "A"
+    select: str = "last"
+    backbone: str | None = None
+    overrides: tuple[tuple[str, Any], ...] = ()
+    home: Path = Path()
+    root: Path | None = None
+    params: Path | None = None
+    device: str = "cpu"
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to do, on which data and with which recipe; nothing in it is resolved again.
+
+    device and workers are no part of what is hashed. rows (canonical expressions), imbalances,
+    seeds, kinds and levels are empty where a command runs no methods; paper is None where it needs
+    no published table.
+    """
+
+    workspace: Workspace
+    rows: tuple[str, ...] = ()
+    imbalances: tuple[int | None, ...] = ()
+    seeds: tuple[int, ...] = ()
+    kinds: tuple[str, ...] = ()  # of synthetic images that the rows read
+    levels: tuple[int, ...] = ()  # of their spectra, in hundredths
+    paper: Paper | None = None
+    rule: str = "A"
+    select: str = "last"
+    rows_named: bool = False  # by the caller, and not those of the table
+    device: str = "cpu"
+    workers: int | None = None
+
+    @property
+    def dataset(self) -> str:
+        """Printed name of the data set."""
+        return str(self.workspace.module.NAME)
+
+    @property
+    def profile(self) -> str:
+        return self.workspace.profile
+
+
+def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> Request:
+    """The request that the choices name.
+
+    methods: whether methods are to run or to be counted, the table's where no rows are named;
+    table: whether a leaderboard is shown.
+    UsageError for an unknown data set, profile, field of the recipe, backbone, table, grouping
+    rule, selection, method or device, and for seeds, imbalance ratios and workers that are not
+    allowed; DataError for a params.yaml or a table that cannot be read.
+    """
+    _check_types(choices)
+    if table:
+        rule_named(choices.rule)
+        registry.one_of("select", choices.select, SELECTIONS)
+    dataset = _dataset_of(choices.table) if choices.dataset is None else choices.dataset
+    module = registry.find(DATASETS, dataset)
+    named = choices.rows is not None
+    paper = None
+    if table or (methods and (choices.table is not None or not named)):
+        paper = published.read(_file_of(choices.table, module.NAME))
+    if paper is not None and paper.kind == "pool":
+        raise UsageError(f"{paper.file} counts synthetic images; `harness hard` prints it")
+    if table and choices.select == "best_val" and module.VAL is None:
+        allowed = "last, oracle (best on the test set)"
+        raise UsageError(f"{module.NAME} has no validation split to select by; allowed: {allowed}")
+    request = Request(
+        workspace=_workspace(choices, module.NAME, paper if methods else None),
+        paper=paper,
+        rule=choices.rule,
+        select=choices.select,
+        rows_named=named,
+        device=choices.device,
+        workers=choices.workers,
+    )
+    check_device(choices.device)
+    return _with_methods(request, choices) if methods or named else request
+
+
+def _workspace(choices: Choices, dataset: str, paper: Paper | None) -> Workspace:
+    """Of the data set and profile, with the recipe's overrides; its recipe is resolved."""
+    home = Path(choices.home)
+    fields = dict(config.overrides(choices.params, home, choices.profile, dataset))
+    fields |= dict(choices.overrides)
+    backbone = choices.backbone
+    if backbone is None and choices.table is not None and paper is not None:
+        backbone = paper.backbone
+    overrides = tuple(sorted(fields.items()))
+    root = None if choices.root is None else Path(choices.root)
+    workspace = Workspace(dataset, choices.profile, home, root, overrides, backbone)
+    _ = workspace.recipe
+    return workspace
+
+
+def _with_methods(request: Request, choices: Choices) -> Request:
+    """With the rows, or those of the table, and all that their runs need."""
+    from harness.pipeline.jobs import levels_read
+
+    workspace = request.workspace
+    if choices.rows is None:
+        assert request.paper is not None
+        texts: Sequence[str] = [row.method for row in request.paper.rows]
+    else:
+        texts = choices.rows
+    composed = [_method(text, workspace) for text in texts]
+    kinds = sorted({method.reads for method in composed if method.reads is not None})
+    return replace(
+        request,
+        rows=tuple(dict.fromkeys(method.expression for method in composed)),
+        imbalances=workspace.imbalances(choices.imbalance),
+        seeds=tuple(dict.fromkeys(choices.seeds or workspace.recipe.run_seeds)),
+        kinds=tuple(kinds or ["spectrum"]),
+        levels=tuple(levels_read(workspace, composed)),
+    )
+
+
+def _method(text: str, workspace: Workspace) -> Method:
+    from harness.methods.compose import compose
+    from harness.pipeline.jobs import check_text
+
+    method = compose(text, workspace.module.NAME, workspace.profile)
+    check_text(method, workspace)
+    return method
+
+
+def _check_types(choices: Choices) -> None:
+    """UsageError for what is no text, lists that are empty and numbers that are not allowed."""
+    for name in ("dataset", "profile", "table", "rule", "select", "backbone", "device"):
+        value = getattr(choices, name)
+        if not (value is None or isinstance(value, str)):
+            raise UsageError(f"{name}: {value!r} is not a text")
+    lists = {"rows": choices.rows, "seeds": choices.seeds, "imbalance": choices.imbalance}
+    for name, values in lists.items():
+        if isinstance(values, str) or not (values is None or isinstance(values, Sequence)):
+            raise UsageError(f"{name}: {values!r} is not allowed; a list of them is expected")
+        if values is not None and not len(values):
+            raise UsageError(f"{name}: an empty list is not allowed; leave it out for the default")
+    for text in choices.rows or ():
+        if not isinstance(text, str):
+            raise UsageError(f"rows: {text!r} is not an expression such as 'CE+DisCL'")
+    for seed in choices.seeds or ():
+        _whole("seeds", seed, 0, SEED_MAX)
+    for ratio in choices.imbalance or ():
+        _whole("imbalance", ratio, 1)
+    if choices.workers is not None:
+        _whole("workers", choices.workers, 1)
+
+
+def _whole(name: str, value: Any, low: int, high: int | None = None) -> None:
+    if type(value) is not int or value < low or (high is not None and value > high):
+        upper = "" if high is None else f" to {high}"
+        raise UsageError(f"{name}: {value!r} is not a whole number from {low}{upper}")
+
+
+def _file_of(table: str | None, dataset: str) -> Path:
+    """The published table of that name, or the data set's main one."""
+    if table is None:
+        return published.of(dataset)
+    path = published.find(table)
+    if dataset not in published.read(path).datasets:
+        known = [file.stem for file in published.showing(dataset)]
+        raise UsageError(f"{table} does not show {dataset}{registry.nearest(table, known)}")
+    return path
+
+
+def _dataset_of(table: str | None) -> str:
+    """The only data set of a published table."""
+    if table is None:
+        raise UsageError(
+            "whose table? Name a data set (--dataset; see `harness list`) or a table (--table)"
+        )
+    datasets = published.read(published.find(table)).datasets
+    if len(datasets) != 1:
+        raise UsageError(f"{table} is of {', '.join(datasets)}; name one of them: --dataset")
+    return datasets[0]

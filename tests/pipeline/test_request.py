@@ -1,0 +1,127 @@
+"""One request: what it resolves, once, and what it refuses before any work."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_workspace
+import yaml
+
+from harness.cli.main import main
+from harness.core import parallel
+from harness.core.errors import UsageError
+from harness.mini import weights
+from harness.pipeline import config
+from harness.pipeline.request import Choices, resolve
+from harness.pipeline.workspace import Workspace
+
+SET = "cifar100-lt"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_workspace.write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(models: Path) -> Iterator[None]:
+    """Tiny models, and jobs in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "MODELS", models)
+        patch.setattr(parallel, "run", small_workspace.here)
+        yield
+
+
+def test_a_warm_compare_resolves_its_workspace_once(data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"smoke": {SET: small_workspace.SMALL}}))
+    words = ["compare", "--dataset", SET, "--rows", "CE", "--imbalance", "100", "--profile"]
+    words += ["smoke", "--root", str(data), "--home", str(tmp_path), "--workers", "1"]
+    assert main(words) == 0
+    counts: Counter[str] = Counter()
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            counts[name] += 1
+            return function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(Workspace, "__init__", counted("workspaces", Workspace.__init__))
+    monkeypatch.setattr(config, "overrides", counted("params", config.overrides))
+    capsys.readouterr()
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "train: 0 of 1 runs trained" in err
+    assert "CE" in out
+    assert counts == {"workspaces": 1, "params": 1}
+
+
+def test_what_a_request_holds(tmp_path):
+    rows = ["CE", "BS+DisCL(levels=(0.5, 0.3))", "CE"]
+    choices = Choices(SET, rows, seeds=range(2), imbalance=[100], home=tmp_path)
+    request = resolve(choices, methods=True, table=True)
+    assert request.rows == ("CE", "BS+DisCL(levels=(0.5, 0.3))")
+    assert (request.seeds, request.imbalances, request.rows_named) == ((0, 1), (100,), True)
+    assert (request.kinds, request.levels) == (("spectrum",), (30, 50))
+    assert request.paper is not None
+    assert request.paper.dataset == SET
+    assert resolve(Choices("CIFAR100_LT", home=tmp_path)).dataset == SET
+    default = resolve(Choices(SET, home=tmp_path), methods=True)
+    assert default.rows[0] == "CE"
+    assert (default.seeds, default.rows_named) == (default.workspace.recipe.run_seeds, False)
+
+
+def test_overrides_come_after_params(tmp_path):
+    (tmp_path / "params.yaml").write_text(
+        f"mini: {{{SET}: {{threshold: 0.25, curriculum_epochs: 2}}}}"
+    )
+    choices = Choices(SET, home=tmp_path, overrides=(("threshold", 0.5),))
+    recipe = resolve(choices).workspace.recipe
+    assert (recipe.threshold, recipe.curriculum_epochs) == (0.5, 2)
+
+
+def test_a_table_names_its_backbone(tmp_path):
+    named = Choices(SET, table="table7", home=tmp_path)
+    request = resolve(named, methods=True)
+    assert request.paper is not None
+    assert request.workspace.recipe.backbone == request.paper.backbone
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dataset": "cifar10-lt"}, "'cifar10-lt'.*mean 'cifar100-lt'"),
+        ({"profile": "minni"}, "'minni'.*mean 'mini'"),
+        ({"rule": "Z"}, "no grouping rule 'Z'"),
+        ({"select": "orakel"}, "select: 'orakel'.*mean 'oracle'"),
+        ({"select": "best_val"}, "no validation split"),
+        ({"rows": ["CEE"]}, "'CEE'.*mean 'CE'"),
+        ({"rows": "CE"}, "rows: 'CE' is not allowed; a list"),
+        ({"rows": []}, "rows: an empty list"),
+        ({"rows": [1]}, "rows: 1 is not an expression"),
+        ({"rows": ["FLYP"]}, "FLYP needs an image-text model"),
+        ({"seeds": 3}, "seeds: 3 is not allowed; a list"),
+        ({"seeds": range(0)}, "seeds: an empty list"),
+        ({"seeds": [-1]}, "seeds: -1 is not a whole number from 0"),
+        ({"seeds": [True]}, "seeds: True is not a whole number"),
+        ({"seeds": [2**31]}, "seeds: 2147483648 is not"),
+        ({"imbalance": [20]}, "imbalance 20"),
+        ({"imbalance": [0]}, "imbalance: 0 is not a whole number from 1"),
+        ({"table": "table22"}, "no table 'table22'"),
+        ({"table": "table1"}, "does not show cifar100-lt"),
+        ({"table": "statistics"}, "counts synthetic images"),
+        ({"backbone": "resnet43"}, "mean 'resnet34'"),
+        ({"overrides": (("treshold", 0.5),)}, "'treshold'.*mean 'threshold'"),
+        ({"overrides": (("threshold", 28),)}, "not allowed"),
+        ({"device": "gpu0"}, "device 'gpu0' cannot be used"),
+        ({"profile": ["mini"]}, "profile: .* is not a text"),
+        ({"workers": 0}, "workers: 0 is not a whole number from 1"),
+    ],
+)
+def test_every_mistake_is_refused_before_any_work(tmp_path, changes, words):
+    with pytest.raises(UsageError, match=words) as refusal:
+        resolve(Choices(**({"dataset": SET, "home": tmp_path} | changes)), methods=True, table=True)
+    assert "\n" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
