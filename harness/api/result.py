@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -155,7 +155,7 @@ class Result:
         """Where a record keeps the numbers of the table's columns; of every run the overall one."""
         paper, rule = self.request.paper, self.request.rule
         if paper is None or paper.kind != "runs":
-            return {"All": "overall"}
+            return {"Overall": "overall"}
         return {column.name: column.path.format(rule=rule) for column in paper.columns}
 
     def _imbalances(self) -> tuple[int | None, ...]:
@@ -168,15 +168,17 @@ class Result:
         return [r for r in self.records if r["backbone"] == backbone]
 
     def _records(self) -> list[dict[str, Any]]:
+        """Those of the rows, imbalance ratios and seeds of the request, in this order."""
         request = self.request
-        rows = request.rows or tuple({line.method for _, line in self._lines()})
-        ratios, seeds = self._imbalances(), request.seeds
-        return [
-            r
-            for r in self._of_backbone()
-            if r["method"] in rows and r["imbalance"] in ratios
-            if not seeds or r["seed"] in seeds
+        rows = request.rows or tuple(dict.fromkeys(line.method for _, line in self._lines()))
+        ratios = self._imbalances()
+        chosen = [
+            record
+            for record in self._of_backbone()
+            if record["method"] in rows and record["imbalance"] in ratios
+            if not request.seeds or record["seed"] in request.seeds
         ]
+        return sorted(chosen, key=lambda record: _position(record, rows, ratios))
 
     def _of(self, method: str, imbalance: int | None) -> list[dict[str, Any]]:
         records = self._of_backbone()
@@ -190,3 +192,10 @@ class Result:
         from harness.methods.compose import compose
 
         return compose(text, self.request.dataset, self.request.profile).expression
+
+
+def _position(
+    record: dict[str, Any], rows: Sequence[str], ratios: Sequence[int | None]
+) -> tuple[int, int, int]:
+    """What records are sorted by."""
+    return ratios.index(record["imbalance"]), rows.index(record["method"]), record["seed"]

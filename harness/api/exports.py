@@ -1,0 +1,122 @@
+"""Reading what `harness cache export` wrote: plain files, WebDataset, Hugging Face datasets."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness.core.errors import DataError, brief
+from harness.datasets.codec import decode
+
+COLUMNS = {
+    "key": pl.String,
+    "source": pl.String,
+    "classname": pl.String,
+    "guidance": pl.Int16,
+    "seed": pl.Int32,
+    "prompt": pl.String,
+}
+
+
+class Encoded:
+    """Images by their number; read and decoded when one is taken. `read` gives an image's bytes."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self.read = read
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return decode(self.read(i))
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder looks like an export."""
+    return (folder / "metadata.csv").is_file() or any(_tars(folder)) or any(_parquets(folder))
+
+
+def open_export(folder: Path) -> tuple[pl.DataFrame, Encoded]:
+    """Rows (COLUMNS) and images of an export; DataError where it cannot be read."""
+    try:
+        if (folder / "metadata.csv").is_file():
+            return _files(folder)
+        return _webdataset(_tars(folder)) if _tars(folder) else _hf(_parquets(folder))
+    except (OSError, ValueError, KeyError, tarfile.TarError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"cannot read the export in {folder}: {brief(error)}") from error
+
+
+def _tars(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.tar"))
+
+
+def _parquets(folder: Path) -> list[Path]:
+    return sorted((folder / "data").glob("train-*.parquet"))
+
+
+def _files(folder: Path) -> tuple[pl.DataFrame, Encoded]:
+    table = pl.read_csv(folder / "metadata.csv", schema_overrides=COLUMNS)
+    paths = [folder / name for name in table["file_name"]]
+    return table.select(list(COLUMNS)), Encoded(partial(_file_bytes, paths))
+
+
+def _file_bytes(paths: Sequence[Path], i: int) -> bytes:
+    try:
+        return paths[i].read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {paths[i]}: {brief(error)}") from error
+
+
+def _webdataset(tars: Sequence[Path]) -> tuple[pl.DataFrame, Encoded]:
+    rows: list[dict[str, Any]] = []
+    parts: list[tuple[Path, int, int]] = []
+    for path in tars:
+        with tarfile.open(path) as tar:
+            for entry in tar:
+                if entry.name.endswith(".json"):
+                    file = tar.extractfile(entry)
+                    assert file is not None
+                    rows.append(json.loads(file.read()))
+                else:
+                    parts.append((path, entry.offset_data, entry.size))
+    table = pl.DataFrame(rows, schema_overrides=COLUMNS)
+    return table.select(list(COLUMNS)), Encoded(partial(_tar_bytes, parts))
+
+
+def _tar_bytes(parts: Sequence[tuple[Path, int, int]], i: int) -> bytes:
+    path, offset, size = parts[i]
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {brief(error)}") from error
+
+
+def _hf(parquets: Sequence[Path]) -> tuple[pl.DataFrame, Encoded]:
+    import pyarrow.parquet as pq
+
+    table = pl.concat([pl.read_parquet(path, columns=list(COLUMNS)) for path in parquets])
+    groups = []  # file, row group and row of each image
+    for path in parquets:
+        about = pq.ParquetFile(path).metadata
+        sizes = [about.row_group(n).num_rows for n in range(about.num_row_groups)]
+        groups += [(path, n, row) for n, size in enumerate(sizes) for row in range(size)]
+    return table, Encoded(partial(_group_bytes, groups))
+
+
+def _group_bytes(groups: Sequence[tuple[Path, int, int]], i: int) -> bytes:
+    path, group, row = groups[i]
+    return _images_of_group(path, group)[row]
+
+
+@lru_cache(maxsize=4)
+def _images_of_group(path: Path, group: int) -> list[bytes]:
+    import pyarrow.parquet as pq
+
+    column = pq.ParquetFile(path).read_row_group(group, columns=["image"])["image"]
+    return [image["bytes"] for image in column.to_pylist()]
