@@ -5,11 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
+from types import ModuleType
 from typing import Any, TypeVar
 
 from harness.core.errors import DataError, UsageError, brief
@@ -70,7 +73,8 @@ def run(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (start, arguments))
     try:
-        futures = {pool.submit(_do, function, job): job for job in jobs}
+        with _main_hidden(function, start):
+            futures = {pool.submit(_do, function, job): job for job in jobs}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool as error:
@@ -82,6 +86,23 @@ def run(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _main_hidden(*functions: Callable[..., Any] | None) -> Iterator[None]:
+    """While workers start: they do not run the caller's script again.
+
+    A script that calls the Python API needs no `if __name__ == "__main__"`; one that defines what
+    the workers do is run again, as the standard library has it.
+    """
+    main = sys.modules["__main__"]
+    needed = any(getattr(function, "__module__", None) == "__main__" for function in functions)
+    if not needed:
+        sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 _failed: list[UsageError | DataError] = []  # why `start` failed in this worker

@@ -120,3 +120,17 @@ def test_device_that_is_not_there():
     parallel.check_device("cpu")
     with pytest.raises(UsageError, match="device 'nonsense' cannot be used"):
         parallel.check_device("nonsense")
+
+
+def test_workers_do_not_run_the_script_again(tmp_path):
+    """One without `if __name__ == "__main__"`, as a notebook is."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math\nfrom harness.core import parallel\nprint('once', flush=True)\n"
+        "print(sorted(parallel.run(math.factorial, [3, 4], workers=2)))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "once\n[(3, 6), (4, 24)]\n"), done.stderr
