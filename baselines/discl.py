@@ -77,7 +77,13 @@ class Spectrum(Augment):
         seen = dataclasses.replace(
             progress, epoch=epoch, levels=candidates, trial=lambda: self._trial(progress)
         )
-        return self.choose(seen)
+        chosen = self.choose(seen)
+        if not isinstance(chosen, tuple) or not all(level in candidates for level in chosen):
+            raise UsageError(
+                f"the curriculum {self.choose.__name__} returns {chosen!r}; expected a tuple of "
+                f"some of {', '.join(map(str, candidates))}, the guidance levels in hundredths"
+            )
+        return chosen
 
     def rows(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
         """S_lambda, the real images that are not hard, and the real hard ones (section 3.2)."""

@@ -1,5 +1,6 @@
 """What the files of data sets and terms must hold, and what is said of one that does not."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -325,6 +326,17 @@ def test_the_stage_of_an_epoch():
     assert stages((0, 50, 100), 6, 8) == [0, 0, 1, 1, 2, 2, None, None]
     assert stages((0, 50, 100), 5, 6) == [0, 0, 1, 1, 2, None]
     assert "stage-of" not in registry.functions(curricula)
+
+
+@pytest.mark.parametrize("levels", [None, 50, [50], (0.5,), (40,), ("50",)])
+def test_a_curriculum_that_returns_no_levels_is_told(monkeypatch, levels):
+    spectrum = compose("CE+DisCL").curriculum
+    monkeypatch.setattr(spectrum, "choose", lambda progress: levels)
+    progress = Progress(0, 5, 4, (0, 50, 100), None, None, None)
+    with pytest.raises(
+        UsageError, match=re.escape(f"returns {levels!r}; expected a tuple of some")
+    ):
+        spectrum.levels(progress)
 
 
 class Deferred(Objective):
