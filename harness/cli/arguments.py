@@ -32,12 +32,14 @@ def give(text: str, out: Path | None) -> None:
 
 def choices(args: argparse.Namespace, **changes: Any) -> Choices:
     """What the arguments name; what a command has no argument for keeps its default."""
+    from harness.pipeline.config import assignments
     from harness.pipeline.request import Choices
 
     names = (field.name for field in fields(Choices))
     named = {name: getattr(args, name) for name in names if hasattr(args, name)}
     rows = [text for name in ("rows", "method") for text in getattr(args, name, None) or ()]
     named["rows"] = rows or None
+    named["overrides"] = assignments(getattr(args, "set", None) or ())
     return Choices(**(named | changes))
 
 

@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "print the leaderboard of what was run, beside the published one"
     table = _command(every, "table", commands.table, about, needs_dataset=False)
     _view(table)
+    _rows_alone(table, "what to show; those that nobody published are marked ours")
     table.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     table.add_argument("--out", type=Path, help="write the table to this file instead")
     table.add_argument("--metrics", type=Path, help="write the means to this file, for DVC")

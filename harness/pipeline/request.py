@@ -15,6 +15,7 @@ from harness.methods.terms import Method
 from harness.pipeline import config
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.results import published
+from harness.results.own_rows import table_for
 from harness.results.published import Paper
 from harness.results.records import SELECTIONS
 
@@ -98,7 +99,7 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
     module = registry.find(DATASETS, dataset)
     named = choices.rows is not None
     paper = None
-    if table or (methods and (choices.table is not None or not named)):
+    if (choices.table is not None or not named) and (table or methods):
         paper = published.read(_file_of(choices.table, module.NAME))
     if paper is not None and paper.kind == "pool":
         raise UsageError(f"{paper.file} counts synthetic images; `harness hard` prints it")
@@ -115,20 +116,27 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
         workers=choices.workers,
     )
     check_device(choices.device)
-    return _with_methods(request, choices) if methods or named else request
+    if methods or named:
+        request = _with_methods(request, choices)
+    return _with_own_rows(request, choices) if table and named else request
+
+
+def _with_own_rows(request: Request, choices: Choices) -> Request:
+    """With a leaderboard in which the rows that were named stand."""
+    paper = table_for(request.dataset, request.rows, request.imbalances, choices.table)
+    return replace(request, paper=paper)
 
 
 def _workspace(choices: Choices, dataset: str, paper: Paper | None) -> Workspace:
     """Of the data set and profile, with the recipe's overrides; its recipe is resolved."""
     home = Path(choices.home)
-    fields = dict(config.overrides(choices.params, home, choices.profile, dataset))
-    fields |= dict(choices.overrides)
+    overrides = config.overrides(choices.params, home, choices.profile, dataset)
     backbone = choices.backbone
     if backbone is None and choices.table is not None and paper is not None:
         backbone = paper.backbone
-    overrides = tuple(sorted(fields.items()))
     root = None if choices.root is None else Path(choices.root)
-    workspace = Workspace(dataset, choices.profile, home, root, overrides, backbone)
+    settings = tuple(choices.overrides)
+    workspace = Workspace(dataset, choices.profile, home, root, overrides, backbone, settings)
     _ = workspace.recipe
     return workspace
 

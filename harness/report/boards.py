@@ -18,6 +18,7 @@ from harness.results.leaderboard import (
     Record,
     Table,
 )
+from harness.results.own_rows import leaderboard_of
 from harness.results.published import Row
 
 FURTHER = "Runs that are in no published table"
@@ -78,6 +79,11 @@ def tables(
         leaderboard.table(file, records, profile, rule, select)
         for file in published.showing(dataset, folder=folder)
     ]
+    if not made:  # nobody published a table of it: a leaderboard of what was run
+        methods = sorted({r["method"] for r in records})
+        ratios = sorted({r["imbalance"] for r in records}, key=lambda ratio: ratio or 0)
+        own = leaderboard_of(dataset, methods, ratios or [None])
+        made = [leaderboard.table(own, records, profile, rule, select)]
     return [made[0], *(t for t in made[1:] if any(_ran(line) for p in t.parts for line in p.lines))]
 
 

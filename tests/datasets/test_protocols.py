@@ -113,7 +113,7 @@ def test_every_data_set_is_whole():
     [
         ("", ["no function term", "harness.methods.terms.TermParts"]),
         ("term = 3", ["no function term"]),
-        ("def term(*, n=1): return None", ["term returns nothing; expected the slots"]),
+        ("def term(*, n=1): return None", ["term returns nothing; expected what it fills"]),
         ("def term(): return 'CE'", ["term returns a str"]),
         ("def term(): return TermParts", ["term returns the class TermParts"]),
         (
