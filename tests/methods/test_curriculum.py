@@ -15,7 +15,7 @@ from harness.methods import spectra
 from harness.methods.compose import compose
 from harness.methods.sampling import Control, hundredths, mix
 from harness.methods.terms import Trial
-from harness.training.loop import batches
+from harness.training.data import batches
 
 IMAGENET = Mixture(keep=0.3, tail_fraction=0.136)
 

@@ -1,4 +1,4 @@
-"""docs/recipes.md, followed to the letter in a copy of the project."""
+"""docs/extending.md, followed to the letter in a copy of the project."""
 
 import os
 import re
@@ -22,14 +22,14 @@ SECTIONS = ("A method", "A curriculum", "A table", "A data set")
 
 
 def sections():
-    text = (ROOT / "docs" / "recipes.md").read_text()
+    text = (ROOT / "docs" / "extending.md").read_text()
     return dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy that the recipes may write to; the weights are linked."""
-    copy = tmp_path_factory.mktemp("recipes")
+    """A copy that the examples may write to; the weights are linked."""
+    copy = tmp_path_factory.mktemp("extending")
     models = str(ROOT / "harness/mini/models")
 
     def skip(folder, names):
@@ -120,7 +120,9 @@ def test_a_data_set(project):
     shutil.copy(next((project / "pictures/train").glob("[!.]*/*.png")), hidden)
     said = follow(project, "A data set")
     assert len(FILE.findall(sections()["A data set"])) == 1
-    assert "folders" in said
+    assert "folders [ours: profile smoke]" in said  # a leaderboard of the rows asked for
+    for row in ("CE [ours]", "CE(control=True) [ours]", "CE+DisCL [ours]"):
+        assert row in said
     assert "6 classes of 8 to 30 training images" in said
     records = records_of("smoke", "folders", project / "results/records")
     assert {r["method"] for r in records} == {"CE", "CE(control=True)", "CE+DisCL"}
