@@ -59,6 +59,11 @@ class Settings:
     head_batch: int
     seed: int
 
+    @property
+    def network(self) -> tuple[object, ...]:
+        """What the diffusion model's size depends on, besides its features and classes."""
+        return self.dim, self.multipliers, self.heads, self.head_width, self.positions
+
 
 class LatentDiffusion(Finetune):
     """Trains the head alone, on encoded and generated features.
@@ -98,22 +103,15 @@ class LatentDiffusion(Finetune):
     def price(self, counts: Sequence[int], features: int) -> tuple[int, float]:
         """Images to encode, and TFLOP of training and sampling the diffusion model.
 
-        counts: training images by label; features: entries of z. Counted on meta tensors.
+        counts: training images by label; features: entries of z.
         """
-        import torch
-        from torch.utils.flop_counter import FlopCounterMode
-
-        from harness.models.feature_diffusion import Network
+        from harness.models.diffusion_counts import pass_flop
 
         s, n = self.settings, sum(counts)
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
-            heads = (s.heads, s.head_width)
-            network = Network(features, len(counts), s.dim, s.multipliers, heads, s.positions)
-            t = y = torch.zeros(1, dtype=torch.int64)
-            network(torch.zeros(1, features), t, y)
+        flop = pass_flop(features, len(counts), s.network)
         made = sum(numbers(counts, s.share, s.minimum, s.groups))
         passes = 3 * n * s.epochs + made * s.timesteps  # backward takes two
-        return n, passes * counter.get_total_flops() / 1e12
+        return n, passes * flop / 1e12
 
     def table(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The generated features, class by class, then the encoded ones, in the order drawn."""

@@ -44,7 +44,8 @@ from transformers import (
 )
 
 from harness.core.specs import GeneratorSpec
-from harness.generation.engine import Generator, Request, denoising_steps, noise_seed, picture_of
+from harness.generation.engine import Generator, Request, noise_seed, picture_of
+from harness.generation.schedule import denoising_steps
 from harness.planning.flops import REFINER, image_tflop
 
 # stabilityai/stable-diffusion-xl-refiner-1.0: 2.2595 billion parameters in the UNet

@@ -19,12 +19,13 @@ import numpy as np
 import torch
 
 from harness.core.errors import DataError, UsageError, brief
-from harness.core.specs import REAL, GeneratorSpec
+from harness.core.specs import GeneratorSpec
 from harness.generation.approximations import parse
 from harness.generation.attention import KeysValues, attend, keys_values
 from harness.generation.deepcache import Deep
 from harness.generation.device_state import Kept, Memory, Slots, Text, bytes_of, to_host
 from harness.generation.fp8 import eight_bit
+from harness.generation.schedule import denoising_steps
 
 DECODE_BATCH = 8
 KEPT = 2**30  # bytes of texts, and of sources, that stay on the device
@@ -53,20 +54,6 @@ def picture_of(made: np.ndarray | Failed) -> np.ndarray:
     if isinstance(made, Failed):
         raise DataError(f"a picture could not be made: {made.reason}")
     return made
-
-
-def denoising_steps(guidance: int, steps: int) -> int:
-    """Steps left of the schedule at a guidance level: steps * strength, halves rounded up.
-
-    The one place where strength = 1 - guidance. In integers, because 1 - 0.9 in floats loses a
-    step; rounded, because with few steps levels that lie close would otherwise share a number.
-    None are left close to the real image, which is then only encoded and decoded. Raises
-    UsageError for a guidance outside 0..99.
-    """
-    if not 0 <= guidance < REAL:
-        raise UsageError(f"guidance {guidance / 100:g} of a synthetic image; it is in [0, 1)")
-    strength = REAL - guidance
-    return (steps * strength + 50) // 100
 
 
 def noise_seed(source: str, seed: int) -> int:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from harness.core.specs import GeneratorSpec
 from harness.generation.clip_scores import Scorer
-from harness.generation.engine import Request, denoising_steps, noise_seed
+from harness.generation.engine import Request, noise_seed
+from harness.generation.schedule import denoising_steps
 
 BATCHES = (8, 16, 32, 64)  # from which the best is taken
 

@@ -58,6 +58,7 @@ class Tools(Protocol):
     )
     device: str
     bars: bool  # whether to show progress bars
+    # a dry run has dry = True: it counts passes, and its answers are always wrong
 
     @property
     def batch(self) -> int:

@@ -149,7 +149,8 @@ def missing(workspace: Workspace, cache: Path | None = None) -> tuple[str, ...]:
     if workspace.profile == "paper":
         root = workspace.given or _root(name, None, None)
         looked.append(official_files(workspace.module, root, name))
-    needs = _needs(workspace.profile, found, gpus(found), looked, workspace.home)
+    devices = gpus(found) if has_driver() else ()
+    needs = _needs(workspace.profile, found, devices, looked, workspace.home)
     return tuple(f"{what}: {how}" for what, how in needs)
 
 
@@ -218,6 +219,15 @@ def version(name: str) -> str | None:
 def _numbers(text: str) -> tuple[int, ...]:
     """A version's leading numbers: "2.14.1+cpu" is (2, 14, 1)."""
     return tuple(int(n) for n in re.findall(r"\d+", re.split(r"[^\d.]", text)[0])) or (0,)
+
+
+# What a driver of NVIDIA or AMD, or that of WSL, puts there.
+DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/proc/driver/nvidia")
+
+
+def has_driver() -> bool:
+    """Whether there is any driver of a GPU, without importing PyTorch."""
+    return any(Path(path).exists() for path in DEVICES)
 
 
 def gpus(found: Iterable[Package]) -> tuple[Gpu, ...] | None:

@@ -40,6 +40,8 @@ class Passes:
 class DryRun:
     """The loop's tools (harness.methods.terms.Tools) as far as rows of epochs may ask for them."""
 
+    dry = True
+
     device, bars = "cpu", False
 
     def __init__(
@@ -152,7 +154,7 @@ class DryRun:
         return pl.concat(parts) if parts else rows.clear()
 
     def train(self, rows: pl.DataFrame) -> None:
-        from harness.training.loop import batches
+        from harness.training.data import batches
 
         self.seen["images"] += rows.height
         self.seen["batches"] += sum(1 for _ in batches(rows.height, self.batch))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from harness.core import registry
 
-if TYPE_CHECKING:
-    pass
+COUNTS = Path(__file__).with_name("network_counts.json")  # of the networks of all recipes
 
 # FLOPs (two per multiply-add) of the SDXL refiner and CLIP ViT-B/32, in TFLOP, counted by PyTorch's
 # FLOP counter on meta tensors of the published configurations. With r = (side / 512 px)^2 they are
@@ -79,10 +80,44 @@ class Network:
     parameters: int
 
 
-@lru_cache(maxsize=8)
+@dataclass(frozen=True)
+class Shape:
+    """What a classifier's numbers depend on."""
+
+    backbone: str
+    width: int
+    classes: int
+    view_px: int
+    pretrained: str | None
+
+    @property
+    def name(self) -> str:
+        """As the file of counts names it."""
+        return " ".join(f"{value}" for value in vars(self).values())
+
+
 def network(
     backbone: str, width: int, classes: int, view_px: int, pretrained: str | None
 ) -> Network:
+    """From the counts that ship with the package; of another network counted now, by PyTorch."""
+    shape = Shape(backbone, width, classes, view_px, pretrained)
+    known = _known().get(shape.name)
+    return count(shape) if known is None else known
+
+
+def is_known(shape: Shape) -> bool:
+    """Whether the counts of this network ship with the package."""
+    return shape.name in _known()
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, Network]:
+    found = json.loads(COUNTS.read_text(encoding="utf-8"))
+    return {name: Network(**numbers) for name, numbers in found.items()}
+
+
+@lru_cache(maxsize=8)
+def count(shape: Shape) -> Network:
     """Counted by PyTorch on meta tensors, layer by layer; nothing is computed or fetched."""
     import logging
 
@@ -90,16 +125,17 @@ def network(
 
     from harness.models import backbones
 
-    pictures, ids = (2, 3, view_px, view_px), None
+    pictures, ids = (2, 3, shape.view_px, shape.view_px), None
     with torch.device("meta"):
-        if pretrained is None:
-            model: Any = registry.function(backbones, backbone)(classes, width=width)
+        if shape.pretrained is None:
+            build = registry.function(backbones, shape.backbone)
+            model: Any = build(shape.classes, width=shape.width)
         else:
             from harness.models import clip
 
             logging.disable(logging.WARNING)  # open_clip's, that there are no weights
             try:
-                model = clip.load(pretrained, classes, weights=False)
+                model = clip.load(shape.pretrained, shape.classes, weights=False)
             finally:
                 logging.disable(logging.NOTSET)
             pictures = (2, 3, model.side, model.side)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any, cast
 
 from harness.core.errors import DataError, UsageError, brief
@@ -29,7 +29,9 @@ from harness.planning.flops import (
     SHARES,
     SPOKEN,
     Network,
+    Shape,
     image_tflop,
+    is_known,
     network,
     picture_kb,
 )
@@ -215,12 +217,16 @@ def _run(
 
 
 def _network(workspace: Workspace, sizes: DatasetSizes) -> Network:
+    return network(*astuple(_shape(workspace, sizes)))
+
+
+def _shape(workspace: Workspace, sizes: DatasetSizes) -> Shape:
     r = workspace.recipe
-    return network(r.backbone, r.width, len(sizes.counts), r.view_px, r.pretrained)
+    return Shape(r.backbone, r.width, len(sizes.counts), r.view_px, r.pretrained)
 
 
 def _pool(workspace: Workspace, kind: str, levels: Sequence[int], sources: int) -> list[Images]:
-    from harness.generation.engine import denoising_steps
+    from harness.generation.schedule import denoising_steps
 
     recipe, found = workspace.recipe, []
     cells = stages.grid(workspace, kind, levels)["guidance"].to_list()
@@ -259,6 +265,9 @@ def _assumed(
         yield "The data set's sizes are those that its module knows: nothing of it was read."
     else:
         yield f"The data set's sizes are those listed in {', '.join(sorted(source))}."
+    unknown = [s.name for s in (_shape(workspace, f) for f in told.facts) if not is_known(s)]
+    if unknown:
+        yield f"No counts of {unknown[0]} ship with the package: PyTorch counted this network now."
     if not all(sizes.splits for sizes in told.facts):
         yield "The sizes of its test splits are not known: tests are not counted."
     yield from _rates(told, workspace, tflops)

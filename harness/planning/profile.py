@@ -22,7 +22,8 @@ from harness.datasets.codec import encode
 from harness.generation import stock
 from harness.generation.approximations import parse
 from harness.generation.clip_scores import Scorer, cosine
-from harness.generation.engine import Failed, Generator, Request, denoising_steps, load_pipeline
+from harness.generation.engine import Failed, Generator, Request, load_pipeline
+from harness.generation.schedule import denoising_steps
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
 from harness.planning import measure

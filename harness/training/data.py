@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,3 +92,18 @@ def _check_labels(table: str, labels: np.ndarray, classes: int) -> None:
     if len(labels) and (labels.min() < 0 or labels.max() >= classes):
         found = f"{labels.min()}..{labels.max()}"
         raise DataError(f"{table}: labels are in 0..{classes - 1}, found {found}")
+
+
+def batches(n: int, size: int, ranks: int = 1) -> Iterator[slice]:
+    """Slices of `size`; the rest is a batch too, in which every rank has as many.
+
+    A rest that gives a rank fewer than two images joins the batch before it, because batch norm
+    cannot train on a single 1x1 map; with several ranks, a remainder of fewer than `ranks` is left
+    out.
+    """
+    n -= n % ranks if n > ranks else 0
+    first = 0
+    while first < n:
+        last = n if n - first - size < 2 * ranks else first + size
+        yield slice(first, last)
+        first = last

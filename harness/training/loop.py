@@ -17,7 +17,7 @@ from harness.core.errors import DataError, UsageError
 from harness.core.specs import REAL, Recipe, Schedule
 from harness.methods.terms import Augment, Batch, Method, Objective, Phase, Progress
 from harness.training import inference
-from harness.training.data import TrainData
+from harness.training.data import TrainData, batches
 from harness.training.inference import View
 from harness.training.optimisation import learning_rate, optimiser
 
@@ -275,18 +275,3 @@ class Loop:
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([found])[0]
-
-
-def batches(n: int, size: int, ranks: int = 1) -> Iterator[slice]:
-    """Slices of `size`; the rest is a batch too, in which every rank has as many.
-
-    A rest that gives a rank fewer than two images joins the batch before it, because batch norm
-    cannot train on a single 1x1 map; with several ranks, a remainder of fewer than `ranks` is left
-    out.
-    """
-    n -= n % ranks if n > ranks else 0
-    first = 0
-    while first < n:
-        last = n if n - first - size < 2 * ranks else first + size
-        yield slice(first, last)
-        first = last

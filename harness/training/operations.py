@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+
+if TYPE_CHECKING:
+    import torch
 
 TOP = 10  # the highest state
 
@@ -118,6 +121,8 @@ class Plan:
 
 def draw(states: Array, generator: torch.Generator) -> Plan:
     """A chain of operations for each state (B,) in 0..10, from a CPU generator."""
+    import torch
+
     shape = (len(states), TOP)
     operations = torch.randint(len(OPERATIONS), shape, generator=generator)
     minus = torch.rand(shape, generator=generator) > 0.5

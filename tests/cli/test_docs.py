@@ -13,7 +13,7 @@ from harness.methods.compose import compose
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-ADDED = ("Focal", "there-and-back", "folders", "ldam")  # by docs/recipes.md: see test_recipes
+ADDED = ("Focal", "there-and-back", "folders", "ldam")  # by docs/extending.md: see test_extending
 
 
 def blocks(page):

@@ -472,7 +472,7 @@ def test_paper_recipe() -> None:
 
 
 @pytest.mark.parametrize("name", ["mini", "smoke", "paper"])
-def test_recipes_hang_together(name: str) -> None:
+def test_extending_hang_together(name: str) -> None:
     recipe = cifar.RECIPES[name]
     assert recipe.profile == name
     assert list(recipe.levels) == sorted(recipe.levels)

@@ -519,7 +519,7 @@ def test_recipe_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("profile", ["mini", "smoke", "paper"])
-def test_recipes_name_views_that_exist(profile: str) -> None:
+def test_extending_name_views_that_exist(profile: str) -> None:
     recipe = imagenet.RECIPES[profile]
     assert recipe.profile == profile
     registry.function(augmentation, recipe.augment)

@@ -356,7 +356,7 @@ def test_the_mixture_has_room_for_the_tail() -> None:
 
 
 @pytest.mark.parametrize("profile", ["mini", "smoke", "paper"])
-def test_recipes_name_views_that_exist(profile: str) -> None:
+def test_extending_name_views_that_exist(profile: str) -> None:
     recipe = inat.RECIPES[profile]
     assert recipe.profile == profile
     registry.function(augmentation, recipe.augment)

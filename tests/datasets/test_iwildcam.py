@@ -514,7 +514,7 @@ def test_colours_are_those_clip_was_trained_with() -> None:
 
 
 @pytest.mark.parametrize("profile", ["mini", "smoke", "paper"])
-def test_recipes_name_views_that_exist(profile: str) -> None:
+def test_extending_name_views_that_exist(profile: str) -> None:
     recipe = iwildcam.RECIPES[profile]
     assert recipe.profile == profile
     assert recipe.curriculum_epochs < recipe.scratch.epochs

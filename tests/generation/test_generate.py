@@ -21,7 +21,8 @@ from PIL import Image
 from harness.core import parallel
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import GeneratorSpec
-from harness.generation.engine import Generator, Request, denoising_steps, load_pipeline, noise_seed
+from harness.generation.engine import Generator, Request, load_pipeline, noise_seed
+from harness.generation.schedule import denoising_steps
 from harness.mini import scene, weights
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace

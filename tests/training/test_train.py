@@ -16,9 +16,8 @@ from harness.core.specs import Schedule
 from harness.methods.compose import compose
 from harness.methods.terms import Augment, Finetune, Method, Objective, Phase
 from harness.training import augmentation, trainer
-from harness.training.data import Split
+from harness.training.data import Split, batches
 from harness.training.inference import View
-from harness.training.loop import batches
 from harness.training.optimisation import learning_rate, optimiser
 from harness.training.trainer import fit
 
