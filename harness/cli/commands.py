@@ -52,7 +52,7 @@ def hard(args: argparse.Namespace) -> None:
 
     asked = request(args)
     table = steps.hard(asked)
-    print(pool_statistics.render(asked.workspace, pool_statistics.census(asked.workspace)))
+    print(pool_statistics.render(asked.workspace, pool_statistics.count(asked.workspace)))
     _hard_done(table)
 
 

@@ -24,7 +24,7 @@ def render(report: Report) -> str:
         *_grid((f.name, f.status, f.where) for f in r.weights),
         "\nOfficial data",
         *_grid((f.name.removeprefix("official files of "), f.status, f.where) for f in r.data),
-        "\nEmbedded data, written when first used",
+        "\nBuilt-in data, written when first used",
         *_grid((name, "", ", ".join(there) or "none yet") for name, there in r.written.items()),
         "\nProfiles",
     ]

@@ -12,7 +12,7 @@ from harness.cli import commands, tools
 from harness.core.errors import DataError, UsageError
 
 EXAMPLES = """examples:
-  harness compare --dataset cifar100-lt             the whole road, then the leaderboard
+  harness compare --dataset cifar100-lt             every stage, then the leaderboard
   harness compare --dataset cifar100-lt --rows CE "CE+DisCL" --imbalance 100 --seeds 0 1 2 3 4
   harness train --dataset cifar100-lt --method 'CE+DisCL(curriculum="fixed", levels=(0.5,))'
   harness train --dataset cifar100-lt --set scratch.lr=0.05 --set mixture.keep=0.5
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _preparing(every: Any) -> None:
-    """Commands beside the road."""
+    """Commands that prepare, plan and check."""
     data = _command(every, "data", tools.data, "check a data set's official files, or fetch them")
     data.add_argument("action", choices=("check", "fetch"))
     data.add_argument("--decode", action="store_true", help="check: decode every picture, too")
@@ -200,11 +200,11 @@ def _profile(every: Any) -> None:
     )
     profile.add_argument("--levels", nargs="+", type=float, help="default: the profile's")
     profile.add_argument(
-        "--against", nargs="+", default=[], metavar="PEER",
+        "--against", nargs="+", default=[], metavar="PIPELINE",
         help="stock: diffusers' pipeline in batches; loop: one image at a time, with CLIP",
     )  # fmt: skip
     profile.add_argument(
-        "--approximate", nargs="+", default=[], metavar="SHORTCUT",
+        "--approximate", nargs="+", default=[], metavar="NAME",
         help="beside the exact generator: guidance-interval=0.2-0.8, deep-cache=2, fp8-linears",
     )  # fmt: skip
     profile.add_argument(

@@ -1,4 +1,4 @@
-"""The commands beside the road: official data, prompts, reports, checks, plans, profiles."""
+"""The commands outside the stages: official data, prompts, reports, checks, plans, profiles."""
 
 from __future__ import annotations
 

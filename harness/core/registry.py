@@ -41,7 +41,7 @@ def nearest(word: str, options: Iterable[str]) -> str:
     by_lower = {option.lower(): option for option in known}
     close = [low for low in by_lower if word and low.startswith(word.lower())]
     close += difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    hint = f"; did you mean {by_lower[close[0]]!r}? There is: " if close else "; there is: "
+    hint = f"; did you mean {by_lower[close[0]]!r}? Available: " if close else "; available: "
     return hint + (", ".join(known) or "nothing")
 
 

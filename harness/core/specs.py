@@ -127,7 +127,7 @@ class GeneratorSpec:
     batch: int = 16  # constant, padded: part of the identity because kernels depend on shapes
     codec: str = "webp-lossless"
     height_px: int = 0  # 0: a square
-    approximate: tuple[str, ...] = ()  # short cuts that change pixels; none: exact
+    approximate: tuple[str, ...] = ()  # approximations that change pixels; none: exact
     version: int = 2
 
 
@@ -209,7 +209,7 @@ class Recipe:
     # class sizes whose images are hard, where that is the rule
     tail: Literal["<20", "<=20"] = "<20"
     height_px: Height = 0  # of the generator's images; 0: squares
-    approximate: Distinct[Text] = ()  # short cuts of the generator that change pixels
+    approximate: Distinct[Text] = ()  # approximations of the generator that change pixels
     version: int = 3
 
 

@@ -209,12 +209,12 @@ def _sizes(n_max: int, classes: int) -> Callable[[int | None, Recipe], tuple[int
 
 
 # Of the built-in world: 60 classes of 200 training and 20 test pictures (harness.mini.world).
-_EMBEDDED = {"counts": _sizes(200, 60), "splits": {"test": 60 * 20}}
+_BUILT_IN = {"counts": _sizes(200, 60), "splits": {"test": 60 * 20}}
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": tuple(f"{FOLDER}/{name}" for name in ("train", "test", "meta")),
     "paper": {"counts": _sizes(500, 100), "splits": {"test": OFFICIAL[2]}},
-    "mini": _EMBEDDED,
-    "smoke": _EMBEDDED,
+    "mini": _BUILT_IN,
+    "smoke": _BUILT_IN,
 }
 
 
@@ -383,8 +383,8 @@ def edits(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return EDITS, EDIT_CHECK
 
 
-def write_embedded(root: Path, profile: str) -> Path:
-    """The built-in world's twin of CIFAR-100, in the official format below `root`."""
+def write_built_in(root: Path, profile: str) -> Path:
+    """The built-in world's CIFAR-100, in the official format below `root`."""
     from harness.mini.world import write_cifar100
 
     return write_cifar100(root)

@@ -238,8 +238,8 @@ def fetch(root: Path) -> None:
     )
 
 
-def write_embedded(root: Path, profile: str) -> Path:
-    """The built-in world's twin, in the official format below `root`; smoke has a part of it."""
+def write_built_in(root: Path, profile: str) -> Path:
+    """The built-in world's version, in the official format below `root`; smoke has a part of it."""
     from harness.mini.imagenet import write_imagenet_lt
 
     return write_imagenet_lt(root, share=longtail.SHARES[profile])

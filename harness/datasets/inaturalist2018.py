@@ -165,8 +165,8 @@ def fetch(root: Path, sources: Sequence[Source] = SOURCES) -> None:
             raise DataError(f"cannot fetch {source.url} ({brief(error)}); run it again") from error
 
 
-def write_embedded(root: Path, profile: str) -> Path:
-    """The built-in world's twin, in the official format below `root`; smoke has a part of it."""
+def write_built_in(root: Path, profile: str) -> Path:
+    """The built-in world's version, in the official format below `root`; smoke has a part of it."""
     from harness.mini.inaturalist import write_inaturalist
 
     return write_inaturalist(root, share=longtail.SHARES[profile])

@@ -65,13 +65,13 @@ EDIT_CHECK = (
     "an image",
     "a painting",
 )
-EMBEDDED_EDITS = (  # the same in words that the built-in world's small models know
+BUILT_IN_EDITS = (  # the same in words that the built-in world's small models know
     "a photo of a {name} on green grass",
     "a photo of a {name} in a dark forest",
     "a photo of a {name} by blue water",
     "a photo of a {name} on yellow sand",
 )
-EMBEDDED_EDIT_CHECK = (
+BUILT_IN_EDIT_CHECK = (
     "a photo of an animal in the wild",
     "a photo of an object",
     "a photo of geometric shapes",
@@ -257,7 +257,7 @@ def score_prompt(classname: str) -> str:
 def edits(recipe: Recipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Prompts of edits with {name}, and what CLIP compares them with, the domain's text first."""
     if recipe.generator == "mini":
-        return EMBEDDED_EDITS, EMBEDDED_EDIT_CHECK
+        return BUILT_IN_EDITS, BUILT_IN_EDIT_CHECK
     return EDITS, EDIT_CHECK
 
 
@@ -356,8 +356,8 @@ def fetch(root: Path) -> None:
         raise DataError(f"cannot fetch {NAME} ({brief(error)}); again, {by_hand}") from error
 
 
-def write_embedded(root: Path, profile: str) -> Path:
-    """The built-in world's twin, in the official format below `root`; smoke has a part of it."""
+def write_built_in(root: Path, profile: str) -> Path:
+    """The built-in world's version, in the official format below `root`; smoke has a part of it."""
     from harness.mini.wildcam import write_iwildcam
 
     return write_iwildcam(root, share=longtail.SHARES[profile])

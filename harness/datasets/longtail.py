@@ -19,7 +19,7 @@ from harness.datasets.base import Dataset
 from harness.mini.scene import SCENES
 
 # The small generator of the built-in world knows captions of this form.
-EMBEDDED = tuple(f"a {{name}} {place[0]}." for place in SCENES.values())
+BUILT_IN_TEMPLATES = tuple(f"a {{name}} {place[0]}." for place in SCENES.values())
 SHARES = {"mini": 1.0, "smoke": 0.5}  # of the built-in world's pictures
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pictures
@@ -141,7 +141,7 @@ def prompt(
     generator gets captions of its own world.
     """
     if recipe.generator == "mini":
-        some: Sequence[str] = [form.format(name=classname) for form in EMBEDDED]
+        some: Sequence[str] = [form.format(name=classname) for form in BUILT_IN_TEMPLATES]
     elif sentences is None:
         some = prompts.scenes(classname)
     elif classname in sentences:

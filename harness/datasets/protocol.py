@@ -146,7 +146,7 @@ MEMBERS = (
     Member("SOURCES", "files to download: harness.datasets.base.Source", "a sequence"),
     Member("SCORED", "splits that results are of, by the name of their scores", "a dictionary"),
     Member("edits", "prompts of edits, and texts that check them", "(recipe)"),
-    Member("write_embedded", "writes the built-in world in this format", "(root, profile)"),
+    Member("write_built_in", "writes the built-in world in this format", "(root, profile)"),
 )
 
 

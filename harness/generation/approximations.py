@@ -1,4 +1,4 @@
-"""Short cuts of the generator that change its pixels: named, asked for, and part of its key.
+"""Approximations of the generator that change its pixels: named, asked for, and part of its key.
 
 Fewer denoising steps are one, too; they are a number of the recipe, `steps`.
 """
@@ -39,20 +39,20 @@ class ShortCuts:
 
 
 def parse(texts: Sequence[str]) -> ShortCuts:
-    """Short cuts as the generator's spec has them; UsageError for what none of them means."""
+    """Approximations as the generator's spec has them; UsageError for what none of them means."""
     found: dict[str, str] = {}
     for text in texts:
         name, _, value = text.partition("=")
         if name not in NAMES:
-            raise UsageError(f"unknown short cut {text!r}{registry.nearest(name, NAMES)}")
+            raise UsageError(f"unknown approximation {text!r}{registry.nearest(name, NAMES)}")
         if name in found:
-            raise UsageError(f"short cut {name} is asked for twice")
+            raise UsageError(f"approximation {name} is asked for twice")
         found[name] = value
     interval, every = found.get("guidance-interval"), found.get("deep-cache")
     if interval is not None and every is not None:  # a pass would find features of another step
-        raise UsageError("short cuts deep-cache and guidance-interval do not go together")
+        raise UsageError("approximations deep-cache and guidance-interval do not go together")
     if found.get("fp8-linears"):
-        raise UsageError(f"short cut 'fp8-linears={found['fp8-linears']}': it takes no value")
+        raise UsageError(f"approximation 'fp8-linears={found['fp8-linears']}': it takes no value")
     return ShortCuts(
         interval=None if interval is None else _shares(interval),
         every=1 if every is None else _steps(every),
@@ -65,7 +65,7 @@ def _shares(value: str) -> tuple[float, float]:
     low, high = map(float, shares.groups()) if shares else (1.0, 0.0)
     if not 0 <= low < high <= 1:
         example = NAMES["guidance-interval"]
-        said = f"short cut 'guidance-interval={value}'"
+        said = f"approximation 'guidance-interval={value}'"
         raise UsageError(f"{said}: expected shares of the steps, as {example}")
     return low, high
 
@@ -73,6 +73,6 @@ def _shares(value: str) -> tuple[float, float]:
 def _steps(value: str) -> int:
     every = int(value) if re.fullmatch(r"\d{1,3}", value) else 0
     if not 2 <= every <= MOST:
-        said = f"short cut 'deep-cache={value}'"
+        said = f"approximation 'deep-cache={value}'"
         raise UsageError(f"{said}: expected 2 to {MOST} steps, as {NAMES['deep-cache']}")
     return every

@@ -1,4 +1,4 @@
-"""The twin of ImageNet-LT: sixty concepts of the built-in world in ImageNet's files.
+"""The built-in ImageNet-LT: sixty concepts of the built-in world in ImageNet's files.
 
 <root>/train/<id>/<id>_<number>.JPEG and val/<id>/ILSVRC2012_val_<number>.JPEG, with the lists of
 Liu et al. 2019 (OLTR) beside them, ImageNet_LT_{train,val,test}.txt, lines "path label": `val` is

@@ -1,4 +1,4 @@
-"""The twin of iNaturalist 2018: the living things of the built-in world.
+"""The built-in iNaturalist 2018: the living things of the built-in world.
 
 <root>/train2018.json and val2018.json in COCO's form with pictures in
 train_val2018/<supercategory>/<category id>/, and categories.json. As in the download, the two lists

@@ -1,4 +1,4 @@
-"""The twin of iWildCam-WILDS 2.0: camera traps of the built-in world.
+"""The built-in iWildCam-WILDS 2.0: camera traps of the built-in world.
 
 <root>/iwildcam_v2.0/train/*.jpg holds the pictures of all splits, as the download does, with
 metadata.csv, categories.csv and RELEASE_v2.0.txt beside them, and labels.csv with English names,

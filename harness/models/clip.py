@@ -79,7 +79,7 @@ class ImageText(nn.Module):
 def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
     """The image-text model of that name in float32, with a head for so many classes.
 
-    name: "mini" or "mini-large" (embedded), "local-dir:/path" of an open_clip folder,
+    name: "mini" or "mini-large" (built in), "local-dir:/path" of an open_clip folder,
     "hf-hub:owner/name", or an open_clip architecture and the tag of its weights,
     "ViT-B-16-quickgelu:openai". OpenAI trained with the QuickGELU activation: without `-quickgelu`
     the architecture computes another
@@ -129,9 +129,9 @@ def _source(name: str) -> tuple[str, str | None]:
     """What open_clip calls the model, and the tag of its weights."""
     import open_clip
 
-    embedded = built_in_clip(name)
-    if embedded is not None:
-        name = f"{FOLDER}{embedded}"
+    folder = built_in_clip(name)
+    if folder is not None:
+        name = f"{FOLDER}{folder}"
     if name.startswith(FOLDER):
         return _folder(name), None
     if name.startswith(HUB):

@@ -45,7 +45,7 @@ class Count:
         return text | {"rate": MISSING if self.rate is None else f"{100 * self.rate:.2f}"}
 
 
-def census(workspace: Workspace) -> list[Count]:
+def count(workspace: Workspace) -> list[Count]:
     """Of every imbalance ratio, from what the stages have left so far."""
     return [_count(workspace, imbalance) for imbalance in workspace.imbalances()]
 

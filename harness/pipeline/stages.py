@@ -40,14 +40,14 @@ SPECTRUM = ("key", "source", "guidance", "seed", "text_score", "image_score")
 def index(workspace: Workspace) -> pl.DataFrame:
     """The training rows of every imbalance ratio; writes work/.../index.parquet.
 
-    Columns imbalance, id, label, classname, count. The embedded profiles first write their data
+    Columns imbalance, id, label, classname, count. The built-in profiles first write their data
     set in its official format.
     """
     if workspace.given is None and workspace.recipe.generator == BUILT_IN:
-        if not hasattr(workspace.module, "write_embedded"):
-            why = "has no twin in the built-in world: name the folder of its files by --root"
+        if not hasattr(workspace.module, "write_built_in"):
+            why = "is not part of the built-in world: name the folder of its files by --root"
             raise UsageError(f"{workspace.module.NAME} {why}")
-        workspace.module.write_embedded(workspace.data, workspace.profile)
+        workspace.module.write_built_in(workspace.data, workspace.profile)
     parts = []
     for imbalance in workspace.imbalances():
         data = load(workspace, imbalance)

@@ -102,7 +102,7 @@ class Workspace:
             if ratio not in known:
                 said = ", ".join(map(str, self.recipe.imbalances)) or "none, it comes long-tailed"
                 where = f"profile {self.profile} of {self.dataset}"
-                raise UsageError(f"imbalance {ratio} is not in {where}; there is: {said}")
+                raise UsageError(f"imbalance {ratio} is not in {where}; available: {said}")
         return tuple(asked or known)
 
     def _below(self, top: str) -> Path:

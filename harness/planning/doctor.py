@@ -329,9 +329,9 @@ def _generator(recipe: Recipe, cache: Path | None) -> Found:
 
 def _clip(name: str, cache: Path | None) -> Found:
     label = f"CLIP {name}"
-    embedded = weights.built_in_clip(name)
-    if embedded is not None or name.startswith(LOCAL):
-        return _folder(label, embedded or Path(name.removeprefix(LOCAL)))
+    built_in = weights.built_in_clip(name)
+    if built_in is not None or name.startswith(LOCAL):
+        return _folder(label, built_in or Path(name.removeprefix(LOCAL)))
     model, _, tag = name.partition(":")
     repository = OPENAI.get(model) if tag == "openai" else None
     if name.startswith(HUB):

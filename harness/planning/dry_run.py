@@ -1,7 +1,7 @@
 """A run without pictures: its epochs and passes, counted.
 
-A run is rehearsed: its own curriculum and augmentations are asked for the rows of every epoch, of
-tables of the right sizes in which a picture is only a number, and a network that is never right.
+The run's own curriculum and augmentations are asked for the rows of every epoch, of tables of the
+right sizes in which a picture is only a number, and a network that is never right.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from harness.planning.measure import Clock
 from harness.pool import cache
 
 PHASES = ("source encode", "text", "denoise", "decode", "CLIP", "image encode", "write")
-PEERS = ("stock", "loop")
+PIPELINES = ("stock", "loop")
 COLUMNS = ("key", "source", "guidance", "seed", "prompt")
 
 
@@ -166,12 +166,12 @@ def profile(
 ) -> dict[str, Any]:
     """Rates, phases, FLOPs and ratios as JSON can say them.
 
-    against: of PEERS. approximate: short cuts, each measured beside the exact generator.
+    against: of PIPELINES. approximate: approximations, each measured beside the exact generator.
     loop_images: of each level, for the loop. trace: file for a trace of the engine's run.
     """
     for name in against:
-        if name not in PEERS:
-            raise UsageError(f"unknown peer {name!r}; there is: {', '.join(PEERS)}")
+        if name not in PIPELINES:
+            raise UsageError(f"unknown pipeline {name!r}; available: {', '.join(PIPELINES)}")
     for text in approximate:
         parse([text])
     with _traced(trace):
@@ -337,7 +337,7 @@ def _timed(clock: Clock, function: Callable[[], Any]) -> float:
 
 
 def _approximate(todo: Work, exact: Made, text: str) -> dict[str, Any]:
-    """A short cut beside the exact generator: rate, grey levels, CLIPScore."""
+    """An approximation beside the exact generator: rate, grey levels, CLIPScore."""
     other = make(todo, replace(todo.spec, approximate=(text,)))
     keys = sorted(exact.pixels.keys() & other.pixels.keys())
     a, b = (np.stack([m.pixels[k] for k in keys]).astype(np.float32) for m in (exact, other))

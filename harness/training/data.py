@@ -68,7 +68,7 @@ class TrainData:
         if self.pool is not None:
             object.__setattr__(self, "pool", _columns("pool", self.pool, len(self.counts)))
         for name in {self.test, self.val or self.test} - self.splits.keys():
-            raise DataError(f"no split {name!r}; there is: {', '.join(self.splits) or 'none'}")
+            raise DataError(f"no split {name!r}; available: {', '.join(self.splits) or 'none'}")
         for name, split in self.splits.items():
             if len(split.labels) != len(split.ids) or not len(split.ids):
                 sizes = f"{len(split.labels)} labels, {len(split.ids)} ids"

@@ -237,7 +237,7 @@ def test_hard(tmp_path: Path) -> None:
     assert set(cifar.hard(data, MINI)["label"]) == {2}
     assert set(cifar.hard(data, replace(MINI, tail="<=20"))["label"]) == {1, 2}
     assert cifar.hard(data, MINI).columns == data.train.columns
-    with pytest.raises(UsageError, match="There is: <20, <=20"):
+    with pytest.raises(UsageError, match="Available: <20, <=20"):
         cifar.hard(data, replace(MINI, tail="20"))
 
 

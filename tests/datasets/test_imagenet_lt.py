@@ -443,7 +443,7 @@ def test_checksums_are_those_torchvision_asks_for() -> None:
 def test_the_embedded_twin_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fiftieth of its pictures, at least one of each class and split."""
     monkeypatch.setattr("harness.datasets.longtail.SHARES", {"smoke": 0.02})
-    imagenet.write_embedded(tmp_path, "smoke")
+    imagenet.write_built_in(tmp_path, "smoke")
     assert "decode" in imagenet.check(tmp_path, "smoke", decode=True)[-1]
     data = imagenet.load(tmp_path, None, imagenet.RECIPES["smoke"])
     pictures = data.train_images.take(np.arange(len(data.train)))

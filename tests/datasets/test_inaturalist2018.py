@@ -294,7 +294,7 @@ def test_checksum_of_the_pictures_is_torchvisions() -> None:
 def test_the_embedded_twin_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fiftieth of its pictures, at least one of each class and split."""
     monkeypatch.setattr("harness.datasets.longtail.SHARES", {"smoke": 0.02})
-    inat.write_embedded(tmp_path, "smoke")
+    inat.write_built_in(tmp_path, "smoke")
     assert "decode" in inat.check(tmp_path, "smoke", decode=True)[-1]
     data = inat.load(tmp_path, None, inat.RECIPES["smoke"])
     pictures = data.train_images.take(np.arange(len(data.train)))

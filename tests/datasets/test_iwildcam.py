@@ -300,7 +300,7 @@ def test_fetch_without_wilds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_embedded_twin_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fiftieth of its pictures, at least one of each class and split."""
     monkeypatch.setattr("harness.datasets.longtail.SHARES", {"smoke": 0.02})
-    iwildcam.write_embedded(tmp_path, "smoke")
+    iwildcam.write_built_in(tmp_path, "smoke")
     assert "decode" in iwildcam.check(tmp_path, "smoke", decode=True)[-1]
     data = iwildcam.load(tmp_path, None, iwildcam.RECIPES["smoke"])
     pictures = data.train_images.take(np.arange(len(data.train)))
@@ -486,8 +486,8 @@ def test_edits_of_the_embedded_world_are_captions_it_has() -> None:
     forms = {form.format(subject="{name}", place="{place}") for form in WITH_SCENE}
     places = {phrase for phrase, *_ in SCENES.values()}
     known = {form.replace("{place}", place) for form in forms for place in places}
-    assert set(iwildcam.EMBEDDED_EDITS) <= known
-    assert len(iwildcam.EMBEDDED_EDITS) == len(iwildcam.EDITS)
+    assert set(iwildcam.BUILT_IN_EDITS) <= known
+    assert len(iwildcam.BUILT_IN_EDITS) == len(iwildcam.EDITS)
 
 
 def test_recipe_of_the_paper() -> None:

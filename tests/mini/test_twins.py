@@ -1,4 +1,4 @@
-"""The twins of ImageNet-LT, iNaturalist 2018 and iWildCam: official formats, pictures of their own.
+"""The built-in versions of ImageNet-LT, iNaturalist 2018 and iWildCam.
 
 Files are parsed by hand here, by what the official ones look like, not by the harness's readers.
 """

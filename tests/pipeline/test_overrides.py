@@ -181,9 +181,9 @@ BAD = [
     (
         "scratch.optimiser=adan",
         "parameter scratch.optimiser: 'adan' is not allowed; did you mean 'adam'? "
-        "There is: adam, adamw, sgd",
+        "Available: adam, adamw, sgd",
     ),
-    ("scratch.decay=5", "parameter scratch.decay: 5 is not allowed; there is: cosine, steps"),
+    ("scratch.decay=5", "parameter scratch.decay: 5 is not allowed; available: cosine, steps"),
     ("scratch.milestones=5", "parameter scratch.milestones: 5 is not a list"),
     (
         "scratch.milestones=[-1]",
@@ -206,10 +206,10 @@ BAD = [
     ("imbalances=[0]", "parameter imbalances: 0 is not allowed; an imbalance ratio is"),
     ("clip=''", "parameter clip: '' is not allowed; a text that is not empty"),
     ("generator=[mini]", "parameter generator: ['mini'] is not a text"),
-    ("precision=fp32", "'fp32' is not allowed; did you mean 'fp16'? There is: bf16, fp16, no"),
+    ("precision=fp32", "'fp32' is not allowed; did you mean 'fp16'? Available: bf16, fp16, no"),
     ("tail=<30", "parameter tail: '<30' is not allowed"),
     ("size_px=0", "parameter size_px: 0 is not allowed; a side of 1 to 4096 px"),
-    ("approximate=[deep-cash]", "unknown short cut 'deep-cash'; did you mean 'deep-cache'?"),
+    ("approximate=[deep-cash]", "unknown approximation 'deep-cash'; did you mean 'deep-cache'?"),
     (
         "backbone=resnet35",
         "parameter backbone: 'resnet35' is not allowed; did you mean 'resnet34'?",

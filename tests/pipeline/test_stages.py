@@ -270,7 +270,7 @@ def test_images_that_are_gone_are_made_again(again):
 def test_the_census_counts_what_there_is(again):
     workspace = again(threshold=0.0)
     scores = pl.read_parquet(workspace.work / "spectrum.parquet")
-    counts = {c.imbalance: c for c in pool_statistics.census(workspace)}
+    counts = {c.imbalance: c for c in pool_statistics.count(workspace)}
     for ratio, sources in ((100, 6), (50, 10)):
         mine = spectrum(workspace, ratio)
         kept = len(mine.filter(mine["text_score"] >= 0))
@@ -278,13 +278,13 @@ def test_the_census_counts_what_there_is(again):
         assert (found.hard, found.levels, found.seeds) == (sources, 2, 3)
         assert (found.generated, found.kept) == (sources * 6, kept)
     assert len(scores) == 60
-    shown = pool_statistics.render(workspace, pool_statistics.census(workspace)).splitlines()
+    shown = pool_statistics.render(workspace, pool_statistics.count(workspace)).splitlines()
     assert shown[2].split() == ["ours,", "profile", "smoke,", "imbalance", "ratio", "100",
                                 "6", "2", "3", "36", *shown[2].split()[-2:]]  # fmt: skip
     assert shown[3].split() == ["published", "324", "4", "8", "2,592", "809", "31.21"]
     shutil.rmtree(workspace.pool)
     assert (
-        pool_statistics.render(workspace, pool_statistics.census(workspace))
+        pool_statistics.render(workspace, pool_statistics.count(workspace))
         .splitlines()[2]
         .split()[-3:]
         == ["·"] * 3

@@ -192,7 +192,7 @@ def test_where_open_clip_takes_openai_weights_from():
         assert get_pretrained_cfg(model, "openai")["hf_hub"] == f"{repository}/"
 
 
-def test_embedded_weights(monkeypatch, tmp_path, models):
+def test_built_in_weights(monkeypatch, tmp_path, models):
     recipe = registry.find("harness.datasets", "cifar100-lt").RECIPES["mini"]
     monkeypatch.setattr("harness.mini.weights.MODELS", models)
     made_px = json.loads((models / "generator/vae/config.json").read_text())["sample_size"]
@@ -327,7 +327,7 @@ Official data
   a   ok       /data/a
   bc  missing  x
 
-Embedded data, written when first used
+Built-in data, written when first used
   mini     a, bc
   smoke    none yet
 

@@ -46,7 +46,7 @@ def todo(workspace: Workspace) -> profile.Work:
 def found(todo: profile.Work, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     trace = tmp_path_factory.mktemp("trace") / "new" / "trace.json"
     short_cuts = ["guidance-interval=0-1", "guidance-interval=0.5-1"]
-    told = profile.profile(todo, profile.PEERS, short_cuts, 1, trace)
+    told = profile.profile(todo, profile.PIPELINES, short_cuts, 1, trace)
     return told | {"trace": trace}
 
 
@@ -109,7 +109,7 @@ def peers_unet(todo: profile.Work) -> Any:
 
 
 def test_peers(found):
-    for name in profile.PEERS:
+    for name in profile.PIPELINES:
         assert found[name]["ratio"] > 0
         assert found[name]["images_per_s"] > 0
     assert found["ratio_to_stock"] == found["stock"]["ratio"]
@@ -184,11 +184,11 @@ def test_command(workspace, capsys, tmp_path):
 
 
 def test_what_is_refused(todo, workspace):
-    with pytest.raises(UsageError, match="unknown peer 'stok'; there is: stock, loop"):
+    with pytest.raises(UsageError, match="unknown pipeline 'stok'; available: stock, loop"):
         profile.profile(todo, ["stok"])
     with pytest.raises(UsageError, match="0 sources"):
         profile.work(workspace, 0, "cpu")
-    with pytest.raises(UsageError, match="unknown short cut"):
+    with pytest.raises(UsageError, match="unknown approximation"):
         profile.profile(todo, approximate=["fp8"])
 
 

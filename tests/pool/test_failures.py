@@ -137,14 +137,14 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(pipeline, monkeypatch):
         made(wrong)
 
 
-# ---------------------------------------------------------------- short cuts
+# ---------------------------------------------------------------- approximations
 
 
 def test_short_cuts_are_named():
     assert approximations.parse(()) == ShortCuts()
     assert approximations.parse(["guidance-interval=0.2-0.8"]) == ShortCuts((0.2, 0.8))
     for wrong in ("guidance-intervall=0-1", "fp8", ""):
-        with pytest.raises(UsageError, match="unknown short cut"):
+        with pytest.raises(UsageError, match="unknown approximation"):
             approximations.parse([wrong])
     for wrong in ("", "=0.8-0.2", "=0.2", "=-1-1", "=0-1.5", "=nan-1"):
         with pytest.raises(UsageError, match="expected shares of the steps"):
@@ -293,11 +293,11 @@ def test_a_source_that_cannot_be_read_is_left_out_and_counted(workspace, unreada
 
     assert stages.score(workspace) == len(asked) - mine
     assert name not in set(stages.read(workspace.work / "spectrum.parquet", "")["source"])
-    counts = {c.imbalance: c for c in pool_statistics.census(workspace)}
+    counts = {c.imbalance: c for c in pool_statistics.count(workspace)}
     assert (counts[100].failed, counts[100].generated) == (mine, len(asked.filter(
         pl.col("source").is_in(set(stages.read(workspace.work / "hard.parquet", "").filter(
             pl.col("imbalance") == 100)["source"])))) - mine)  # fmt: skip
-    told = " ".join(pool_statistics.render(workspace, pool_statistics.census(workspace)).split())
+    told = " ".join(pool_statistics.render(workspace, pool_statistics.count(workspace)).split())
     assert f"imbalance ratio 100: {mine} images could not be generated and are left out" in told
 
     unreadable.clear()

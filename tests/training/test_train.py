@@ -184,8 +184,8 @@ def test_start_weights_must_fit(data, weights, tmp_path):
         ({"rows": table(3).cast({"label": pl.Int64})}, "column label is Int32, found Int64"),
         ({"splits": {"test": Split(None, np.zeros(3), np.arange(2))}}, "as many of each"),
         ({"splits": {"test": Split(None, np.full(3, 9), np.arange(3))}}, r"found 9\.\.9"),
-        ({"splits": {}}, "no split 'test'; there is: none"),
-        ({"val": "id_val"}, "no split 'id_val'; there is: test"),
+        ({"splits": {}}, "no split 'test'; available: none"),
+        ({"val": "id_val"}, "no split 'id_val'; available: test"),
     ],
 )
 def test_data_that_does_not_fit_together_is_refused(data, change, words):
