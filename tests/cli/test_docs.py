@@ -47,7 +47,11 @@ def test_commands_parse(words):
     sets = asked.get("dataset") or []
     sets = [sets] if isinstance(sets, str) else sets
     assert set(sets) <= {*names("harness.datasets"), "X"}
-    for row in [*(asked.get("rows") or []), *(asked.get("method") or [])]:
+    methods = asked.get("method") or []
+    if words[0] == "list":  # terms by their names
+        assert {*methods} <= {*names("baselines"), "all", "Focal"}
+        return
+    for row in [*(asked.get("rows") or []), *methods]:
         assert compose(row, *sets).expression
 
 

@@ -18,11 +18,13 @@ from harness.models.backbones import resnet10
 from harness.models.memory_format import memory_format
 
 torch.set_num_threads(1)
+torch.manual_seed(0)
 for width in map(int, sys.argv[1:]):
     model, plain = resnet10(5, width), resnet10(5, width)
     plain.load_state_dict(model.state_dict())
     layout = memory_format(model)
     model.to(memory_format=layout)
+    model.eval(), plain.eval()  # batch statistics would magnify the last digits
     for step in range(60):
         x = torch.randn(16, 3, 64, 64)
         y = torch.randint(0, 5, (16,))
@@ -33,7 +35,7 @@ for width in map(int, sys.argv[1:]):
             torch.cat([p.grad.flatten() for p in network.parameters()])
             for network in (model, plain)
         )
-        assert (ours - theirs).norm() < 0.01 * theirs.norm()
+        assert (ours - theirs).norm() < 1e-3 * theirs.norm()
 print("right")
 """
 
