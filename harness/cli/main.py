@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.cli import commands, tools
+from harness.core import registry
 from harness.core.errors import DataError, UsageError
 
 EXAMPLES = """examples:
@@ -54,6 +55,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but an unknown option is told first, and with the nearest one."""
+        if self._subparsers is None:
+            options = [name for name in self._option_string_actions if name.startswith("--")]
+            for word in args or ():
+                name = word.partition("=")[0]
+                if name.startswith("--") and not any(o.startswith(name) for o in options):
+                    self.error(f"unknown option {name}{registry.nearest(name, options)}")
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """UsageError's words for a value that is not among the choices."""
+        if action.choices is not None and value not in action.choices:
+            hint = registry.nearest(str(value), map(str, action.choices))
+            raise argparse.ArgumentError(action, f"unknown name {value!r}{hint}")
+
     def error(self, message: str) -> NoReturn:
         """One sentence instead of the whole usage."""
         self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` tells more\n")
