@@ -22,7 +22,7 @@ _SHARES = re.compile(r"(\d(?:\.\d+)?)-(\d(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
-class ShortCuts:
+class Approximations:
     """What of a generator is not exact.
 
     interval: text guidance works only at steps i of n with interval[0] <= i / n < interval[1],
@@ -38,7 +38,7 @@ class ShortCuts:
     fp8: bool = False
 
 
-def parse(texts: Sequence[str]) -> ShortCuts:
+def parse(texts: Sequence[str]) -> Approximations:
     """Approximations as the generator's spec has them; UsageError for what none of them means."""
     found: dict[str, str] = {}
     for text in texts:
@@ -53,7 +53,7 @@ def parse(texts: Sequence[str]) -> ShortCuts:
         raise UsageError("approximations deep-cache and guidance-interval do not go together")
     if found.get("fp8-linears"):
         raise UsageError(f"approximation 'fp8-linears={found['fp8-linears']}': it takes no value")
-    return ShortCuts(
+    return Approximations(
         interval=None if interval is None else _shares(interval),
         every=1 if every is None else _steps(every),
         fp8="fp8-linears" in found,

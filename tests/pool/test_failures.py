@@ -20,7 +20,7 @@ from harness.core.errors import DataError, UsageError
 from harness.core.specs import GeneratorSpec, key
 from harness.datasets.pictures import Block
 from harness.generation import approximations, fp8
-from harness.generation.approximations import ShortCuts
+from harness.generation.approximations import Approximations
 from harness.generation.engine import Failed, Generator, Request, load_pipeline, picture_of
 from harness.mini import scene, weights
 from harness.pipeline import pool_statistics, stages
@@ -141,21 +141,23 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(pipeline, monkeypatch):
 
 
 def test_short_cuts_are_named():
-    assert approximations.parse(()) == ShortCuts()
-    assert approximations.parse(["guidance-interval=0.2-0.8"]) == ShortCuts((0.2, 0.8))
+    assert approximations.parse(()) == Approximations()
+    assert approximations.parse(["guidance-interval=0.2-0.8"]) == Approximations((0.2, 0.8))
     for wrong in ("guidance-intervall=0-1", "fp8", ""):
         with pytest.raises(UsageError, match="unknown approximation"):
             approximations.parse([wrong])
     for wrong in ("", "=0.8-0.2", "=0.2", "=-1-1", "=0-1.5", "=nan-1"):
         with pytest.raises(UsageError, match="expected shares of the steps"):
             approximations.parse([f"guidance-interval{wrong}"])
-    assert approximations.parse(["deep-cache=3"]) == ShortCuts(every=3)
+    assert approximations.parse(["deep-cache=3"]) == Approximations(every=3)
     for wrong in ("", "=1", "=11", "=2.5", "=-2", "=x"):
         with pytest.raises(UsageError, match="expected 2 to 10 steps, as deep-cache=2"):
             approximations.parse([f"deep-cache{wrong}"])
     with pytest.raises(UsageError, match="twice"):
         approximations.parse(["guidance-interval=0-1"] * 2)
-    assert approximations.parse(["fp8-linears", "deep-cache=2"]) == ShortCuts(every=2, fp8=True)
+    assert approximations.parse(["fp8-linears", "deep-cache=2"]) == Approximations(
+        every=2, fp8=True
+    )
     with pytest.raises(UsageError, match="takes no value"):
         approximations.parse(["fp8-linears=1"])
     with pytest.raises(UsageError, match="do not go together"):
