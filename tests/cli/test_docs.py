@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import _parser
-from harness.core.registry import names
+from harness.core.registry import find, names
 from harness.methods.compose import compose
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 ADDED = ("Focal", "there-and-back", "folders", "ldam")  # by docs/extending.md: see test_extending
 
@@ -73,3 +73,19 @@ def test_every_baseline_that_names_a_paper_can_be_cited():
     for file in (ROOT / "baselines").glob("*.py"):
         for number in re.findall(r"\b\d{4}\.\d{5}\b", file.read_text().split('"""')[1]):
             assert number in cited, file.name
+
+
+def test_extending_lists_the_backbones_of_every_profile():
+    section = (ROOT / "docs" / "extending.md").read_text().split("| data set | `mini`")[1]
+    listed = {}
+    for line in section.splitlines()[2:]:
+        if not line.startswith("|"):
+            break
+        cells = [re.findall("`([^`]+)`", cell) for cell in line.strip("|").split("|")]
+        listed |= dict.fromkeys(cells[0], cells[1:])
+    assert set(listed) == set(names("harness.datasets"))
+    for name, cells in listed.items():
+        module = find("harness.datasets", name)
+        for profile, backbones in zip(("mini", "smoke", "paper"), cells, strict=True):
+            default = module.RECIPES[profile].backbone
+            assert backbones == [default, *sorted(module.BACKBONES[profile])], (name, profile)
