@@ -27,13 +27,13 @@ class Difference:
 
     low, high: 95 % interval; p: two-sided, of no difference; corrected: p after Holm's correction
     for all comparisons that it was told of (None before). With one seed the interval holds the
-    luck of the test images only.
+    luck of the test images only. p is None where nothing varies: there is no interval then.
     """
 
     value: float
     low: float
     high: float
-    p: float
+    p: float | None
     seeds: tuple[int, ...]
     images: int  # tested
     corrected: float | None = None
@@ -202,7 +202,7 @@ def render(compared: Sequence[Compared]) -> str:
         head, body = head[1:], [line[1:] for line in body]
     aligned = ["left" if name in ("IR", "Row", "Column") else "right" for name in head]
     grid = tabulate(body, head, "simple", disable_numparse=True, colalign=aligned)
-    made = sum(c.found is not None for c in compared)
+    made = sum(c.found is not None and c.found.p is not None for c in compared)
     alone = any(c.found is not None and len(c.found.seeds) == 1 for c in compared)
     said = (
         f"{vs}: each row minus {compared[0].over}, in points (above 0: better than it), mean over "
@@ -220,8 +220,8 @@ def _line(c: Compared) -> list[str]:
     if c.found is None:
         return [ratio, c.row, c.column, *["–"] * 6]
     d = c.found
-    known = d.high > d.low  # one seed and few test pictures may leave nothing to judge by
-    interval = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}" if known else "–"
+    varies = d.high > d.low  # one seed and few test pictures may leave nothing to judge by
+    interval = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}" if varies else "–"
     ps = ("–" if p is None else "<0.0001" if p < 1e-4 else f"{p:.4f}" for p in (d.p, d.corrected))
     seeds, images = str(len(d.seeds)), f"{d.images:,}"
     return [ratio, c.row, c.column, f"{100 * d.value:+.2f}", interval, *ps, seeds, images]

@@ -142,6 +142,8 @@ def _verdict(d: Difference | None, within: float | None, why: str) -> tuple[str,
         return (NO_RUNS if why.startswith("no runs") else OPEN), why
     if len(d.seeds) < 2:
         return OPEN, "one seed tells nothing of the spread between runs"
+    if d.p is None:
+        return OPEN, "neither seeds nor test images vary: there is no interval"
     if within is not None:
         if -within / 100 <= d.low and d.high <= within / 100:
             return HOLDS, ""

@@ -13,7 +13,7 @@ from random_records import COUNTS, run, spec, table
 
 from harness.core.errors import DataError, UsageError
 from harness.datasets import iwildcam
-from harness.results import bootstrap, predictions, records
+from harness.results import bootstrap, comparison, predictions, records
 from harness.results.bootstrap import Score
 from harness.results.comparison import contrast, corrected, difference, worst
 from harness.results.statistics import crossed, holm
@@ -306,3 +306,16 @@ def test_intervals_cover_a_known_difference(
     known = np.mean(values) if score.kind == "macro_f1" else 0.05
     assert np.mean(values) == pytest.approx(known, abs=0.005)
     assert 930 <= sum(i.low <= known <= i.high for i in found) <= 970
+
+
+def test_without_variance_there_is_neither_an_interval_nor_a_p():
+    alone = crossed(0.25, np.array([0.25]), np.full((50, 1), 0.25))
+    assert (alone.low, alone.high, alone.p) == (0.25, 0.25, None)
+    equal = crossed(0.0, np.zeros(1), np.zeros((50, 1)))
+    assert (equal.low, equal.high, equal.p) == (0.0, 0.0, 1.0)
+    row = comparison.Compared(
+        100, "BS", "CE", "Few", comparison.Difference(0.25, 0.25, 0.25, None, (0,), 3)
+    )
+    shown = comparison.render([row])
+    assert shown.splitlines()[2].split()[3:] == ["+25.00", "–", "–", "–", "1", "3"]
+    assert "for 0 comparisons" in shown
