@@ -94,8 +94,24 @@ ALL: dict[str, Callable[[Request], Any]] = {
 }
 
 
+def _check_table(request: Request) -> None:
+    from harness.pipeline.jobs import recipes
+    from harness.results import leaderboard, records
+
+    workspace = request.workspace
+    if request.paper is not None and request.rows:
+        planned = recipes(workspace, request.rows, request.imbalances, request.seeds)
+        kept = records.read_all(workspace.profile, request.dataset, workspace.records)
+        leaderboard.check_recipe(request.paper, kept, workspace.profile, planned)
+
+
 def run(request: Request) -> Iterator[Step]:
-    """Do all stages up to the records, each when it is asked for; only what is missing is done."""
+    """Do all stages up to the records, each when it is asked for; only what is missing is done.
+
+    DataError before any of them where records that are there could not share the request's table
+    with the runs to come.
+    """
+    _check_table(request)
     for name, stage in ALL.items():
         begun = time.perf_counter()
         result = stage(request)

@@ -118,12 +118,17 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
     check_device(choices.device)
     if methods or named:
         request = _with_methods(request, choices)
-    return _with_own_rows(request, choices) if table and named else request
+    shown = table and bool(request.rows or choices.backbone is not None)
+    return _with_own_rows(request, choices) if shown else request
 
 
 def _with_own_rows(request: Request, choices: Choices) -> Request:
-    """With a leaderboard in which the rows that were named stand."""
-    paper = table_for(request.dataset, request.rows, request.imbalances, choices.table)
+    """With a leaderboard in which the runs of the rows stand, those of the request's backbone."""
+    rows, ratios = request.rows, request.imbalances
+    backbone: str | None = request.workspace.recipe.backbone
+    if choices.table is not None and choices.backbone is None:
+        backbone = None  # the table says its own
+    paper = table_for(request.dataset, rows, ratios, choices.table, backbone=backbone)
     return replace(request, paper=paper)
 
 

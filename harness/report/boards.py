@@ -80,11 +80,25 @@ def tables(
         for file in published.showing(dataset, folder=folder)
     ]
     if not made:  # nobody published a table of it: a leaderboard of what was run
-        methods = sorted({r["method"] for r in records})
-        ratios = sorted({r["imbalance"] for r in records}, key=lambda ratio: ratio or 0)
-        own = leaderboard_of(dataset, methods, ratios or [None])
-        made = [leaderboard.table(own, records, profile, rule, select)]
+        made = _own(dataset, records, profile, rule, select)
     return [made[0], *(t for t in made[1:] if any(_ran(line) for p in t.parts for line in p.lines))]
+
+
+def _own(
+    dataset: str, records: Sequence[Record], profile: str, rule: str, select: str
+) -> list[Table]:
+    """A leaderboard of what was run with each backbone; an empty one where nothing was."""
+    backbones: list[str | None] = sorted({r["backbone"] for r in records}) or [None]
+    made = []
+    for backbone in backbones:
+        runs = [r for r in records if r["backbone"] == backbone]
+        methods = sorted({r["method"] for r in runs})
+        ratios = sorted({r["imbalance"] for r in runs}, key=lambda ratio: ratio or 0)
+        own = leaderboard_of(dataset, methods, ratios or [None], backbone)
+        if len(backbones) > 1:
+            own = replace(own, title=f"{own.title}, {backbone}")
+        made.append(leaderboard.table(own, records, profile, rule, select))
+    return made
 
 
 def further(made: Sequence[Table], records: Sequence[Record]) -> Table | None:

@@ -167,6 +167,32 @@ def _check_same(records: Sequence[Record]) -> None:
         seen.add(_run(r))
 
 
+def check_recipe(
+    paper: Paper,
+    records: Iterable[Record],
+    profile: str,
+    planned: Mapping[tuple[str, int | None, int], Mapping[str, Any]],
+) -> None:
+    """DataError where runs to come would share a table with records of another recipe.
+
+    planned: recipes by method, imbalance ratio and seed; records of these are written anew.
+    """
+    here = [r for r in records if (r["profile"], r["dataset"]) == (profile, paper.dataset)]
+    stay = [
+        r for r in _of_table(paper, here) if (r["method"], r["imbalance"], r["seed"]) not in planned
+    ]
+    for recipe in planned.values():
+        for r in stay:
+            kept = r["spec"]["recipe"]
+            for name, value in recipe.items():
+                if None not in (value, kept.get(name)) and kept[name] != value:
+                    raise DataError(
+                        f"the record of {_run(r)} has another {name} than the runs asked for, "
+                        "expected the same in one table: run it again with them, or use another "
+                        "--home"
+                    )
+
+
 def _run(r: Record) -> str:
     ratio = "" if r["imbalance"] is None else f", imbalance {r['imbalance']}"
     return f"{r['method']}{ratio}, seed {r['seed']}"

@@ -22,22 +22,34 @@ def table_for(
     imbalances: Sequence[int | None],
     name: str | None = None,
     folder: Path = published.FOLDER,
+    backbone: str | None = None,
 ) -> Paper:
     """The table of a data set in which these methods are rows.
 
     dataset: its printed name. methods: canonical expressions; those that the published table lacks
     are added, marked ours. imbalances: blocks of a leaderboard that nobody published. name: of a
-    published table (default: the data set's main one, or where there is none a leaderboard of these
-    methods alone). UsageError where there is neither a table nor a method.
+    published table (default: the data set's first one of the backbone, its main one before others,
+    or where there is none a leaderboard of these methods alone). backbone: of the runs; None: any.
+    Without methods the main table. UsageError where there is neither a table nor a method, and for
+    a named table of another backbone.
     """
     if name is not None:
-        return with_rows(published.read(published.find(name, folder)), methods)
-    shown = published.showing(dataset, folder=folder)
-    if shown:
-        return with_rows(published.read(shown[0]), methods)
+        paper = published.read(published.find(name, folder))
+        if not _takes(paper, backbone):
+            raise UsageError(f"{name} is of {paper.backbone}, and these runs are of {backbone}")
+        return with_rows(paper, methods)
+    for file in published.showing(dataset, folder=folder):
+        paper = published.read(file)
+        if _takes(paper, backbone):
+            return with_rows(paper, methods)
     if not methods:
-        published.of(dataset, folder)  # says which tables there are
-    return leaderboard_of(dataset, methods, imbalances)
+        return published.read(published.of(dataset, folder))
+    return leaderboard_of(dataset, methods, imbalances, backbone)
+
+
+def _takes(paper: Paper, backbone: str | None) -> bool:
+    """Whether runs of the backbone stand in the table."""
+    return backbone is None or paper.backbone in (None, backbone)
 
 
 def with_rows(paper: Paper, methods: Sequence[str]) -> Paper:
@@ -49,8 +61,16 @@ def with_rows(paper: Paper, methods: Sequence[str]) -> Paper:
     return replace(paper, rows=(*paper.rows, *map(_row, added)))
 
 
-def leaderboard_of(dataset: str, methods: Sequence[str], imbalances: Sequence[int | None]) -> Paper:
-    """A leaderboard of these methods, for a data set that no published table shows."""
+def leaderboard_of(
+    dataset: str,
+    methods: Sequence[str],
+    imbalances: Sequence[int | None],
+    backbone: str | None = None,
+) -> Paper:
+    """A leaderboard of these methods, for a data set or a backbone that no published table shows.
+
+    backbone: of the runs that stand in it; None: any.
+    """
     module = registry.find(DATASETS, dataset)
     scored = getattr(module, "SCORED", None)
     return Paper(
@@ -59,7 +79,7 @@ def leaderboard_of(dataset: str, methods: Sequence[str], imbalances: Sequence[in
         main=True,
         title=module.NAME,
         dataset=module.NAME,
-        backbone=None,
+        backbone=backbone,
         metric="macro F1" if scored else "top-1 accuracy on the test set",
         source="ours",
         decimals=2,

@@ -91,7 +91,8 @@ def test_the_code_is_as_the_project_writes_it(tmp_path):
 def test_a_method(project):
     said = follow(project, "A method")
     assert "a number from 0" in said
-    assert "Focal(gamma=0.5)" in said
+    for row in ("Focal [ours]", "Focal(gamma=0.5) [ours]"):
+        assert row in said
     refused = run(
         project, "train", "--dataset", "cifar100-lt", "--method", "Focal(gamma=-1)", code=2
     )
@@ -100,7 +101,7 @@ def test_a_method(project):
 
 def test_a_curriculum(project):
     said = follow(project, "A curriculum")
-    assert 'CE+DisCL(curriculum="there-and-back")' in said
+    assert 'CE+DisCL(curriculum="there-and-back") [ours]' in said
 
 
 def test_a_table(project):

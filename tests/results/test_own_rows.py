@@ -7,8 +7,11 @@ import json
 import drawn_records
 import pytest
 
-from harness.core.errors import UsageError
+from harness.core.errors import DataError, UsageError
+from harness.pipeline.jobs import recipes
+from harness.pipeline.request import Choices, resolve
 from harness.pipeline.workspace import Workspace
+from harness.report import boards
 from harness.results import leaderboard, published, tables
 from harness.results.own_rows import leaderboard_of, table_for, with_rows
 
@@ -87,3 +90,48 @@ def test_a_table_is_parsed_once_until_its_file_changes(tmp_path):
     assert published.read(path) is published.read(path)
     path.write_text(path.read_text().replace("Table 2:", "Table Two:"))
     assert published.read(path).title.startswith("Table Two:")
+
+
+def test_rows_stand_in_a_table_of_their_backbone():
+    def shown(backbone):
+        return table_for("cifar100-lt", ["CE", OWN], [100], backbone=backbone)
+
+    assert shown("resnet10").file == shown(None).file == str(published.of("cifar100-lt"))
+    assert shown("resnet34").backbone == "resnet34"
+    other = shown("resnet32")  # nobody published a table of it
+    assert (other.backbone, other.compared) == ("resnet32", False)
+    assert [row.method for row in other.rows] == ["CE", OWN]
+    with pytest.raises(UsageError, match="table2 is of resnet10, and these runs are of resnet34"):
+        table_for("cifar100-lt", ["CE"], [100], name="table2", backbone="resnet34")
+
+
+@pytest.mark.parametrize("rows", [None, ["CE"]])
+def test_runs_of_another_backbone_are_not_shown_in_their_place(records, tmp_path, rows):
+    choices = Choices("cifar100-lt", rows, backbone="resnet34", home=tmp_path)
+    paper = resolve(choices, methods=True, table=True).paper
+    lines = leaderboard.table(paper, records, "mini").parts[0].lines  # records of resnet10
+    assert {cell.n for line in lines for cell in line.measured.values()} == {0}
+
+
+def test_a_report_without_published_table_has_a_leaderboard_per_backbone(tmp_path, monkeypatch):
+    workspace = Workspace("cifar100-lt", "mini", tmp_path)
+    runs = [
+        drawn_records.run(workspace, "CE", 0, 100, backbone=b) for b in ("resnet10", "resnet34")
+    ]
+    made = boards.tables("cifar100-lt", runs, "mini", "A", "last", folder=tmp_path)
+    assert [t.paper.title for t in made] == ["cifar100-lt, resnet10", "cifar100-lt, resnet34"]
+    assert [t.parts[0].lines[0].measured["Overall"].n for t in made] == [1, 1]
+
+
+def test_records_of_another_recipe_are_refused_before_any_work(records, tmp_path):
+    paper = table_for("cifar100-lt", [OWN], [100])
+
+    def check(seeds, **settings):
+        workspace = Workspace("cifar100-lt", "mini", tmp_path, settings=tuple(settings.items()))
+        planned = recipes(workspace, ["CE", OWN], [100], seeds)
+        leaderboard.check_recipe(paper, records, "mini", planned)
+
+    check([0])
+    check([0, 1, 2], width=8)  # all records are written anew
+    with pytest.raises(DataError, match="CE, imbalance 100, seed 1 has another width"):
+        check([0], width=8)
