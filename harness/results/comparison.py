@@ -72,7 +72,9 @@ def contrast(
     by_seed = _sum(signs, points, len(seeds)).round(12)  # equal rows differ by exactly nothing
     value = float(by_seed.mean())
     found = crossed(value, by_seed, _sum(signs, resampled, len(seeds)))
-    return Difference(value, found.low, found.high, found.p, seeds, sum(images))
+    varies = found.high > found.low or value == 0  # equal rows differ by nothing, with p = 1
+    p = found.p if varies else None
+    return Difference(value, found.low, found.high, p, seeds, sum(images))
 
 
 def _sum(signs: Sequence[float], scores: Any, seeds: int) -> Any:

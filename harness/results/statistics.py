@@ -28,11 +28,11 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 @dataclass(frozen=True)
 class Interval:
-    """What is known about a number; p: two-sided, of its being zero; None: nothing to judge by."""
+    """What is known about a number; p: two-sided, of its being zero."""
 
     low: float
     high: float
-    p: float | None
+    p: float
 
 
 def crossed(
@@ -45,7 +45,6 @@ def crossed(
     that of the seeds' mean, which holds each seed's own luck with the images, plus the covariance
     of two seeds over the resamples, which is the luck they share; it is at least that over the
     resamples alone. Student's t, with Satterthwaite's degrees of freedom. One seed: images only.
-    Without any variance there is no p, unless the number is zero: then nothing differs.
     """
     import numpy as np
     from scipy.special import stdtr, stdtrit
@@ -62,7 +61,7 @@ def crossed(
         variance = max(between + max(covariance, 0.0), images)
         free = (n - 1) * (variance / between) ** 2 if between else math.inf
     if variance < ROUNDING**2:
-        return Interval(value, value, 1.0 if value == 0 else None)
+        return Interval(value, value, 1.0 if value == 0 else 0.0)
     free, error = min(free, 1e9), math.sqrt(variance)
     half = float(stdtrit(free, (1 + confidence) / 2)) * error
     return Interval(value - half, value + half, 2 * float(stdtr(free, -abs(value) / error)))

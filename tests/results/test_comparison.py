@@ -309,10 +309,13 @@ def test_intervals_cover_a_known_difference(
 
 
 def test_without_variance_there_is_neither_an_interval_nor_a_p():
-    alone = crossed(0.25, np.array([0.25]), np.full((50, 1), 0.25))
-    assert (alone.low, alone.high, alone.p) == (0.25, 0.25, None)
-    equal = crossed(0.0, np.zeros(1), np.zeros((50, 1)))
-    assert (equal.low, equal.high, equal.p) == (0.0, 0.0, 1.0)
+    right, wrong = [run("BS", 0, 1.0, images=1)], [run("CE", 0, 0.0, images=1)]
+    found = difference(right, wrong, "overall")  # a class of a single image does not vary
+    assert found is not None
+    assert (found.value, found.low, found.high, found.p) == (1, 1, 1, None)
+    equal = difference(right, right, "overall")
+    assert equal is not None
+    assert (equal.value, equal.low, equal.high, equal.p) == (0, 0, 0, 1)
     row = comparison.Compared(
         100, "BS", "CE", "Few", comparison.Difference(0.25, 0.25, 0.25, None, (0,), 3)
     )
