@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import REAL, Recipe, Schedule
 from harness.methods.terms import Augment, Batch, Method, Objective, Phase, Progress
-from harness.training import inference
+from harness.training import behaviour, inference
 from harness.training.data import TrainData, batches
 from harness.training.inference import View
 from harness.training.optimisation import learning_rate, optimiser
@@ -65,6 +65,8 @@ class Loop:
     generator: torch.Generator | None = None
     progress: Progress | None = None
     before: int = 0  # images in passes of this epoch that `train` made
+    batches: int = 0  # of this epoch, in all passes
+    first_loss: float = 0.0  # of the first batch of the epoch's last pass
 
     def enter(self, phase: Phase, schedule: Schedule) -> None:
         """Begin a phase: its parts of the model get gradients, and a fresh optimiser."""
@@ -100,7 +102,7 @@ class Loop:
 
     def begin(self, epoch: int, rng: np.random.Generator, generator: torch.Generator) -> None:
         self.epoch, self.rng, self.generator = epoch, rng, generator
-        self.before = 0
+        self.before, self.batches = 0, 0
 
     def train(self, rows: pl.DataFrame) -> None:
         """A pass before the epoch's own: Tools."""
@@ -127,7 +129,7 @@ class Loop:
 
         def batch(part: slice) -> tuple[Tensor, Batch]:
             y = torch.from_numpy(labels[part]).to(torch.int64)
-            x = self._pixels(images[part], y, self.generator)
+            x = self._pixels(images[part], y, self.generator, part.start)
             y, caption = y.to(self.device), captions[part].to(self.device)
             return x, Batch(y, prior, caption, self.epoch, self.schedule.epochs)
 
@@ -169,6 +171,9 @@ class Loop:
             if self.schedule.clip_norm:
                 self.accelerator.clip_grad_norm_(self.step.parameters(), self.schedule.clip_norm)
             self.optimiser.step()
+            if index == 0:
+                self.first_loss = float(loss.detach())
+            self.batches += 1
             size = mine.stop - mine.start
             total, seen = total + loss.detach() * size, seen + size
             if (index + 1) % LOOK_EVERY == 0 or index + 1 == len(slices):
@@ -186,10 +191,16 @@ class Loop:
         first = part.start + size * int(self.accelerator.process_index)
         return slice(first, first + size)
 
-    def _pixels(self, ids: np.ndarray, y: Tensor, generator: Any) -> Tensor:
-        images = self.view.seen(self.data.images.take(ids), generator)
+    def _pixels(self, ids: np.ndarray, y: Tensor, generator: Any, first: int) -> Tensor:
+        """The network's view of a batch that begins at row `first` of its pass."""
+        assert self.progress is not None
+        memory, images = self.progress.state, self.view.seen(self.data.images.take(ids), generator)
+        if self.epoch == 0 and first < behaviour.GREY_BATCHES * self.schedule.batch:
+            behaviour.count_pictures(memory, images, y.numpy(), len(self.data.counts))
         for hook in self.method.augment:
-            images = hook.pixels(images, y, generator)
+            before, images = images, hook.pixels(images, y, generator)
+            if first == 0:
+                behaviour.count_change(memory, hook, before, images)
         return self.view.normalised(images)
 
     def _prior(self, labels: np.ndarray) -> Tensor:

@@ -21,7 +21,7 @@ from harness.methods.sampling import hundredths
 from harness.methods.terms import Method, Objective, Phase, Progress
 from harness.models import backbones
 from harness.models.memory_format import memory_format
-from harness.training import augmentation, checkpoint
+from harness.training import augmentation, behaviour, checkpoint
 from harness.training.checkpoint import State
 from harness.training.data import TrainData
 from harness.training.evaluation import Evaluation
@@ -76,6 +76,10 @@ def fit(
         evaluation = _phases(loop, phases, schedule, seed, name, watch, save_s)
         if loop.accelerator.is_main_process:
             evaluation.write(folder)
+            done = behaviour.fingerprint(
+                evaluation.state.memory, data, method.augment, recipe.threshold
+            )
+            write_atomic(folder / "behaviour.json", json.dumps(done, sort_keys=True).encode())
         loop.accelerator.wait_for_everyone()
     return weights_of(loop.model)
 
@@ -237,6 +241,7 @@ def _epoch(
     loop.begin(state.epoch, rng, generator)
     levels: list[int] = []
     try:
+        rows = None
         if phase.on_features:
             loss, images = loop.features_pass(), 0
         else:
@@ -247,6 +252,10 @@ def _epoch(
         last = f"; {kept} holds the last good epoch" if kept.exists() else ""
         raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{last}") from error
     train_s = time.monotonic() - begun
+    behaviour.count_epoch(
+        state.memory, phase.name, loop.batches, loop.first_loss, rows,
+        loop.recipe.threshold, len(loop.data.counts),
+    )  # fmt: skip
     accuracy = evaluation.look()
     lr = learning_rate(loop.schedule, state.epoch, loop.usual)
     entry = {

@@ -1,0 +1,106 @@
+"""What a run did, apart from how well it did: the fingerprint that its record keeps.
+
+Accuracies of unchanged code differ between processors by the luck of training. What a run does
+hardly does: how many steps it makes, which images it draws, what its hooks change, what its first
+batch costs. So a change of behaviour shows here where no accuracy could tell it from luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.core.specs import REAL
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.training.data import TrainData
+
+# in State.memory: kept in checkpoints, so that a resumed run has it whole
+EPOCHS, GREY, CHANGED = "behaviour", "brightness", "changed"
+GREY_BATCHES = 50  # of the first epoch of a phase
+DIGITS = 6  # significant ones that are kept of a measured number
+
+
+def count_epoch(
+    memory: dict[str, Any], phase: str, batches: int, first_loss: float, rows: pl.DataFrame | None,
+    threshold: float | None, classes: int,
+) -> None:  # fmt: skip
+    """Add an epoch: its batches (of all passes), the loss of the first one, and its rows.
+
+    rows: of the epoch's own pass; None for a pass over features. threshold: the recipe's CLIPScore.
+    """
+    sums = memory.setdefault(EPOCHS, {"steps": {}, "first_loss": {}, "drawn": {}, "below": [0, 0]})
+    sums["steps"][phase] = sums["steps"].get(phase, 0) + batches
+    sums["first_loss"].setdefault(phase, first_loss)
+    if rows is None:
+        return
+    labels, levels = rows["label"].to_numpy(), rows["guidance"].to_numpy()
+    for level in np.unique(levels).tolist():
+        counts = np.bincount(labels[levels == level], minlength=classes)
+        before = sums["drawn"].get(str(level), [0] * classes)
+        sums["drawn"][str(level)] = (counts + np.array(before)).tolist()
+    scores = rows.filter(rows["guidance"] != REAL)["score"].drop_nulls()
+    low = 0 if threshold is None else int((scores < threshold).sum())
+    sums["below"] = [sums["below"][0] + low, sums["below"][1] + len(scores)]
+
+
+def count_pictures(memory: dict[str, Any], pictures: Any, labels: np.ndarray, classes: int) -> None:
+    """Add pictures, uint8 (B, H, W, 3) as the recipe's augmentation left them, labels (B,)."""
+    sums = memory.setdefault(GREY, [[0.0] * classes, [0] * classes])
+    brightness = np.asarray(pictures, np.float64).reshape(len(labels), -1).mean(1)
+    sums[0] = (np.array(sums[0]) + np.bincount(labels, brightness, minlength=classes)).tolist()
+    sums[1] = (np.array(sums[1]) + np.bincount(labels, minlength=classes)).tolist()
+
+
+def count_change(memory: dict[str, Any], hook: object, before: Any, after: Any) -> None:
+    """Add what a hook made of a batch of pictures, uint8 (B, H, W, 3)."""
+    changed = (np.asarray(before) != np.asarray(after)).reshape(len(before), -1).any(1)
+    pair = memory.setdefault(CHANGED, {}).setdefault(type(hook).__name__, [0, 0])
+    pair[:] = [pair[0] + int(changed.sum()), pair[1] + len(changed)]
+
+
+def fingerprint(
+    memory: Mapping[str, Any], data: TrainData, hooks: Sequence[object], threshold: float | None
+) -> dict[str, Any]:
+    """What the record keeps.
+
+    steps: batches by phase; first_loss: of each phase's first batch; drawn: by guidance level
+    (hundredths), how many images of each class the epochs had; below: share of the synthetic ones
+    with a CLIPScore below the recipe's threshold; pool: by level, how many images, the share of
+    them below the threshold and their mean CLIPScore; hooks: names of the augmentation hooks, and
+    the share of the pictures that each of them changed (in the first batches of epochs); grey: mean
+    brightness (0 to 255) of each class in the first batches, None for a class that none has.
+    """
+    sums = memory.get(EPOCHS, {})
+    low, synthetic = sums.get("below", [0, 0])
+    total, n = memory.get(GREY, [[], []])
+    changed = {name: short(k / size) for name, (k, size) in memory.get(CHANGED, {}).items()}
+    return {
+        "steps": dict(sums.get("steps", {})),
+        "first_loss": {phase: short(loss) for phase, loss in sums.get("first_loss", {}).items()},
+        "drawn": dict(sums.get("drawn", {})),
+        "below": short(low / synthetic) if synthetic else None,
+        "pool": None if data.pool is None else _pool(data.pool, threshold),
+        "hooks": {type(hook).__name__: changed.get(type(hook).__name__) for hook in hooks},
+        "grey": [short(t / k) if k else None for t, k in zip(total, n, strict=True)],
+    }
+
+
+def _pool(pool: pl.DataFrame, threshold: float | None) -> dict[str, dict[str, Any]]:
+    found = {}
+    for level in sorted(pool["guidance"].unique().to_list()):
+        scores = pool.filter(pool["guidance"] == level)["score"].drop_nulls()
+        low = None if threshold is None or not len(scores) else float((scores < threshold).mean())  # type: ignore[arg-type]
+        mean = float(scores.mean()) if len(scores) else None  # type: ignore[arg-type]
+        about = {"images": len(scores), "below": None if low is None else short(low)}
+        found[str(level)] = about | {"score": None if mean is None else short(mean)}
+    return found
+
+
+def short(value: float) -> float:
+    """To DIGITS significant digits."""
+    return float(f"{value:.{DIGITS}g}")
