@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # in State.memory: kept in checkpoints, so that a resumed run has it whole
 EPOCHS, GREY, CHANGED = "behaviour", "brightness", "changed"
-GREY_BATCHES = 50  # of the first epoch of a phase
+BATCHES = 50  # of an epoch that are looked at picture by picture
 DIGITS = 6  # significant ones that are kept of a measured number
 
 
@@ -72,8 +72,8 @@ def fingerprint(
     (hundredths), how many images of each class the epochs had; below: share of the synthetic ones
     with a CLIPScore below the recipe's threshold; pool: by level, how many images, the share of
     them below the threshold and their mean CLIPScore; hooks: names of the augmentation hooks, and
-    the share of the pictures that each of them changed (in the first batches of epochs); grey: mean
-    brightness (0 to 255) of each class in the first batches, None for a class that none has.
+    the share of the pictures that each of them changed in the first BATCHES batches of epochs; grey:
+    mean brightness (0 to 255) of each class in those of the first epoch, None for a class without.
     """
     sums = memory.get(EPOCHS, {})
     low, synthetic = sums.get("below", [0, 0])

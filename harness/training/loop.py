@@ -195,11 +195,12 @@ class Loop:
         """The network's view of a batch that begins at row `first` of its pass."""
         assert self.progress is not None
         memory, images = self.progress.state, self.view.seen(self.data.images.take(ids), generator)
-        if self.epoch == 0 and first < behaviour.GREY_BATCHES * self.schedule.batch:
+        looks = first < behaviour.BATCHES * self.schedule.batch
+        if looks and self.epoch == 0:
             behaviour.count_pictures(memory, images, y.numpy(), len(self.data.counts))
         for hook in self.method.augment:
             before, images = images, hook.pixels(images, y, generator)
-            if first == 0:
+            if looks:
                 behaviour.count_change(memory, hook, before, images)
         return self.view.normalised(images)
 
