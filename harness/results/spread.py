@@ -8,6 +8,7 @@ and Molecular Biology 3(1), section 6).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -193,4 +194,4 @@ def simulate(families: Sequence[Rows], now: int, alpha: float, checks: int, seed
 
 def _split(runs: Sequence[np.ndarray], cuts: np.ndarray) -> list[list[list[float]]]:
     edges = [0, *cuts.tolist(), len(runs)]
-    return [[r.tolist() for r in runs[a:b]] for a, b in zip(edges, edges[1:], strict=False)]
+    return [[r.tolist() for r in runs[a:b]] for a, b in itertools.pairwise(edges)]

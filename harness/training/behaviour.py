@@ -72,8 +72,8 @@ def fingerprint(
     (hundredths), how many images of each class the epochs had; below: share of the synthetic ones
     with a CLIPScore below the recipe's threshold; pool: by level, how many images, the share of
     them below the threshold and their mean CLIPScore; hooks: names of the augmentation hooks, and
-    the share of the pictures that each of them changed in the first BATCHES batches of epochs; grey:
-    mean brightness (0 to 255) of each class in those of the first epoch, None for a class without.
+    the share of the pictures that each of them changed (in the first BATCHES batches of epochs);
+    grey: mean brightness (0 to 255) of each class in those of the first epoch, None for none.
     """
     sums = memory.get(EPOCHS, {})
     low, synthetic = sums.get("below", [0, 0])
