@@ -384,6 +384,18 @@ def test_the_command_writes_the_page(home: Path, tmp_path: Path, capsys: Any) ->
     assert "imagenet-lt" not in visible(out.read_text())
 
 
+def test_the_command_takes_fields_of_the_recipe(home: Path, tmp_path: Path) -> None:
+    def threshold(*settings: str) -> Any:
+        out = tmp_path / "page.html"
+        arguments = ["report", "--home", str(home), "--dataset", SET, "--out", str(out)]
+        assert main([*arguments, *settings]) == 0
+        figure = found_figures(out.read_text(), f"{SET}-scores-text").popitem()[1]
+        return [shape["y0"] for shape in figure["layout"]["shapes"]]
+
+    assert threshold("--set", "threshold=0.125") == [0.125]
+    assert threshold() == [Workspace(SET, "mini", home).recipe.threshold]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -392,6 +404,8 @@ def test_the_command_writes_the_page(home: Path, tmp_path: Path, capsys: Any) ->
         (["--profile", "minni"], "minni"),
         (["--rule", "E"], "no grouping rule 'E'"),
         (["--select", "best"], "'best'"),
+        (["--set", "treshold=0.5"], "did you mean 'threshold'?"),
+        (["--set", "threshold"], "expected NAME=VALUE"),
         (["--pictures", "0"], "'0' is not a whole number from 1"),
     ],
 )
