@@ -12,7 +12,7 @@ from harness.core.registry import one_of
 from harness.results import audit
 from harness.results.audit import HEADLINE, TOLERANCE, Change, Finding, Product, Twins
 from harness.results.markdown import escape
-from harness.results.published import Paper
+from harness.results.published_table import Paper
 
 FORMATS = ("text", "markdown", "json")
 NONE = "none"  # no grouping explains the row

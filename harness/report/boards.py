@@ -19,7 +19,7 @@ from harness.results.leaderboard import (
     Table,
 )
 from harness.results.own_rows import leaderboard_of
-from harness.results.published import Row
+from harness.results.published_table import Row
 
 FURTHER = "Runs that are in no published table"
 

@@ -13,7 +13,7 @@ from harness.results.claims import Claim
 from harness.results.comparison import Difference
 from harness.results.leaderboard import PROFILES, Record
 from harness.results.markdown import escape, grid
-from harness.results.published import Block, Column
+from harness.results.published_table import Block, Column
 
 HOLDS, FAILS, OPEN, NO_RUNS = "holds", "does not hold", "undecided", "no runs"
 VERDICTS = (HOLDS, FAILS, OPEN, NO_RUNS)

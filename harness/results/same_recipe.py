@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.core.errors import DataError
-from harness.results.published import Paper
+from harness.results.published_table import Paper
 
 Record = Mapping[str, Any]
 MESSAGE, NAMED = 300, 60  # characters of a message, and of a run in it

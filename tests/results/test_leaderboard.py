@@ -17,7 +17,7 @@ from harness.core.specs import RunSpec
 from harness.datasets.cifar100_lt import MINI, class_counts
 from harness.results import published, records
 from harness.results.leaderboard import Table, table
-from harness.results.published import Number
+from harness.results.published_table import Number
 from harness.results.tables import FORMATS, render, to_markdown, to_text
 
 TABLE2 = Path(__file__).parents[2] / "results/paper/table2.toml"
