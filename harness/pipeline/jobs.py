@@ -16,6 +16,7 @@ from harness.methods.compose import compose
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
+from harness.pool import failures
 from harness.results import records
 
 POOL_FIELDS = (
@@ -206,8 +207,7 @@ def _check_spectrum(
     """DataError unless these are the images that the recipe asks for now, but for failed ones."""
     asked = stages.requests(workspace, kind, levels)
     asked = asked.join(hard(workspace, imbalance), on="source", how="semi")
-    missing = asked.join(found, on="key", how="anti")
-    missing = missing.join(stages.failed(workspace, kind, levels), on="key", how="anti")
+    missing = failures.outstanding(asked, found, stages.failed(workspace, kind, levels))
     if len(missing) or len(found) > len(asked):
         said = f"{len(missing)} of {len(asked)} synthetic images are not scored"
         raise DataError(f"{said}; `harness generate` and `harness score` do what is missing")

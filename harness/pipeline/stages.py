@@ -347,8 +347,7 @@ def score(
     """
     parallel.check_device(device)
     asked, made = requests(workspace, kind, levels), cache.read_index(workspace.pool)
-    missing = asked.join(made, on="key", how="anti")
-    missing = missing.join(failed(workspace, kind, levels), on="key", how="anti")
+    missing = failures.outstanding(asked, made, failed(workspace, kind, levels))
     if len(missing):
         gone = f"{len(missing)} of {len(asked)} images are not in {workspace.pool}"
         raise DataError(f"{gone}; `harness generate` makes them")
