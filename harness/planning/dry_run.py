@@ -22,6 +22,33 @@ from harness.training.data import COLUMNS, batches
 from harness.training.epoch_rows import epoch_rows, progress_of
 
 
+class _Systematic(np.random.Generator):
+    """Draws neighbours from a random first one on: counted like rows drawn one by one, but quicker.
+
+    A row is as likely as ever to be among those drawn; only which others come with it differs.
+    """
+
+    def permutation(self, x: Any, axis: int = 0) -> Any:
+        """Of a number of rows (N,): all from the random one on, then those before it."""
+        if not isinstance(x, int):
+            return super().permutation(x, axis)
+        first = int(self.integers(max(1, x)))
+        return np.concatenate([np.arange(first, x), np.arange(first)])
+
+    def choice(self, a: Any, size: Any = None, replace: bool = True, **options: Any) -> Any:
+        """Of a number of rows, so many that follow each other."""
+        possible = isinstance(a, int) and isinstance(size, int) and (replace or size <= a)
+        if options or not possible:
+            return super().choice(a, size, replace, **options)
+        return (int(self.integers(a)) + np.arange(size)) % a
+
+    def integers(self, low: Any, *bounds: Any, **options: Any) -> Any:
+        """Below each of many numbers (N,): the same share of all of them."""
+        if bounds or options or not isinstance(low, np.ndarray):
+            return super().integers(low, *bounds, **options)
+        return (self.random() * low).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Passes:
     """What one run puts through its network."""
@@ -122,7 +149,7 @@ class DryRun:
         return images
 
     def _rows(self, epoch: int) -> pl.DataFrame:
-        progress = progress_of(self, epoch, np.random.default_rng(epoch), self.state)
+        progress = progress_of(self, epoch, _Systematic(np.random.PCG64(epoch)), self.state)
         return epoch_rows(self.method, self.data.rows, progress)
 
     def train(self, rows: pl.DataFrame) -> None:
