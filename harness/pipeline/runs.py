@@ -139,7 +139,7 @@ def record(job: Job) -> dict[str, Any]:
     selection = {name: workspace.module.metrics(found[name], counts) for name in found}
     packed = predictions.pack(found, len(counts))
     n_test = len(found["last"])
-    return records.record(spec, selection, counts, n_test, guessed=packed, levels=_levels(job))
+    return records.record(spec, selection, counts, n_test, packed=packed, levels=_levels(job))
 
 
 def _levels(job: Job) -> list[list[Any]] | None:

@@ -1,7 +1,7 @@
-"""What a run guessed for every test image, as text small enough for its record.
+"""What a run predicted for every test image, as text small enough for its record.
 
 Of each split: `images`, how many there are of each label; `ids`, a digest that says which ones; and
-by selection ("last", ...) the guesses in the order of (label, id), as base64 of one byte per image,
+by selection ("last", ...) the predictions in the order of (label, id), as base64 of one byte per image,
 two (little-endian) where there are more than 256 classes. Labels follow from `images`. Nothing is
 compressed, because compressors differ in their bytes.
 """
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-_NOT_GUESSES = ("images", "ids")  # what else is kept of a split
+_OTHER = ("images", "ids")  # what else is kept of a split
 
 
 def pack(predictions: Mapping[str, pl.DataFrame], classes: int) -> dict[str, dict[str, Any]]:
-    """By split: images, ids, and the guesses by selection.
+    """By split: images, ids, and the predictions by selection.
 
     predictions: by selection, with columns split, id, label, prediction. DataError for selections
-    that are not of the same images, and for labels or guesses outside 0..classes-1.
+    that are not of the same images, and for labels or predictions outside 0..classes-1.
     """
     found: dict[str, dict[str, Any]] = {}
     for selection, table in predictions.items():
@@ -43,67 +43,67 @@ def pack(predictions: Mapping[str, pl.DataFrame], classes: int) -> dict[str, dic
 def _pack(rows: pl.DataFrame, classes: int) -> tuple[dict[str, Any], str]:
     import numpy as np
 
-    labels, guesses = rows["label"].to_numpy(), rows["prediction"].to_numpy()
-    for name, values in (("label", labels), ("prediction", guesses)):
+    labels, predicted = rows["label"].to_numpy(), rows["prediction"].to_numpy()
+    for name, values in (("label", labels), ("prediction", predicted)):
         if values.min() < 0 or values.max() >= classes:
             wrong = values[(values < 0) | (values >= classes)][0]
             raise DataError(f"predictions: {name} {wrong} found, expected 0..{classes - 1}")
     pairs = zip(rows["id"].to_list(), labels.tolist(), strict=True)
     digest = hashlib.sha256("".join(f"{i} {y}\n" for i, y in pairs).encode()).hexdigest()
     images = np.bincount(labels, minlength=classes).tolist()
-    text = base64.b64encode(guesses.astype(_width(classes)).tobytes()).decode()
+    text = base64.b64encode(predicted.astype(_width(classes)).tobytes()).decode()
     return {"images": images, "ids": digest[:16]}, text
 
 
 def unpack(record: Mapping[str, Any], split: str, selection: str) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and guesses (N,) int64 of a record, in the order of (label, id).
+    """Labels and predictions (N,) int64 of a record, in the order of (label, id).
 
-    UsageError for a split or selection that it lacks; DataError for damaged guesses.
+    UsageError for a split or selection that it lacks; DataError for damaged predictions.
     """
     import numpy as np
 
     some = of_split(record, split)
-    if selection not in some or selection in _NOT_GUESSES:
-        known = ", ".join(sorted(some.keys() - set(_NOT_GUESSES)))
+    if selection not in some or selection in _OTHER:
+        known = ", ".join(sorted(some.keys() - set(_OTHER)))
         raise UsageError(f"no selection {selection!r} of {_run(record)}; there are {known}")
     images = np.asarray(some["images"])
     try:
         data = base64.b64decode(some[selection], validate=True)
-        guesses = np.frombuffer(data, _width(len(images))).astype(np.int64)
+        predicted = np.frombuffer(data, _width(len(images))).astype(np.int64)
     except (binascii.Error, ValueError) as error:
-        raise DataError(f"{_run(record)}: damaged guesses of {split} ({error})") from error
-    if len(guesses) != images.sum() or (guesses >= len(images)).any():
+        raise DataError(f"{_run(record)}: damaged predictions of {split} ({error})") from error
+    if len(predicted) != images.sum() or (predicted >= len(images)).any():
         raise DataError(
-            f"{_run(record)}: damaged guesses of {split}: {len(guesses)} of {images.sum()} images "
+            f"{_run(record)}: damaged predictions of {split}: {len(predicted)} of {images.sum()} images "
             f"and {len(images)} classes"
         )
-    return np.repeat(np.arange(len(images)), images), guesses
+    return np.repeat(np.arange(len(images)), images), predicted
 
 
 def of_split(record: Mapping[str, Any], split: str) -> dict[str, Any]:
     """What a record keeps of a split; UsageError names those there are."""
-    kept: dict[str, dict[str, Any]] = record["guesses"]
+    kept: dict[str, dict[str, Any]] = record["predictions"]
     if split not in kept:
         known = ", ".join(kept) or "none"
-        raise UsageError(f"no guesses of split {split!r} of {_run(record)}; there are {known}")
+        raise UsageError(f"no predictions of split {split!r} of {_run(record)}; there are {known}")
     return kept[split]
 
 
 def fault(kept: Any) -> str | None:
-    """What is wrong with the guesses of a record, in words; their bytes are not looked at."""
+    """What is wrong with the predictions of a record, in words; their bytes are not looked at."""
     if not isinstance(kept, Mapping):
-        return f"guesses are {kept!r:.60}"
+        return f"predictions are {kept!r:.60}"
     for split, some in kept.items():
         if not isinstance(some, Mapping) or not isinstance(some.get("images"), list):
-            return f"guesses of {split!r} are not of any images"
+            return f"predictions of {split!r} are not of any images"
         if any(not isinstance(some[name], str) for name in some if name != "images"):
-            return f"guesses of {split!r} are no text"
+            return f"predictions of {split!r} are no text"
     return None
 
 
 def _width(classes: int) -> str:
     if classes > 65_536:
-        raise UsageError(f"{classes} classes; guesses are kept of at most 65536")
+        raise UsageError(f"{classes} classes; predictions are kept of at most 65536")
     return "u1" if classes <= 256 else "<u2"
 
 

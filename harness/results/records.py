@@ -3,8 +3,9 @@
 It holds the scores and, for statistics, the predictions for every test image
 (harness.results.predictions): tables, comparisons and reports need nothing else.
 
-results/records/<profile>/<dataset>/<method>-<backbone>-ir<imbalance>-s<seed>.json. The text depends
-on the run alone: names sorted, no times, no paths, so that a rerun leaves git silent.
+results/records/<profile>/<dataset>/<method>-<backbone>-ir<imbalance>-s<seed>.json below the home
+folder holds one's own; results/reference/records has those that the project publishes. The text
+depends on the run and the machine alone: names sorted, no times, no paths.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from harness.core.specs import RunSpec, key, key_of_plain, plain
 from harness.results import predictions
 
 ROOT = Path("results/records")
-VERSION = 3
+VERSION = 4
 PACKAGES = ("numpy", "polars", "torch")
+ABOUT = ("behaviour", "code", "machine")  # None where nobody wrote it down
 SELECTIONS = ("last", "best_val", "oracle")  # rules by which a run's epoch is chosen
 
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -39,8 +41,11 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
     "selection": dict,
     "counts": list,
-    "guesses": dict,
+    "predictions": dict,
     "levels": (list, type(None)),
+    "behaviour": (dict, type(None)),
+    "code": (str, type(None)),
+    "machine": (dict, type(None)),
     "n_test": int,
     "versions": dict,
 }
@@ -53,15 +58,18 @@ def record(
     counts: Sequence[int],
     n_test: int,
     versions: Mapping[str, str] | None = None,
-    guessed: Mapping[str, Mapping[str, Any]] | None = None,
+    packed: Mapping[str, Mapping[str, Any]] | None = None,
     levels: Sequence[Sequence[Any]] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record of one run.
 
     `selection`: metrics by the name of the epoch's selection rule ("last", "oracle"); `counts`:
-    training images by label; `versions`: those installed when left out; `guessed`: what
-    `guesses.pack` makes of the predictions (nothing can be compared without); `levels`: of the
-    curriculum, [guidance levels in hundredths, number of epochs in a row] in the order of epochs.
+    training images by label; `versions`: those installed when left out; `packed`: what
+    `predictions.pack` makes of the predictions (nothing can be compared without); `levels`: of the
+    curriculum, [guidance levels in hundredths, number of epochs in a row] in the order of epochs;
+    `about`: behaviour (harness.training.behaviour), code (digest of the sources that trained it)
+    and machine (cpu, system, arithmetic, device), where they are known.
     """
     return {
         "version": VERSION,
@@ -75,8 +83,9 @@ def record(
         "seed": spec.seed,
         "selection": {name: dict(found) for name, found in selection.items()},
         "counts": [int(n) for n in counts],
-        "guesses": {split: dict(some) for split, some in (guessed or {}).items()},
+        "predictions": {split: dict(some) for split, some in (packed or {}).items()},
         "levels": None if levels is None else [list(some) for some in levels],
+        **{name: (about or {}).get(name) for name in ABOUT},
         "n_test": int(n_test),
         "versions": dict(installed() if versions is None else versions),
     }
@@ -204,7 +213,7 @@ def _fault(found: Any) -> str | None:
         return f"profile {found['profile']!r} is not that of its recipe"
     if found["key"] != key_of_plain(spec):  # two runs with one key: one of them was edited
         return f"key {found['key'][:16]!r} is not that of its spec, {key_of_plain(spec)[:16]!r}"
-    return _fault_of_selection(found["selection"]) or predictions.fault(found["guesses"])
+    return _fault_of_selection(found["selection"]) or predictions.fault(found["predictions"])
 
 
 def _fault_of_selection(selection: Mapping[str, Any]) -> str | None:

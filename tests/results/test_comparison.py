@@ -49,7 +49,7 @@ def test_guesses_come_back_whatever_the_order_of_the_rows(rows: Any, order: Any)
     order.shuffle(at)
     packed = predictions.pack({"last": whole[at]}, 300)
     assert packed == predictions.pack({"last": whole}, 300)
-    record = {"guesses": packed, "method": "CE", "seed": 0}
+    record = {"predictions": packed, "method": "CE", "seed": 0}
     expected = whole.sort("label", "id")
     for got, column in zip(
         predictions.unpack(record, "test", "last"), ("label", "prediction"), strict=True
@@ -76,7 +76,7 @@ def test_guesses_that_cannot_be() -> None:
         predictions.pack({"last": table([0, 1], [1, 2])}, 2)
     with pytest.raises(DataError, match="oracle has other images"):
         predictions.pack({"last": rows, "oracle": table([1, 0], [1, 0])}, 2)
-    record = {"guesses": predictions.pack({"last": rows}, 2), "method": "CE", "seed": 0}
+    record = {"predictions": predictions.pack({"last": rows}, 2), "method": "CE", "seed": 0}
     with pytest.raises(UsageError, match="no selection 'ids' of CE, seed 0; there are last"):
         predictions.unpack(record, "test", "ids")
     with pytest.raises(UsageError, match="no guesses of split 'val' of CE, seed 0; there are test"):
@@ -86,7 +86,7 @@ def test_guesses_that_cannot_be() -> None:
         ("AAAA", "3 of 2 images"),
         ("AAc=", "2 cl"),
     ):
-        record["guesses"]["test"]["last"] = text
+        record["predictions"]["test"]["last"] = text
         with pytest.raises(DataError, match=says):
             predictions.unpack(record, "test", "last")
 
@@ -163,7 +163,7 @@ def test_differences_of_camera_traps_are_those_of_the_records(name: str, kind: s
     a = [traps("FLYP", s, 0.8) for s in range(3)]
     b = [traps("LP-FT", s, 0.4) for s in range(3)]
     for r in (*a, *b):  # the same images for all of them
-        for split in r["guesses"].values():
+        for split in r["predictions"].values():
             split["ids"] = "0" * 16
     path = f"{name}.{kind}"
     found = difference(a, b, path)
