@@ -53,7 +53,7 @@ class Spectrum(Augment):
         self.stricter = settings["step"] * spectra.FILTERS[settings["filter"]]
         self.scale: float | None = settings["scale"]
         self.one_level = settings["curriculum"] in ("fixed", "text-only")
-        self.adaptive = self.choose is curricula.adaptive
+        self.adaptive = self.choose is curricula.adaptive  # accuracies choose the levels
         self.real_hard = not settings["drop_real_hard"]
         self.released = {name for name in SWITCHES if settings[name] == "released"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,10 @@ from harness.pipeline.request import Request
 if TYPE_CHECKING:
     import polars as pl
 
+    from harness.pipeline.matching import Matched
     from harness.results.comparison import Compared
     from harness.results.leaderboard import Line, Table
+    from harness.results.store import Results
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,31 @@ class Result:
     request: Request
 
     @cached_property
-    def records(self) -> list[dict[str, Any]]:
-        """Every record of the data set and profile, other methods' too."""
-        from harness.results.records import read_all
+    def results(self) -> Results:
+        """Every record of the data set and profile, other methods' and other parameters' too."""
+        from harness.results import store
 
-        workspace = self.request.workspace
-        return read_all(workspace.profile, self.request.dataset, workspace.records)
+        workspace, request = self.request.workspace, self.request
+        return store.read(workspace.profile, request.dataset, workspace.home, request.origin)
+
+    @cached_property
+    def matched(self) -> Matched:
+        """The same, by whether the present parameters ask for these runs."""
+        from harness.pipeline.matching import match
+
+        return match(self.request.workspace, self.results.records)
+
+    @property
+    def records(self) -> list[Mapping[str, Any]]:
+        """Every record made with the present parameters, other methods' too."""
+        return list(self.matched.current)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Whose results these are, and which of them are not shown."""
+        from harness.results import store
+
+        return store.notes(self.results, self.matched)
 
     @cached_property
     def leaderboard(self) -> Table:
@@ -44,7 +65,7 @@ class Result:
         if request.paper is None:
             raise UsageError(f"no table was asked for; harness.table({request.dataset!r}) has one")
         return leaderboard.table(
-            request.paper, self.records, request.profile, request.rule, request.select
+            request.paper, self.records, request.profile, request.rule, request.select, self.notes
         )
 
     def table(self) -> pl.DataFrame:
@@ -161,13 +182,13 @@ class Result:
     def _imbalances(self) -> tuple[int | None, ...]:
         return self.request.imbalances or self.request.workspace.imbalances()
 
-    def _of_backbone(self) -> list[dict[str, Any]]:
+    def _of_backbone(self) -> list[Mapping[str, Any]]:
         backbone = self.request.workspace.recipe.backbone
         if not self.request.rows and self.request.paper is not None:  # a table says its own
             backbone = self.request.paper.backbone or backbone
         return [r for r in self.records if r["backbone"] == backbone]
 
-    def _records(self) -> list[dict[str, Any]]:
+    def _records(self) -> list[Mapping[str, Any]]:
         """Those of the rows, imbalance ratios and seeds of the request, in this order."""
         request = self.request
         rows = request.rows or tuple(dict.fromkeys(line.method for _, line in self._lines()))
@@ -180,7 +201,7 @@ class Result:
         ]
         return sorted(chosen, key=lambda record: _position(record, rows, ratios))
 
-    def _of(self, method: str, imbalance: int | None) -> list[dict[str, Any]]:
+    def _of(self, method: str, imbalance: int | None) -> list[Mapping[str, Any]]:
         records = self._of_backbone()
         chosen = [r for r in records if (r["method"], r["imbalance"]) == (method, imbalance)]
         if not chosen:
@@ -195,7 +216,7 @@ class Result:
 
 
 def _position(
-    record: dict[str, Any], rows: Sequence[str], ratios: Sequence[int | None]
+    record: Mapping[str, Any], rows: Sequence[str], ratios: Sequence[int | None]
 ) -> tuple[int, int, int]:
     """What records are sorted by."""
     return ratios.index(record["imbalance"]), rows.index(record["method"]), record["seed"]

@@ -78,7 +78,8 @@ def train(requests: Sequence[Request]) -> Trained:
     from harness.pipeline.jobs import plan
 
     jobs = [job for r in requests for job in plan(r.workspace, r.rows, r.imbalances, r.seeds)]
-    return Trained(runs.run(jobs, requests[0].workers, requests[0].device), len(jobs))
+    first = requests[0]
+    return Trained(runs.run(jobs, first.workers, first.device, first.rerun), len(jobs))
 
 
 def _train_one(request: Request) -> Trained:
@@ -94,24 +95,8 @@ ALL: dict[str, Callable[[Request], Any]] = {
 }
 
 
-def _check_table(request: Request) -> None:
-    from harness.pipeline.jobs import recipes
-    from harness.results import records, same_recipe
-
-    workspace = request.workspace
-    if request.paper is not None and request.rows:
-        planned = recipes(workspace, request.rows, request.imbalances, request.seeds)
-        known = records.read_all(workspace.profile, request.dataset, workspace.records)
-        same_recipe.check_recipe(request.paper, known, workspace.profile, planned)
-
-
 def run(request: Request) -> Iterator[Step]:
-    """Do all stages up to the records, each when it is asked for; only what is missing is done.
-
-    DataError before any of them where records that are there could not share the request's table
-    with the runs to come.
-    """
-    _check_table(request)
+    """Do all stages up to the records, each when it is asked for; only what is missing is done."""
     for name, stage in ALL.items():
         begun = time.perf_counter()
         result = stage(request)

@@ -33,11 +33,22 @@ def compare(args: argparse.Namespace) -> None:
         say(f"  {step.name} took {step.seconds:.1f} s")
     result = Result(asked)
     print(_rendered(result, args, "text"))
+    _beside_reference(result)
     compared = result.comparisons()
     if compared:
         print(comparison.render(compared))
     page = result.report(pictures=PICTURES)
     print(f"The page with the charts and the pictures: {page}")
+
+
+def _beside_reference(result: Result) -> None:
+    """Whether the results are those of the project, but for the luck of training."""
+    from harness.api.checks import beside_reference
+    from harness.cli import gate_text
+
+    report = beside_reference(result.request, result.records)
+    if report is not None:
+        print(gate_text.beside(report))
 
 
 def index(args: argparse.Namespace) -> None:

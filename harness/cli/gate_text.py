@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from harness.core.registry import one_of
-from harness.results.gate import SDS, SLACK, SLOWER, Change, Report, Speed
+from harness.results.gate import SLOWER, Change, Report, Speed, false_alarms
+from harness.results.golden import Golden
 from harness.results.markdown import escape
 
 SIGNS = "*|<_"  # that Markdown would read
@@ -27,10 +28,13 @@ def verdict(report: Report) -> str:
     """In one sentence."""
     compared = f"profile {report.profile}: {report.cells} cells compared"
     if not report.failures:
-        return f"{compared}, none fell"
+        return f"{compared}, none changed"
     fallen = sum(change.fell for change in report.changes)
     parts = (
         f"{fallen} fell" if fallen else "",
+        f"{len(report.changes) - fallen} rose" if len(report.changes) > fallen else "",
+        f"{len(report.behaviour)} rows behave otherwise" if report.behaviour else "",
+        "records of other parameters" if report.outdated else "",
         f"{len(report.gone)} gone" if report.gone else "",
         f"{len(report.stale)} files stale" if report.stale else "",
         "the generator is slower" if report.speed.slower else "",
@@ -59,7 +63,8 @@ def _readable(report: Report, markdown: bool) -> str:
     if report.changes:
         pieces.append(_grid(report.changes, markdown))
         pieces.append(
-            f"Means over golden's seeds, percent. Tolerance: {SDS:g} sd + {100 * SLACK:g} points."
+            "Means over golden's seeds, percent; sd: of one run about its mean. A change beyond the "
+            "tolerance would be chance in one check of some hundreds."
         )
     listed = [*_listed(report)]
     if listed:
@@ -85,22 +90,39 @@ def _line(c: Change) -> list[str]:
     return [c.row, c.path, *numbers, f"{100 * c.tolerance:.2f}", "fell" if c.fell else "rose"]
 
 
+def beside(report: Report) -> str:
+    """One's own results beside the project's, which ran with the same parameters."""
+    head = f"Beside the project's reference results: {report.cells} cells compared"
+    if not report.changes and not report.behaviour:
+        return f"{head}, all as near as repeated training comes.\n"
+    lines = [f"- {line}" for line in _listed(report) if line.startswith("behaves")]
+    grid = [_grid(report.changes, markdown=False)] if report.changes else []
+    parts = [f"{head}; these differ by more than repeated training does.", *grid, "\n".join(lines)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def calibration(golden: Golden) -> tuple[str, ...]:
+    """What calibration found, in sentences."""
+    return tuple(false_alarms(golden))
+
+
 def _listed(report: Report) -> Iterator[str]:
+    for row in report.behaviour:
+        yield from (f"behaves otherwise: {row.row}: {d.text()}" for d in row.deviations)
+    yield from (f"other parameters: {text}" for text in report.outdated)
     yield from (f"gone: {text}" for text in report.gone)
     yield from (f"stale: {text}" for text in report.stale)
     yield _speed(report.speed)
     yield from (f"new: {text}; golden does not have it yet" for text in report.new)
-    if report.other:
-        yield (
-            f"{report.other} runs have golden's key and other numbers: of another machine, or of "
-            "other versions of packages"
-        )
+    if report.detectable:
+        yield f"a drop of {100 * report.detectable:.1f} points of a cell (median) is caught in 9 of 10"
+    yield from report.notes
 
 
 def _speed(speed: Speed) -> str:
     if speed.now is None:
-        return "speed: not measured here; `harness profile --against stock` does"
-    said = f"speed: {speed.now:.2f} times the stock pipeline ({speed.file})"
+        return "speed: not measured in this run; --speed measures it"
+    said = f"speed: {speed.now:.2f} times the stock pipeline ({speed.where})"
     if speed.before is None:
         return f"{said}; golden does not have it yet"
     worse = f", less than {SLOWER:.0%} of it: slower" if speed.slower else ""

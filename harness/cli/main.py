@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from harness.cli import commands, tools
 from harness.core import registry
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import DataError, Regression, UsageError
 
 EXAMPLES = """examples:
   harness compare --dataset cifar100-lt             every stage, then the leaderboard
@@ -26,7 +26,8 @@ EXAMPLES = """examples:
   harness list                                      data sets, profiles, methods
   harness list --method DisCL                       its arguments: defaults, ranges, help
 
-exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage."""
+exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage, 3 a check
+failed (a regression)."""
 
 ABOUT_SET = "a field of the recipe, such as scratch.lr=0.05; may be repeated"
 FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
@@ -46,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DataError as error:
         print(f"harness: {error}", file=sys.stderr)
         return 1
+    except Regression as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("harness: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -86,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     every = parser.add_subparsers(dest="command", metavar="command", title="commands")
     compare = _command(every, "compare", commands.compare, "run what is missing, print the table")
     _rows(compare, "what to run; the first is then compared with each other one")
+    compare.add_argument(
+        "--rerun", action="store_true", help="also train runs again that other code trained"
+    )
     _view(compare)
     _command(every, "index", commands.index, "list the training images of every imbalance ratio")
     _command(every, "hard", commands.hard, "choose the images that get a spectrum")
@@ -105,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     _rows_alone(table, "what to show; those that nobody published are marked ours")
     table.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     table.add_argument("--out", type=Path, help="write the table to this file instead")
+    table.add_argument(
+        "--reference", dest="origin", action="store_const", const="reference",
+        help="the project's results (default: your own where there are any)",
+    )  # fmt: skip
     table.add_argument("--metrics", type=Path, help="write the means to this file, for DVC")
     cache = _command(every, "cache", commands.cache, "check, clean or export the synthetic images")
     cache.add_argument("action", choices=("verify", "gc", "export"))
@@ -190,7 +201,7 @@ def _reporting(every: Any) -> None:
 
 
 def _checking(every: Any) -> None:
-    about = "the gate: records against golden numbers, tables against records, speed against stock"
+    about = "the gate: results against golden numbers, by statistics; exit code 3 for a regression"
     example = 'example: harness check --profile smoke; harness check --update --reason "new CLIP"'
     check = every.add_parser("check", help=about, description=about, epilog=example)
     check.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
@@ -198,9 +209,27 @@ def _checking(every: Any) -> None:
     check.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     _set(check)
     check.add_argument("--format", choices=("text", "markdown", "json"), default="text")
-    check.add_argument("--profile-json", type=Path, metavar="FILE", help="speed to check")
+    check.add_argument(
+        "--mode",
+        default="statistical",
+        help="statistical (default): on any machine; exact: keys and numbers equal, on one machine",
+    )
+    check.add_argument(
+        "--speed",
+        action="store_true",
+        help="measure now how fast the generator is beside the stock pipeline (about a minute)",
+    )
     check.add_argument("--update", action="store_true", help="make these the golden numbers")
-    check.add_argument("--reason", metavar="TEXT", help="update: why, kept in the file")
+    check.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="repeat the runs under several kinds of arithmetic, which says how far unchanged code "
+        "lies apart, and make these the golden numbers; an interrupted call resumes",
+    )
+    check.add_argument(
+        "--seeds", nargs="+", type=_seed, help="calibrate: of the runs (default: 0 1 2)"
+    )
+    check.add_argument("--reason", metavar="TEXT", help="update, calibrate: why, kept in the file")
     check.set_defaults(run=tools.check)
 
 

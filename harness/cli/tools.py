@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from harness.cli.arguments import check_rule_and_selection, choices, give, request, say
 from harness.core import registry
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import DataError, Regression, UsageError
 
 if TYPE_CHECKING:
     from harness.pipeline.workspace import Workspace
+    from harness.results.gate import Speed
+
+SOURCES = 4  # whose spectra a check of the speed makes
 
 
 def data(args: argparse.Namespace) -> None:
@@ -89,26 +92,50 @@ def _workspaces(args: argparse.Namespace) -> list[Workspace]:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Records against golden numbers, tables against records; or golden numbers anew."""
+    """Results against golden numbers, tables against records; or golden numbers anew."""
+    from harness.api import checks
     from harness.cli import gate_text
-    from harness.pipeline.config import PROFILES
-    from harness.results import gate as gate
+    from harness.pipeline.config import PROFILES, assignments
 
     registry.one_of("--profile", args.profile, PROFILES)
     datasets = [registry.find("harness.datasets", name).NAME for name in args.dataset or ()]
-    if args.update != (args.reason is not None):
-        raise UsageError("--update and --reason TEXT go together: golden numbers keep their reason")
-    if args.set:
-        _workspaces(args)  # refuses fields that the recipes lack
+    settings = assignments(args.set or ())
+    writes = args.update or args.calibrate
+    if writes != (args.reason is not None) or (args.update and args.calibrate):
+        why = "golden numbers keep their reason"
+        raise UsageError(f"--update or --calibrate goes with --reason TEXT: {why}")
+    speed = _speed(args) if args.speed else None
+    if args.calibrate:
+        seeds = args.seeds or (0, 1, 2)
+        known = checks.calibrate(args.profile, args.home, args.reason, seeds, datasets)
+        say(" ".join(gate_text.calibration(known)))
+        return
     if args.update:
-        asked = (args.profile, args.home, args.reason, datasets, args.profile_json)
-        changed = gate.update(*asked)
+        changed = checks.update(
+            args.profile, args.home, args.reason, datasets, settings=settings, speed=speed
+        )
         say("golden numbers written" if changed else "golden numbers are these already")
         return
-    report = gate.check(args.profile, args.home, datasets, args.profile_json)
+    report = checks.check(
+        args.profile, args.home, datasets, mode=args.mode, settings=settings, speed=speed
+    )
     print(gate_text.render(report, args.format))
     if report.failures:
-        raise DataError(f"check failed: {gate_text.verdict(report)}")
+        raise Regression(f"check failed: {gate_text.verdict(report)}")
+
+
+def _speed(args: argparse.Namespace) -> Speed:
+    """How fast the generator is beside the stock pipeline, measured now."""
+    from harness.pipeline.request import Choices, resolve
+    from harness.planning import profile as profiling
+    from harness.results.gate import Speed
+
+    name = (args.dataset or ["cifar100-lt"])[0]
+    workspace = resolve(Choices(name, profile=args.profile, home=args.home)).workspace
+    workspace.check_built_in()
+    measured = profiling.profile(profiling.work(workspace, SOURCES, "cpu"), ["stock"], [])
+    where = f"measured now, {SOURCES} sources of {workspace.module.NAME}"
+    return Speed(now=float(measured["ratio_to_stock"]), where=where)
 
 
 def audit(args: argparse.Namespace) -> None:

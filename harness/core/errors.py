@@ -1,4 +1,4 @@
-"""The two kinds of errors that a command tells in one sentence."""
+"""The kinds of errors that a command tells in one sentence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ class UsageError(Exception):
 
 class DataError(Exception):
     """A file or folder the request needs is missing, damaged or not writable (exit code 1)."""
+
+
+class Regression(Exception):
+    """A check ran to its end and failed: results are worse, or other than they were (exit code 3)."""
 
 
 def brief(error: BaseException, longest: int = 300) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import Recipe, RunSpec, key, plain
+from harness.core.specs import Recipe, RunSpec, key
 from harness.methods.compose import compose
 from harness.methods.terms import Method
 from harness.pipeline import stages
@@ -87,28 +87,6 @@ def relevant(recipe: Recipe, method: Method) -> Recipe:
         f.name: None if f.name in unused else getattr(recipe, f.name) for f in fields(recipe)
     }
     return Recipe(**values)
-
-
-def recipes(
-    workspace: Workspace,
-    expressions: Sequence[str],
-    imbalances: Sequence[int | None],
-    seeds: Sequence[int],
-) -> dict[tuple[str, int | None, int], dict[str, Any]]:
-    """What the runs of these rows, and those they need, read of the recipe: known without data.
-
-    By method, imbalance ratio and seed, as records keep it.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    waiting = list(expressions)
-    while waiting:
-        method = compose(waiting.pop(), workspace.module.NAME, workspace.recipe.profile)
-        if method.expression not in found:
-            found[method.expression] = plain(relevant(workspace.recipe, method))
-            start = method.start if workspace.recipe.onward is not None else None
-            needed = (start, method.reference, method.merges)
-            waiting += [text for text in needed if text is not None]
-    return {(m, i, s): recipe for m, recipe in found.items() for i in imbalances for s in seeds}
 
 
 def plan(

@@ -31,6 +31,8 @@ class Choices:
     data set's main one. backbone: default: the table's where one is named, else the recipe's.
     overrides: fields of the recipe and their values, over those of params.yaml. root: folder of the
     official files. params: default: params.yaml in `home`. workers: default: one per core.
+    origin: of the results that are shown, "own" or "reference"; default: one's own where there are
+    any. rerun: repeat runs that other code trained.
     """
 
     dataset: str | None = None
@@ -48,6 +50,8 @@ class Choices:
     params: Path | None = None
     device: str = "cpu"
     workers: int | None = None
+    origin: str | None = None
+    rerun: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Request:
     rows_named: bool = False  # by the caller, and not those of the table
     device: str = "cpu"
     workers: int | None = None
+    origin: str | None = None  # of the results that are shown
+    rerun: bool = False  # runs that other code trained
 
     @property
     def dataset(self) -> str:
@@ -114,6 +120,8 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
         rows_named=named,
         device=choices.device,
         workers=choices.workers,
+        origin=choices.origin,
+        rerun=choices.rerun,
     )
     check_device(choices.device)
     if methods or named:

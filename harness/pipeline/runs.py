@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,11 +15,13 @@ from tqdm import tqdm
 from harness.core import parallel
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
+from harness.core.machine import cpu_name, system_name
 from harness.core.specs import REAL, Machine, key, plain
 from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
 from harness.methods.terms import Method
 from harness.pipeline import stages
+from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, plan, spectrum
 from harness.pipeline.workspace import LOSSLESS_UP_TO_PX, Workspace
 from harness.pool import cache
@@ -28,15 +29,23 @@ from harness.pool.reader import Pool
 from harness.results import predictions, records
 from harness.training.numbered_images import Store
 
+ABOUT, BEHAVIOUR = "run.json", "behaviour.json"  # in a run's folder
 
-def run(jobs: Sequence[Job], workers: int | None = None, device: str = "cpu") -> int:
+
+def run(
+    jobs: Sequence[Job], workers: int | None = None, device: str = "cpu", rerun: bool = False
+) -> int:
     """Train what is not trained, starts before those that need them; returns how many.
+
+    rerun: also what other code trained, and what started from such runs.
 
     Runs that are trained and have no record, or an older one, are scored from their predictions.
     Under `accelerate launch` all processes work on one run at a time, otherwise one run each.
     """
     parallel.check_device(device)
     first, ranks = parallel.rank() == 0, parallel.ranks()
+    if rerun and first:
+        _forget_other_code(jobs)
     for job in jobs:
         if job.trained and not job.recorded and first:
             records.write(record(job), job.workspace.records)
@@ -50,6 +59,15 @@ def run(jobs: Sequence[Job], workers: int | None = None, device: str = "cpu") ->
                 bar.set_postfix_str(f"{job.name}: {100 * accuracy:.1f} %")
                 bar.update()
     return len(todo)
+
+
+def _forget_other_code(jobs: Sequence[Job]) -> None:
+    """Runs of other code count as not done, and those that need them."""
+    code, again = code_of("train"), set()
+    for job in jobs:
+        if _json(job, ABOUT).get("code") != code or any(key(n.spec) in again for n in job.needs):
+            again.add(key(job.spec))
+            (job.folder / "done.json").unlink(missing_ok=True)
 
 
 def _waves(todo: Sequence[Job]) -> Iterator[list[Job]]:
@@ -73,9 +91,13 @@ def _train(work: tuple[Job, Machine]) -> float:
         _fit(job, machine)
     else:
         _merge(job, machine)
+    if parallel.rank() == 0:
+        _describe(job, machine, time.perf_counter() - begun)
     found = record(job)
     if parallel.rank() == 0:
-        _keep(job, machine, found, time.perf_counter() - begun)
+        (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+        write_atomic(job.folder / "done.json", json.dumps(plain(job.spec), sort_keys=True).encode())
+        records.write(found, job.workspace.records)
     if parallel.ranks() > 1:
         from accelerate import PartialState
 
@@ -83,13 +105,20 @@ def _train(work: tuple[Job, Machine]) -> float:
     return float(job.workspace.module.headline(found["selection"]["last"]))
 
 
-def _keep(job: Job, machine: Machine, found: dict[str, Any], train_s: float) -> None:
-    timing: dict[str, Any] = {"train_s": train_s, "threads": machine.threads}
-    timing |= {"device": machine.device, "machine": platform.processor() or platform.machine()}
-    write_atomic(job.folder / "timing.json", json.dumps(timing, sort_keys=True).encode())
-    (job.folder / "checkpoint.pt").unlink(missing_ok=True)
-    write_atomic(job.folder / "done.json", json.dumps(plain(job.spec), sort_keys=True).encode())
-    records.write(found, job.workspace.records)
+def _describe(job: Job, machine: Machine, train_s: float) -> None:
+    """Writes by which code and on which machine the run was trained."""
+    import torch
+
+    about: dict[str, Any] = {"train_s": train_s, "threads": machine.threads}
+    about["code"] = code_of("train")
+    about["machine"] = {
+        "cpu": cpu_name(),
+        "system": system_name(),
+        "arithmetic": torch.backends.cpu.get_cpu_capability(),
+        "device": machine.device,
+        "ranks": parallel.ranks(),
+    }
+    write_atomic(job.folder / ABOUT, json.dumps(about, sort_keys=True).encode())
 
 
 def _fit(job: Job, machine: Machine) -> None:
@@ -138,8 +167,19 @@ def record(job: Job) -> dict[str, Any]:
             found[name] = stages.read(path, "harness train")
     selection = {name: workspace.module.metrics(found[name], counts) for name in found}
     packed = predictions.pack(found, len(counts))
-    n_test = len(found["last"])
-    return records.record(spec, selection, counts, n_test, packed=packed, levels=_levels(job))
+    n_test, about = (
+        len(found["last"]),
+        {**_json(job, ABOUT), "behaviour": _json(job, BEHAVIOUR) or None},
+    )
+    return records.record(
+        spec, selection, counts, n_test, packed=packed, levels=_levels(job), about=about
+    )
+
+
+def _json(job: Job, name: str) -> dict[str, Any]:
+    """A file of the run's folder; empty where the run wrote none."""
+    path = job.folder / name
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _levels(job: Job) -> list[list[Any]] | None:

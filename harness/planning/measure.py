@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import platform
 import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from harness.core.machine import cpu_name, system_name
 
 VERSION = 1  # of the profiles
 PACKAGES = ("diffusers", "numpy", "open_clip_torch", "simplejpeg", "torch", "transformers")
@@ -52,24 +52,15 @@ class Clock:
 def machine(device: str) -> dict[str, Any]:
     """What a result was measured on: equal for two runs on one machine."""
     found: dict[str, Any] = {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "system": system_name(),
         "device": device,
     }
     if torch.device(device).type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
 
 
 def about(what: str, dataset: str, profile: str, device: str) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.files import write_atomic
+from harness.pipeline.matching import match
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.report.page import render
-from harness.report.sections import section, with_records
+from harness.report.sections import section
 from harness.report.throughput import FOLDER, throughput
-from harness.results import claims, records
+from harness.results import claims, store
 from harness.results.claims import Claim
 from harness.results.findings import Findings, find
 
@@ -33,11 +34,14 @@ def workspaces(
     """
     from harness.pipeline.config import overrides
 
-    named = list(dict.fromkeys(datasets)) or with_records(profile, home / "results" / "records")
+    known = registry.names(DATASETS)
+    named = list(dict.fromkeys(datasets)) or [
+        name for name in known if name in store.datasets(profile, home)
+    ]
     if not named:
         raise UsageError(
-            f"no data set has records of profile {profile} in {home / 'results/records'}; "
-            "`harness compare` makes some"
+            f"no data set has records of profile {profile}, in {home / 'results/records'} or among "
+            "the reference results; `harness compare` makes some"
         )
     names = [registry.find(DATASETS, name).NAME for name in named]
     chosen = [
@@ -55,11 +59,14 @@ def workspaces(
     return chosen
 
 
-def _records(workspaces: Sequence[Workspace]) -> dict[str, list[dict[str, Any]]]:
-    """By data set, in the order of the places."""
-    return {
-        p.module.NAME: records.read_all(p.profile, p.module.NAME, p.records) for p in workspaces
-    }
+def _records(workspaces: Sequence[Workspace]) -> dict[str, list[Mapping[str, Any]]]:
+    """Those made with the present parameters by data set, in the order of the workspaces."""
+    found = {}
+    for workspace in workspaces:
+        name = workspace.module.NAME
+        results = store.read(workspace.profile, name, workspace.home)
+        found[name] = list(match(workspace, results.records).current)
+    return found
 
 
 def findings_of(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.core import registry
 from harness.core.errors import DataError
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
@@ -167,11 +166,3 @@ def _gallery(name: str, workspace: Workspace, pictures: int) -> Part:
         return Part(at, title, says.strip(), gallery=found)
 
     return _or_why(made, at, title)
-
-
-def with_records(profile: str, folder: object) -> list[str]:
-    """Data sets that have records of a profile, by name."""
-    from pathlib import Path
-
-    known = registry.names("harness.datasets")
-    return [name for name in known if any((Path(str(folder)) / profile / name).glob("*.json"))]

@@ -38,26 +38,25 @@ class Deviation:
 def deviations(
     before: Mapping[str, Any], now: Mapping[str, Any], adaptive: bool
 ) -> tuple[Deviation, ...]:
-    """What the run of record `now` does otherwise than that of record `before`.
+    """What run `now` does otherwise than run `before`; both as `golden.fingerprint` gives them.
 
     adaptive: whether the levels follow from accuracies; what depends on them is then left out.
     Records that keep no fingerprint, such as those of merged weights, deviate in nothing but their
     class counts and levels.
     """
-    found = [*_exact("training images by class", before["counts"], now["counts"])]
+    found = [*exact("training images by class", before["counts"], now["counts"])]
     if not adaptive:
-        found += _exact("guidance levels by epoch", before["levels"], now["levels"])
+        found += exact("guidance levels by epoch", before["levels"], now["levels"])
     a, b = before.get("behaviour"), now.get("behaviour")
     if a is not None and b is not None:
-        onward = before["spec"]["start"] is not None
-        found += _of_runs(a, b, adaptive, onward)
+        found += _of_runs(a, b, adaptive, bool(before["start"]))
     return tuple(found)
 
 
 def _of_runs(a: Behaviour, b: Behaviour, adaptive: bool, onward: bool) -> Iterator[Deviation]:
-    yield from _exact("augmentation hooks", sorted(a["hooks"]), sorted(b["hooks"]))
+    yield from exact("augmentation hooks", sorted(a["hooks"]), sorted(b["hooks"]))
     if not adaptive:
-        yield from _exact("steps", a["steps"], b["steps"])
+        yield from exact("steps", a["steps"], b["steps"])
         yield from _drawn(a["drawn"], b["drawn"])
     yield from _near("share of drawn images below the threshold", a["below"], b["below"], BELOW)
     yield from _pool(a["pool"] or {}, b["pool"] or {})
@@ -73,7 +72,8 @@ def _of_runs(a: Behaviour, b: Behaviour, adaptive: bool, onward: bool) -> Iterat
         yield from _grey(a["grey"], b["grey"])
 
 
-def _exact(what: str, a: Any, b: Any) -> Iterator[Deviation]:
+def exact(what: str, a: Any, b: Any) -> Iterator[Deviation]:
+    """A deviation unless both are equal."""
     if a != b:
         yield Deviation(what, _brief(a), _brief(b))
 
@@ -84,7 +84,7 @@ def _near(what: str, a: float | None, b: float | None, allowed: float) -> Iterat
 
 
 def _drawn(a: Mapping[str, Sequence[int]], b: Mapping[str, Sequence[int]]) -> Iterator[Deviation]:
-    yield from _exact("guidance levels drawn", sorted(a), sorted(b))
+    yield from exact("guidance levels drawn", sorted(a), sorted(b))
     for level in sorted(a.keys() & b.keys()):
         what = f"images drawn at guidance {int(level) / 100:g}"
         m, n = sum(a[level]), sum(b[level])
@@ -101,7 +101,7 @@ def _drawn(a: Mapping[str, Sequence[int]], b: Mapping[str, Sequence[int]]) -> It
 
 
 def _pool(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Deviation]:
-    yield from _exact("guidance levels of the pool", sorted(a), sorted(b))
+    yield from exact("guidance levels of the pool", sorted(a), sorted(b))
     for level in sorted(a.keys() & b.keys()):
         where = f"at guidance {int(level) / 100:g}"
         x, y = a[level], b[level]

@@ -1,30 +1,29 @@
-"""The gate: do the records keep up with golden numbers, tables with records, speed with itself?
+"""The gate: do the results keep up with golden numbers, does the code do what it did?
 
-A cell falls when its mean, over golden's seeds, is below golden's by more than 2 of its standard
-deviations and just under a point. Means of three seeds that were trained anew stay within that but
-for one in some thousands; the point is for cells whose seeds happen to agree.
+Cells are judged by statistics: a mean may lie from golden's as far as repeated training of the same
+code does, with an error rate for the whole check (ALPHA). What a run does, apart from how well, is
+judged by its fingerprint. In the mode "exact" keys and numbers have to be equal, which they are on
+one machine with one version alone.
 """
 
 from __future__ import annotations
 
-import functools
-import json
-import re
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from harness.core import registry
-from harness.core.errors import DataError
-from harness.results import golden, leaderboard, published, records, table_data, tables
-from harness.results.golden import Cell, Golden, Row
+from harness.core.errors import UsageError
+from harness.methods.compose import compose
+from harness.results import fingerprints, golden, spread
+from harness.results.fingerprints import Deviation
+from harness.results.golden import ALL_ROWS, Cell, Golden, Row
+from harness.results.spread import Spread
 
-SDS = 2.0
-SLACK = 0.009  # a fraction: just under a point
+ALPHA = 0.002  # of a whole check of unchanged code: the rate of false alarms it is made for
 SLOWER = 0.8  # of golden's ratio to the stock pipeline
-TABLES, METRICS = Path("results/tables"), Path("results/metrics")
-PROFILES = Path("results/profile")
+MODES = ("statistical", "exact")
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Change:
     path: str
     before: float
     now: float
-    sd: float
+    sd: float  # of one run
     tolerance: float
 
     @property
@@ -44,12 +43,20 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Speed:
-    """The engine's images/s over those of the stock pipeline, in one run."""
+class Other:
+    """A row whose first run does something else than golden's."""
 
-    before: float | None
-    now: float | None
-    file: str | None  # where `now` stands
+    row: str
+    deviations: tuple[Deviation, ...]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The engine's images/s over those of the stock pipeline, in one run; None: not measured."""
+
+    before: float | None = None
+    now: float | None = None
+    where: str | None = None  # how `now` was measured
 
     @property
     def slower(self) -> bool:
@@ -58,221 +65,147 @@ class Speed:
 
 @dataclass(frozen=True)
 class Report:
+    """What a check found; whatever is in `changes` to `outdated` fails it."""
+
     profile: str
-    cells: int  # compared
-    changes: tuple[Change, ...]
-    gone: tuple[
-        str, ...
-    ]  # rows, seeds of rows and numbers that golden has and the records have not
-    stale: tuple[str, ...]  # files that are not what the records say
-    speed: Speed
-    new: tuple[str, ...]  # rows that golden does not have
-    other: int  # runs of golden's key with another result: other machine or versions
+    mode: str = "statistical"
+    cells: int = 0  # compared
+    changes: tuple[Change, ...] = ()
+    behaviour: tuple[Other, ...] = ()
+    gone: tuple[str, ...] = ()  # rows, seeds and numbers that golden has and the records have not
+    stale: tuple[str, ...] = ()  # files that are not what the records say
+    outdated: tuple[str, ...] = ()  # records of other parameters
+    speed: Speed = field(default_factory=Speed)
+    new: tuple[str, ...] = ()  # rows that golden does not have
+    notes: tuple[str, ...] = ()
+    detectable: float | None = None  # the drop of a cell that is caught with 90 % power: median
 
     @property
     def failures(self) -> int:
-        fallen = sum(change.fell for change in self.changes)
-        return fallen + len(self.gone) + len(self.stale) + self.speed.slower
+        lists = (self.changes, self.behaviour, self.gone, self.stale, self.outdated)
+        return sum(map(len, lists)) + self.speed.slower
 
 
-def check(
-    profile: str, home: Path, datasets: Sequence[str] = (), profile_json: Path | None = None
+def judge(
+    known: Golden,
+    records: Sequence[Record],
+    datasets: Sequence[str] = (),
+    mode: str = "statistical",
+    partial: bool = False,
 ) -> Report:
-    """Everything of a profile below `home`, or of some data sets.
+    """Records against golden numbers, of all data sets or of some.
 
-    DataError for records, golden numbers or speeds that cannot be read, which names the file.
+    partial: rows and seeds without records are not missed. UsageError for an unknown mode.
     """
-    kept = golden.read(golden.path(profile, home), profile)
-    found = read_records(profile, home, datasets)
-    now = {row.name: row for row in golden.rows(r for some in found.values() for r in some)}
-    before = [row for row in kept.rows if not datasets or row.dataset in datasets]
-    changes, gone, cells = [], [], 0
+    if mode not in MODES:
+        raise UsageError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
+    now = {row.name: row for row in golden.rows(records)}
+    first = {
+        (r["dataset"], r["backbone"], r["imbalance"] or 0, r["method"], r["seed"]): r
+        for r in records
+    }
+    before = [row for row in known.rows if not datasets or row.dataset in datasets]
+    before = [row for row in before if not partial or row.name in now]
+    tested = sum(len(row.cells) for row in before)
+    alpha = ALPHA / 2 / max(tested, 1)
+    gone: list[str] = []
+    changes: list[Change] = []
+    behaviour, drops, cells = [], [], 0
     for row in before:
-        mine = now.get(row.name)
-        if mine is None:
-            gone.append(f"{row.text()}: no records")
-            continue
-        lost = sorted(set(row.seeds) - set(mine.seeds))
-        if lost:
-            gone.append(f"{row.text()}: no record of seed {', '.join(map(str, lost))}")
+        missing = _missing(row, now.get(row.name), partial)
+        gone += missing
+        if missing or row.name not in now:
             continue
         for path, cell in row.cells.items():
             cells += 1
-            if path not in mine.cells:
+            if path not in now[row.name].cells:
                 gone.append(f"{row.text()}: no {path}")
-            elif change := _change(row, mine, path, cell):
-                changes.append(change)
-    known = {row.name for row in before}
+                continue
+            change, drop = _compare(row, now[row.name], path, cell, alpha, mode)
+            changes += [] if change is None else [change]
+            drops.append(drop)
+        found = _deviations(row, first.get((*row.name, row.seeds[0])), mode)
+        if found:
+            behaviour.append(Other(row.text(), found))
+    names = {row.name for row in known.rows}
+    new = tuple(r.text() for n, r in now.items() if n not in names and r.method != ALL_ROWS)
     return Report(
-        profile,
+        known.profile,
+        mode,
         cells,
         tuple(changes),
+        tuple(behaviour),
         tuple(gone),
-        tuple(_stale(profile, home, found)),
-        _speed(kept.throughput, home, profile_json),
-        tuple(row.text() for name, row in now.items() if name not in known),
-        sum(_others(row, now[row.name]) for row in before if row.name in now),
+        new=new,
+        detectable=sorted(drops)[len(drops) // 2] if drops else None,
     )
 
 
-def read_records(
-    profile: str, home: Path, datasets: Sequence[str] = ()
-) -> dict[str, list[dict[str, Any]]]:
-    """All records of a profile by data set, or those of some data sets."""
-    root = home / records.ROOT
-    there = sorted(p.name for p in (root / profile).glob("*") if p.is_dir())
-    return {name: records.read_all(profile, name, root) for name in datasets or there}
+def _missing(row: Row, now: Row | None, partial: bool) -> list[str]:
+    if row.method == ALL_ROWS:
+        return []
+    if now is None:
+        return [f"{row.text()}: no records"]
+    lost = sorted(set(row.seeds) - set(now.seeds))
+    if not lost or (partial and len(lost) < len(row.seeds)):
+        return []
+    return [f"{row.text()}: no record of seed {', '.join(map(str, lost))}"]
 
 
-def update(
-    profile: str,
-    home: Path,
-    reason: str,
-    datasets: Sequence[str] = (),
-    profile_json: Path | None = None,
-) -> bool:
-    """Rewrite golden numbers, of all data sets or of some; whether anything changed.
-
-    DataError where there are no records: golden numbers of nothing would guard nothing.
-    """
-    file = golden.path(profile, home)
-    kept = golden.read(file, profile) if file.exists() else Golden(profile, ())
-    found = read_records(profile, home, datasets)
-    empty = [name for name, some in found.items() if not some]
-    if empty or not found:
-        where = home / records.ROOT / profile
-        raise DataError(f"{where}: no records of {', '.join(empty) or 'any data set'}")
-    others = [row for row in kept.rows if row.dataset not in found] if datasets else []
-    rows = [*others, *golden.rows(r for some in found.values() for r in some)]
-    chosen = _newest(kept.throughput, home, profile_json)
-    speed = kept.throughput if chosen is None else _told(chosen[1])
-    new = Golden(profile, tuple(sorted(rows, key=lambda r: r.name)), speed, kept.reasons)
-    if new == kept:
-        return False
-    golden.write(Golden(profile, new.rows, speed, (*kept.reasons, reason)), file)
-    return True
-
-
-def tolerance(sd: float) -> float:
-    return SDS * sd + SLACK
-
-
-def _change(before: Row, now: Row, path: str, cell: Cell) -> Change | None:
-    """A cell that moved by more than its tolerance, over golden's seeds."""
+def _compare(
+    before: Row, now: Row, path: str, cell: Cell, alpha: float, mode: str
+) -> tuple[Change | None, float]:
+    """A cell that moved by more than its tolerance, and the drop that would be caught."""
     values = dict(zip(now.seeds, now.cells[path].values, strict=True))
-    old = sum(cell.values) / len(cell.values)
-    new = sum(values[seed] for seed in before.seeds) / len(before.seeds)
-    allowed = tolerance(cell.sd)
-    if abs(new - old) <= allowed:
-        return None
-    return Change(before.text(), path, old, new, cell.sd, allowed)
+    seeds = [seed for seed in before.seeds if seed in values]
+    new = math.fsum(values[seed] for seed in seeds) / len(seeds)
+    if mode == "exact":
+        pairs = dict(zip(before.seeds, cell.values, strict=True))
+        old = math.fsum(pairs[seed] for seed in seeds) / len(seeds)
+        same = all(values[seed] == pairs[seed] for seed in seeds)
+        change = None if same else Change(before.text(), path, old, new, cell.sd, 0.0)
+        return change, 0.0
+    known = Spread(cell.sd, cell.df)
+    allowed = spread.tolerance(known, cell.runs, len(seeds), alpha)
+    drop = spread.detectable(known, cell.runs, len(seeds), alpha)
+    if abs(new - cell.mean) <= allowed:
+        return None, drop
+    return Change(before.text(), path, cell.mean, new, cell.sd, allowed), drop
 
 
-def _others(before: Row, now: Row) -> int:
-    """Runs with the same key and another number."""
-    at = {seed: i for i, seed in enumerate(now.seeds)}
-    found = 0
-    for i, (seed, key) in enumerate(zip(before.seeds, before.keys, strict=True)):
-        if seed in at and now.keys[at[seed]] == key:
-            both = before.cells.keys() & now.cells.keys()
-            pairs = ((before.cells[p].values[i], now.cells[p].values[at[seed]]) for p in both)
-            found += any(a != b for a, b in pairs)
-    return found
+def _deviations(row: Row, record: Record | None, mode: str) -> tuple[Deviation, ...]:
+    """What the first run does otherwise than golden's; nothing where golden does not know."""
+    if row.fingerprint is None or record is None:
+        return ()
+    now = golden.fingerprint(record)
+    if mode == "exact":
+        key = record["key"][: golden.KEY_DIGITS]
+        found = [*fingerprints.exact("key", row.keys[0], key)]
+        found += fingerprints.exact("behaviour", row.fingerprint, now)
+        return tuple(found)
+    return fingerprints.deviations(row.fingerprint, now, adaptive(record))
 
 
-# ---------------------------------------------------------------- files made from records
-
-
-def _stale(
-    profile: str, home: Path, found: Mapping[str, Sequence[dict[str, Any]]]
-) -> Iterator[str]:
-    for file, dataset, paper in _made(profile, home):
-        if dataset in found:
-            table = leaderboard.table(paper, found[dataset], profile, golden.RULE, golden.SELECT)
-            if file.is_relative_to(home / METRICS):
-                text = table_data.to_metrics(table)
-            else:
-                text = tables.render(table, tables.SUFFIXES[file.suffix]).rstrip("\n") + "\n"
-            if file.read_bytes() != text.encode():
-                said = "not what the records say; `harness table` writes it"
-                yield f"{file.relative_to(home)}: {said}"
-
-
-def _made(profile: str, home: Path) -> Iterator[tuple[Path, str, Path]]:
-    """Files of a profile that are made from records, their data set and published table."""
-    for file in sorted((home / TABLES).glob("*")):
-        if about := _shown(file, profile):
-            yield file, *about
-    for file in sorted((home / METRICS / profile).glob("*.json")):
-        if file.stem in registry.names("harness.datasets"):
-            yield file, file.stem, published.of(file.stem)
-        elif file.stem in _leaderboards():
-            paper = _leaderboards()[file.stem]
-            yield file, str(published.read(paper).dataset), paper
-
-
-def _shown(file: Path, profile: str) -> tuple[str, Path] | None:
-    """Data set and published table of <data set>-<profile>[-<table>] or <table>-<profile>."""
-    match = re.fullmatch(rf"(?P<what>.+)-{re.escape(profile)}(-(?P<table>\w+))?", file.stem)
-    if match is None or file.suffix not in tables.SUFFIXES:
-        return None
-    named = _leaderboards()
-    if match["what"] in named:
-        paper = named[match["what"]]
-        return str(published.read(paper).dataset), paper
-    if match["what"] not in registry.names("harness.datasets"):
-        return None
-    if match["table"] is None:
-        return match["what"], published.of(match["what"])
-    return (match["what"], named[match["table"]]) if match["table"] in named else None
-
-
-@functools.cache
-def _leaderboards() -> dict[str, Path]:
-    return {p.stem: p for p in published.files() if published.read(p).kind != "pool"}
-
-
-# ---------------------------------------------------------------- speed
-
-
-def _speed(kept: dict[str, Any] | None, home: Path, asked: Path | None) -> Speed:
-    chosen = _newest(kept, home, asked)
-    before = None if kept is None else float(kept["ratio_to_stock"])
-    if chosen is None:
-        return Speed(before, None, None)
-    return Speed(before, float(chosen[1]["ratio_to_stock"]), str(chosen[0]))
-
-
-def _newest(
-    kept: dict[str, Any] | None, home: Path, asked: Path | None
-) -> tuple[Path, dict[str, Any]] | None:
-    """The file asked for, or the newest one with a ratio: of golden's machine if there is one."""
-    files = [asked] if asked is not None else sorted((home / PROFILES).glob("*.json"))
-    found = [(file, told) for file in files if "ratio_to_stock" in (told := _profile(file))]
-    if asked is not None and not found:
-        raise DataError(f"{asked}: no ratio_to_stock; `harness profile --against stock` writes it")
-    mine = [pair for pair in found if kept and pair[1].get("machine") == kept.get("machine")]
-    return max(mine or found, key=_when, default=None)
-
-
-def _when(pair: tuple[Path, dict[str, Any]]) -> tuple[str, float]:
-    return str(pair[1].get("measured", "")), pair[0].stat().st_mtime
-
-
-def _profile(file: Path) -> dict[str, Any]:
+def adaptive(record: Record) -> bool:
+    """Whether accuracies choose the guidance levels of the record's method."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{file}: damaged profile, not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{file}: damaged profile, a {type(found).__name__}")
-    ratio = found.get("ratio_to_stock", 1)
-    if type(ratio) not in (int, float) or not ratio > 0:
-        raise DataError(f"{file}: ratio_to_stock is {ratio!r}, expected a number above 0")
-    return found
+        method = compose(record["method"], record["dataset"], record["profile"])
+    except UsageError:
+        return True  # nobody can tell
+    return bool(getattr(method.curriculum, "adaptive", False))
 
 
-def _told(found: dict[str, Any]) -> dict[str, Any]:
-    return {"ratio_to_stock": found["ratio_to_stock"], "machine": found.get("machine")}
+def false_alarms(known: Golden) -> Iterator[str]:
+    """How the golden numbers were calibrated, in words."""
+    about = known.calibration
+    if about is None:
+        yield (
+            "Not calibrated: tolerances follow from the seeds alone; "
+            f"`harness check --profile {known.profile} --calibrate` repeats the runs."
+        )
+        return
+    yield (
+        f"Calibrated on {about['runs']} runs of every row ({', '.join(about['arithmetic'])}); "
+        f"false alarms in {about['checks']:,} simulated checks: {about['flagged']}, at most "
+        f"{100 * about['rate_at_most']:.2f} % (95 %)."
+    )

@@ -102,9 +102,11 @@ def table(
     profile: str,
     rule: str = "A",
     select: str = "last",
+    notes: Sequence[str] = (),
 ) -> Table:
     """The published rows in their order, with our runs of `profile` beside them.
 
+    notes: on where the records come from; they stand first under the table.
     `rule`: how classes are grouped (harness.core.metrics.RULES); `select`: which epoch of each run.
     DataError when runs that differ in more than method and seed would share a table.
     """
@@ -128,7 +130,7 @@ def table(
         rule,
         select,
         tuple(_part(paper, b, runs, rule, select, len(seeds)) for b in paper.blocks),
-        tuple(footnotes.notes(paper, used, len(here) - len(used), profile, rule, select)),
+        (*notes, *footnotes.notes(paper, used, len(here) - len(used), profile, rule, select)),
         backbone=recipe["backbone"],
         width=recipe["width"],
         seeds=seeds,

@@ -1,9 +1,9 @@
 """What a run predicted for every test image, as text small enough for its record.
 
 Of each split: `images`, how many there are of each label; `ids`, a digest that says which ones; and
-by selection ("last", ...) the predictions in the order of (label, id), as base64 of one byte per image,
-two (little-endian) where there are more than 256 classes. Labels follow from `images`. Nothing is
-compressed, because compressors differ in their bytes.
+by selection ("last", ...) the predictions in the order of (label, id), as base64 of one byte per
+image, two (little-endian) where there are more than 256 classes. Labels follow from `images`.
+Nothing is compressed, because compressors differ in their bytes.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def unpack(record: Mapping[str, Any], split: str, selection: str) -> tuple[np.nd
         raise DataError(f"{_run(record)}: damaged predictions of {split} ({error})") from error
     if len(predicted) != images.sum() or (predicted >= len(images)).any():
         raise DataError(
-            f"{_run(record)}: damaged predictions of {split}: {len(predicted)} of {images.sum()} images "
-            f"and {len(images)} classes"
+            f"{_run(record)}: damaged predictions of {split}: {len(predicted)} of {images.sum()} "
+            f"images and {len(images)} classes"
         )
     return np.repeat(np.arange(len(images)), images), predicted
 

@@ -7,11 +7,12 @@ import tomllib
 from pathlib import Path
 
 from harness.core.errors import DataError, UsageError
+from harness.core.shipped import PAPER
 from harness.results import published_parsing
 from harness.results.published_parsing import Fault, nearest
 from harness.results.published_table import Paper
 
-FOLDER = Path(__file__).parents[2] / "results" / "paper"
+FOLDER = PAPER
 CLAIMS = "findings.toml"  # in the same folder; no table: see harness.results.claims
 
 

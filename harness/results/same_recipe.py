@@ -36,46 +36,24 @@ def check_same(records: Sequence[Record]) -> None:
         for name, value in (read | images | {("counts", ratio): r["counts"]}).items():
             known, other = first.setdefault(name, (value, r))
             if known != value:
-                raise DataError(_difference(other, r, "; ".join(_differing(name[0], known, value))))
+                raise DataError(_difference(other, r, _texts(differing(name[0], known, value))))
         if run_name(r) in names:
             raise DataError(f"two records of {run_name(r)}, expected one")
         names.add(run_name(r))
 
 
-def check_recipe(
-    paper: Paper,
-    records: Iterable[Record],
-    profile: str,
-    planned: Mapping[tuple[str, int | None, int], Mapping[str, Any]],
-) -> None:
-    """DataError where runs to come would share a table with records of another recipe.
-
-    planned: recipes by method, imbalance ratio and seed; records of these are written anew.
-    """
-    here = [r for r in records if (r["profile"], r["dataset"]) == (profile, paper.dataset)]
-    stay = [
-        r for r in of_table(paper, here) if (r["method"], r["imbalance"], r["seed"]) not in planned
-    ]
-    for recipe in planned.values():
-        for r in stay:
-            known = r["spec"]["recipe"]
-            for name, value in recipe.items():
-                if None not in (value, known.get(name)) and known[name] != value:
-                    raise DataError(
-                        f"the record of {run_name(r)} has another {name} than the runs asked for, "
-                        "expected the same in one table: run it again with them, or use another "
-                        "--home"
-                    )
-
-
-def _differing(name: str, a: Any, b: Any) -> Iterator[str]:
+def differing(name: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
     """The fields, by dotted name, in which two values differ, with what each has there."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for key in dict.fromkeys((*a, *b)):
             if a.get(key) != b.get(key):
-                yield from _differing(f"{name}.{key}", a.get(key), b.get(key))
-    else:
-        yield f"{name} ({a} and {b})"
+                yield from differing(f"{name}.{key}", a.get(key), b.get(key))
+    elif a != b:
+        yield name, a, b
+
+
+def _texts(fields: Iterable[tuple[str, Any, Any]]) -> str:
+    return "; ".join(f"{name} ({a} and {b})" for name, a, b in fields)
 
 
 def _difference(a: Record, b: Record, fields: str) -> str:
