@@ -200,9 +200,7 @@ def calibrate(
         for name in names:
             _repeat(profile, name, home, folder, seeds, ARITHMETIC[kind])
     found = {
-        kind: [
-            r for some in _read(profile, folder, names, ()).values() for r in some.matched.current
-        ]
+        kind: _records(_read(profile, folder, names, params=_params(home)))
         for kind, folder in folders.items()
     }
     return _golden(profile, home, reason, found)

@@ -63,8 +63,8 @@ def _readable(report: Report, markdown: bool) -> str:
     if report.changes:
         pieces.append(_grid(report.changes, markdown))
         pieces.append(
-            "Means over golden's seeds, percent; sd: of one run about its mean. A change beyond the "
-            "tolerance would be chance in one check of some hundreds."
+            "Means over golden's seeds, percent; sd: of one run about its mean. Unchanged code goes "
+            "beyond a tolerance in fewer than one check of a hundred."
         )
     listed = [*_listed(report)]
     if listed:
@@ -115,7 +115,8 @@ def _listed(report: Report) -> Iterator[str]:
     yield _speed(report.speed)
     yield from (f"new: {text}; golden does not have it yet" for text in report.new)
     if report.detectable:
-        yield f"a drop of {100 * report.detectable:.1f} points of a cell (median) is caught in 9 of 10"
+        points = f"{100 * report.detectable:.1f} points"
+        yield f"a drop of a cell by {points} (median) is caught in 9 of 10 checks"
     yield from report.notes
 
 

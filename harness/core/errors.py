@@ -12,7 +12,7 @@ class DataError(Exception):
 
 
 class Regression(Exception):
-    """A check ran to its end and failed: results are worse, or other than they were (exit code 3)."""
+    """A check ran to its end and failed: results are worse or other than before (exit code 3)."""
 
 
 def brief(error: BaseException, longest: int = 300) -> str:
