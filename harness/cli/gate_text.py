@@ -63,8 +63,8 @@ def _readable(report: Report, markdown: bool) -> str:
     if report.changes:
         pieces.append(_grid(report.changes, markdown))
         pieces.append(
-            "Means over golden's seeds, percent; sd: of one run about its mean. Unchanged code goes "
-            "beyond a tolerance in fewer than one check of a hundred."
+            "Means over golden's seeds, percent; sd: of one run about its mean. Unchanged code "
+            "goes beyond a tolerance in fewer than one check of a hundred."
         )
     listed = [*_listed(report)]
     if listed:

@@ -9,6 +9,7 @@ from typing import Any
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.files import write_atomic
+from harness.core.shipped import REFERENCE
 from harness.pipeline.matching import match
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.report.page import render
@@ -87,7 +88,13 @@ def make(
     found = _records(workspaces)
     sections = [section(p, found[p.module.NAME], rule, select, share) for p in workspaces]
     told = find(claims.read(), found, workspaces[0].profile, rule, select)
-    return render(sections, told, throughput(workspaces[0].home / FOLDER))
+    return render(sections, told, throughput(_speeds(workspaces[0].home)))
+
+
+def _speeds(home: Path) -> Path:
+    """The folder of one's own profiles, or of the project's where there are none."""
+    own = home / FOLDER
+    return own if any(own.glob("*.json")) else REFERENCE / "profile"
 
 
 def write(path: Path, page: str) -> None:

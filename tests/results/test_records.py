@@ -111,8 +111,14 @@ def test_read_all(tmp_path: Path) -> None:
         ({"version": 2}, "version 2, this code reads version 3; `harness train` writes it again"),
         ({"version": None}, "version is None"),
         ({"key": "0" * 64}, "key '0000000000000000' is not that of its spec, '[0-9a-f]{16}'"),
-        ({"predictions": {"test": {"last": "AAAA"}}}, "predictions of 'test' are not of any images"),
-        ({"predictions": {"test": {"images": [1], "last": 3}}}, "predictions of 'test' are no text"),
+        (
+            {"predictions": {"test": {"last": "AAAA"}}},
+            "predictions of 'test' are not of any images",
+        ),
+        (
+            {"predictions": {"test": {"images": [1], "last": 3}}},
+            "predictions of 'test' are no text",
+        ),
         ({"selection": {}}, "selection is empty"),
         ({"selection": {"last": {}}}, "selection 'last' holds no metrics"),
         ({"spec": {}}, "method 'BS[+]DisCL' is not that of its spec, None"),
