@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        return version("harness")
+        return version("discl-harness")
     if name in __all__:
         from harness import api
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.errors import DataError, UsageError, brief
+from harness.core.shipped import INSTALLED, PARAMS
 from harness.core.specs import Mixture, Recipe, Schedule
 from harness.generation import approximations
 
@@ -37,13 +38,16 @@ KINDS = {
 def overrides(file: Path | None, home: Path, profile: str, dataset: str) -> tuple[Override, ...]:
     """Recipe fields that params.yaml sets for this profile and data set, as the file names them.
 
-    `file` None: params.yaml in `home`, where a missing one sets nothing. Raises DataError for a
+    `file` None: params.yaml in `home`; where there is none, an installed package takes its own, and
+    a checkout sets nothing. Raises DataError for a
     file that cannot be read, UsageError for one that is not a table of tables of tables, and for
     names of profiles and data sets that there are not.
     """
     path = file or home / FILE
     if file is None and not path.exists():
-        return ()
+        if not INSTALLED.is_dir():
+            return ()
+        path = PARAMS
     found = _table(path, "the file", _read(path), PROFILES)
     for name in found:
         found[name] = _table(path, name, found[name], registry.names("harness.datasets"))

@@ -204,7 +204,7 @@ def _requirements() -> Iterator[tuple[str, str | None]]:
         for extra, texts in project.get("optional-dependencies", {}).items():
             yield from ((text, extra) for text in texts)
     else:
-        for told in metadata.requires("harness") or ():
+        for told in metadata.requires("discl-harness") or ():
             text, _, condition = told.partition(";")
             yield text.strip(), condition.partition("==")[2].strip(" \"'") or None
 

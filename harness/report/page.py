@@ -127,7 +127,7 @@ def _provenance(
     trained = "; ".join(
         f"{name} {' and '.join(sorted(versions[name]))}" for name in sorted(versions)
     )
-    mine = installed(("harness", "plotly", "polars"))
+    mine = installed(("discl-harness", "plotly", "polars"))
     seeds = sorted({int(r["seed"]) for r in records})
     keys = hashlib.sha256("".join(sorted(str(r["key"]) for r in records)).encode()).hexdigest()
     return [
