@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from random_records import run, spec
 
+from harness.api import checks
 from harness.cli import gate_text
 from harness.cli.main import main
 from harness.core.errors import DataError, UsageError
@@ -66,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 records.write(smoke(method, seed, imbalance), home / records.ROOT)
     write_tables(home)
     write_speed(home)
-    assert gate.update(PROFILE, home, "first numbers")
+    assert checks.update(PROFILE, home, "first numbers")
     return home
 
 
@@ -103,7 +104,7 @@ def values(home: Path, method: str, path: str) -> list[float]:
 
 
 def test_unchanged_results_pass(home: Path) -> None:
-    report = gate.check(PROFILE, home)
+    report = checks.check(PROFILE, home)
     assert (report.failures, report.changes, report.gone, report.stale) == (0, (), (), ())
     assert (report.cells, report.new, report.other) == (10 * 4, (), 0)
     assert report.speed == gate.Speed(2.0, 2.0, str(home / SPEED))
@@ -116,7 +117,7 @@ def test_reruns_to_the_bit_pass(home: Path) -> None:
             for imbalance in (100, 50):
                 for seed in range(3):
                     records.write(smoke(method, seed, imbalance), home / records.ROOT)
-        assert gate.check(PROFILE, home).failures == 0
+        assert checks.check(PROFILE, home).failures == 0
 
 
 def test_reruns_with_the_luck_of_their_seeds_pass(home: Path) -> None:
@@ -144,7 +145,7 @@ def test_reruns_with_the_luck_of_their_seeds_pass(home: Path) -> None:
         for r in drawn:
             records.write(r, home / records.ROOT)
         write_tables(home)
-        report = gate.check(PROFILE, home)
+        report = checks.check(PROFILE, home)
         assert report.failures == 0, gate_text.render(report)
         assert report.other == 30  # same runs, other numbers: said, not failed
     assert min(spreads) > 0.001
@@ -156,7 +157,7 @@ def test_rises_and_new_rows_are_told_not_failed(home: Path) -> None:
     about = replace(spec("CE+CUDA", 0), recipe=SMOKE)
     records.write(run("CE+CUDA", 0, 0.5, about=about), home / records.ROOT)
     write_tables(home)
-    report = gate.check(PROFILE, home)
+    report = checks.check(PROFILE, home)
     assert report.failures == 0
     assert [(c.row, c.path, c.fell) for c in report.changes] == [
         (f"{SET}, resnet10, IR100, CE", "overall", False)
@@ -174,7 +175,7 @@ def test_a_drop_of_2_sd_and_a_point(home: Path, method: str, path: str) -> None:
     sd = mean_sd(values(home, method, path))[1]
     assert sd is not None
     change(home, method, path, lambda _: -(2 * sd + 0.01))
-    report = gate.check(PROFILE, home)
+    report = checks.check(PROFILE, home)
     assert [(c.row, c.path, c.fell) for c in report.changes] == [
         (f"{SET}, resnet10, IR100, {method}", path, True)
     ]
@@ -202,7 +203,7 @@ def test_a_missing_row_and_a_missing_seed(home: Path) -> None:
         file.unlink()
     files(home, "CE", 50)[1].unlink()
     write_tables(home)
-    report = gate.check(PROFILE, home)
+    report = checks.check(PROFILE, home)
     assert report.gone == (
         f"{SET}, resnet10, IR50, CE: no record of seed 1",
         f"{SET}, resnet10, IR100, BS: no records",
@@ -216,7 +217,7 @@ def test_a_number_that_is_gone(home: Path) -> None:
         found["selection"]["last"]["rules"]["A"]["few"] = None
         file.write_text(json.dumps(found))
     write_tables(home)
-    assert gate.check(PROFILE, home).gone == (f"{SET}, resnet10, IR100, BS: no rules.A.few",)
+    assert checks.check(PROFILE, home).gone == (f"{SET}, resnet10, IR100, BS: no rules.A.few",)
 
 
 def test_stale_tables(home: Path) -> None:
@@ -226,7 +227,7 @@ def test_stale_tables(home: Path) -> None:
     (home / TABLE).with_name("notes.md").write_text("no table")
     (home / TABLE).with_name(f"statistics-{PROFILE}.md").write_text("no leaderboard")
     (home / TABLE).with_name(f"table2-{PROFILE}.csv").write_text("another name, another format")
-    report = gate.check(PROFILE, home)
+    report = checks.check(PROFILE, home)
     assert [line.partition(":")[0] for line in report.stale] == [
         str(TABLE),
         f"results/tables/table2-{PROFILE}.csv",
@@ -238,19 +239,19 @@ def test_stale_tables(home: Path) -> None:
     out = str(home / TABLE)
     numbers = str(home / NUMBERS)
     assert main([*words, "--format", "markdown", "--out", out, "--metrics", numbers]) == 0
-    assert gate.check(PROFILE, home).stale == ()
+    assert checks.check(PROFILE, home).stale == ()
 
 
 @pytest.mark.parametrize(("ratio", "slower"), [(1.61, False), (1.59, True), (3.0, False)])
 def test_a_slower_engine(home: Path, ratio: float, slower: bool) -> None:
     write_speed(home, ratio_to_stock=ratio)
-    report = gate.check(PROFILE, home)
+    report = checks.check(PROFILE, home)
     assert (report.speed.slower, report.failures) == (slower, slower)
 
 
 def test_which_speed_is_taken(home: Path) -> None:
     def said() -> float | None:
-        return gate.check(PROFILE, home).speed.now
+        return checks.check(PROFILE, home).speed.now
 
     folder = home / SPEED.parent
     (folder / "b.json").write_text('{"machine": "b", "ratio_to_stock": 9, "measured": "2031"}')
@@ -258,9 +259,9 @@ def test_which_speed_is_taken(home: Path) -> None:
     assert said() == 2.0  # of golden's machine
     (folder / "new.json").write_text('{"machine": "a", "ratio_to_stock": 5, "measured": "2030"}')
     assert said() == 5.0
-    assert gate.check(PROFILE, home, profile_json=home / SPEED).speed.now == 2.0
+    assert checks.check(PROFILE, home, profile_json=home / SPEED).speed.now == 2.0
     shutil.rmtree(folder)
-    report = gate.check(PROFILE, home)
+    report = checks.check(PROFILE, home)
     assert (report.speed.now, report.failures) == (None, 0)
     assert "not measured here" in gate_text.render(report)
 
@@ -320,28 +321,28 @@ def test_exit_codes(capsys: Any, home: Path) -> None:
 def test_update_keeps_every_reason(capsys: Any, home: Path) -> None:
     file = golden.path(PROFILE, home)
     before = file.read_bytes()
-    assert not gate.update(PROFILE, home, "nothing")
+    assert not checks.update(PROFILE, home, "nothing")
     assert file.read_bytes() == before
     change(home, "CE", "overall", lambda _: -0.3)
     with pytest.raises(UsageError, match="golden numbers change for a reason"):
-        gate.update(PROFILE, home, "  ")
+        checks.update(PROFILE, home, "  ")
     assert file.read_bytes() == before
     assert command(capsys, home, "--update", "--reason", "a harder test set")[0] == 0
     assert json.loads(file.read_text())["reasons"] == ["first numbers", "a harder test set"]
-    assert gate.check(PROFILE, home).failures == 0
+    assert checks.check(PROFILE, home).failures == 0
 
 
 def test_update_of_one_data_set_keeps_the_others(home: Path) -> None:
     about = replace(spec("BS", 0), recipe=SMOKE, dataset="imagenet-lt", imbalance=None)
     records.write(run("BS", 0, 0.5, about=about), home / records.ROOT)
-    assert gate.update(PROFILE, home, "a second data set", ["imagenet-lt"])
+    assert checks.update(PROFILE, home, "a second data set", ["imagenet-lt"])
     kept = golden.read(golden.path(PROFILE, home), PROFILE)
     assert [row.dataset for row in kept.rows] == [SET] * 10 + ["imagenet-lt"]
     shutil.rmtree(home / records.ROOT / PROFILE / SET)
-    assert gate.check(PROFILE, home, ["imagenet-lt"]).failures == 0
-    assert len(gate.check(PROFILE, home).gone) == 10
+    assert checks.check(PROFILE, home, ["imagenet-lt"]).failures == 0
+    assert len(checks.check(PROFILE, home).gone) == 10
     with pytest.raises(DataError, match="no records of cifar100-lt"):
-        gate.update(PROFILE, home, "nothing there", [SET])
+        checks.update(PROFILE, home, "nothing there", [SET])
 
 
 # ---------------------------------------------------------------- bad input
@@ -353,7 +354,7 @@ def bad_golden(home: Path, edit: Callable[[dict[str, Any]], Any]) -> str:
     edit(found)
     file.write_text(json.dumps(found))
     with pytest.raises(DataError) as caught:
-        gate.check(PROFILE, home)
+        checks.check(PROFILE, home)
     assert str(caught.value).startswith(f"{file}: ")
     return str(caught.value)
 
@@ -377,10 +378,10 @@ def test_golden_numbers_that_are_not_there_or_half_there(home: Path) -> None:
     file = golden.path(PROFILE, home)
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(DataError, match=r"smoke\.json: damaged golden numbers, not JSON"):
-        gate.check(PROFILE, home)
+        checks.check(PROFILE, home)
     file.unlink()
     with pytest.raises(DataError, match="no golden numbers yet; `harness check --profile smoke"):
-        gate.check(PROFILE, home)
+        checks.check(PROFILE, home)
 
 
 @pytest.mark.parametrize(
@@ -395,10 +396,10 @@ def test_bad_records(home: Path, edit: Any, says: str) -> None:
     file = files(home, "CE")[0]
     file.write_text(edit(file.read_text()))
     with pytest.raises(DataError, match=says) as caught:
-        gate.check(PROFILE, home)
+        checks.check(PROFILE, home)
     assert str(file) in str(caught.value)
     with pytest.raises(DataError, match=says):
-        gate.update(PROFILE, home, "why")
+        checks.update(PROFILE, home, "why")
 
 
 @pytest.mark.parametrize(
@@ -413,20 +414,20 @@ def test_bad_records(home: Path, edit: Any, says: str) -> None:
 def test_bad_speeds(home: Path, content: str, says: str) -> None:
     (home / SPEED).write_text(content)
     with pytest.raises(DataError, match=says) as caught:
-        gate.check(PROFILE, home)
+        checks.check(PROFILE, home)
     assert str(home / SPEED) in str(caught.value)
 
 
 def test_a_speed_file_without_a_speed(home: Path) -> None:
     (home / SPEED).write_text("{}")
-    assert gate.check(PROFILE, home).speed.now is None
+    assert checks.check(PROFILE, home).speed.now is None
     with pytest.raises(DataError, match="no ratio_to_stock; `harness profile --against stock`"):
-        gate.check(PROFILE, home, profile_json=home / SPEED)
+        checks.check(PROFILE, home, profile_json=home / SPEED)
     with pytest.raises(DataError, match="cannot be read"):
-        gate.check(PROFILE, home, profile_json=home / "nothing.json")
+        checks.check(PROFILE, home, profile_json=home / "nothing.json")
 
 
 def test_records_of_another_profile_are_not_looked_at(home: Path) -> None:
     about = replace(spec("CE", 0), recipe=MINI)
     records.write(run("CE", 0, 0.1, about=about), home / records.ROOT)
-    assert gate.check(PROFILE, home).failures == 0
+    assert checks.check(PROFILE, home).failures == 0
