@@ -161,8 +161,8 @@ def _only_scores(pool: Path, scorer: str | None) -> pl.DataFrame | None:
         return scores
     files = sorted(pool.glob("scores-*.parquet"))
     if len(files) > 1:
-        found = ", ".join(file.stem.removeprefix("scores-") for file in files)
-        raise UsageError(f"{pool} has scores of several models ({found}): name one by scorer=")
+        names = ", ".join(file.stem.removeprefix("scores-") for file in files)
+        raise UsageError(f"{pool} has scores of several models ({names}): name one by scorer=")
     return cache.read_scores(pool, files[0].stem.removeprefix("scores-")) if files else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from harness.cli.arguments import check_rule_and_selection, choices, give, request, say
+from harness.cli.arguments import check_rule_and_selection, choices, give, request_of, say
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def data(args: argparse.Namespace) -> None:
     """Check the official files of a data set, or fetch them."""
-    workspace = request(args).workspace
+    workspace = request_of(args).workspace
     if args.action == "fetch":
         if args.root is None:
             raise UsageError("fetch needs a folder to download to: --root DIR")
@@ -32,7 +32,7 @@ def prompts(args: argparse.Namespace) -> None:
     from harness.datasets import prompts_endpoint as endpoint
     from harness.pipeline import stages
 
-    workspace = request(args).workspace
+    workspace = request_of(args).workspace
     classes, out = (
         stages.load(workspace, workspace.imbalances()[0]).classes,
         args.out or workspace.prompts,
@@ -61,11 +61,11 @@ def findings(args: argparse.Namespace) -> None:
 
     check_rule_and_selection(args)
     workspaces = _workspaces(args)
-    found = findings_of(workspaces, claims.read(), args.rule, args.select)
+    results = findings_of(workspaces, claims.read(), args.rule, args.select)
     if args.format == "json":
-        text = json.dumps(testing.plain(found), indent=1, ensure_ascii=False)
+        text = json.dumps(testing.plain(results), indent=1, ensure_ascii=False)
     else:
-        text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(found)
+        text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(results)
     give(text, args.out)
 
 
@@ -74,8 +74,8 @@ def report(args: argparse.Namespace) -> None:
     from harness import report as page
 
     check_rule_and_selection(args)
-    made = page.make(_workspaces(args), args.rule, args.select, args.pictures)
-    page.write(args.out, made)
+    html = page.make(_workspaces(args), args.rule, args.select, args.pictures)
+    page.write(args.out, html)
     size_mb = args.out.stat().st_size / 1e6
     say(f"report: {args.out}, {size_mb:.1f} MB")
 
@@ -101,8 +101,8 @@ def check(args: argparse.Namespace) -> None:
     if args.set:
         _workspaces(args)  # refuses fields that the recipes lack
     if args.update:
-        asked = (args.profile, args.home, args.reason, datasets, args.profile_json)
-        changed = gate.update(*asked)
+        arguments = (args.profile, args.home, args.reason, datasets, args.profile_json)
+        changed = gate.update(*arguments)
         say("golden numbers written" if changed else "golden numbers are these already")
         return
     report = gate.check(args.profile, args.home, datasets, args.profile_json)
@@ -125,7 +125,7 @@ def plan(args: argparse.Namespace) -> None:
     from harness.api.plans import plan_of
     from harness.cli import plan_text
 
-    result = plan_of(request(args, methods=True), args.tflops)
+    result = plan_of(request_of(args, methods=True), args.tflops)
     print(plan_text.render(result.plan))
 
 
@@ -146,13 +146,13 @@ def profile(args: argparse.Namespace) -> None:
         if what == "generation":
             workspace.check_built_in()
             todo = profiling.work(workspace, args.sources, args.device)
-            found = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
+            results = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
         elif what == "reading":
-            found = profile_data.reading(workspace)
+            results = profile_data.reading(workspace)
         else:
-            found = profile_data.training(workspace, args.device)
-        print(profile_text.render(found), end="\n\n")
-        say(f"profile: {profile_text.write(workspace, found)}")
+            results = profile_data.training(workspace, args.device)
+        print(profile_text.render(results), end="\n\n")
+        say(f"profile: {profile_text.write(workspace, results)}")
 
 
 def doctor(args: argparse.Namespace) -> None:

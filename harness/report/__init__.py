@@ -63,10 +63,13 @@ def _records(workspaces: Sequence[Workspace]) -> dict[str, list[dict[str, Any]]]
 
 
 def findings_of(
-    workspaces: Sequence[Workspace], asked: Sequence[Claim], rule: str = "A", select: str = "last"
+    workspaces: Sequence[Workspace],
+    statements: Sequence[Claim],
+    rule: str = "A",
+    select: str = "last",
 ) -> Findings:
     """The claims about these data sets, tested on their records."""
-    return find(asked, _records(workspaces), workspaces[0].profile, rule, select)
+    return find(statements, _records(workspaces), workspaces[0].profile, rule, select)
 
 
 def make(
@@ -77,10 +80,10 @@ def make(
     pictures: synthetic images in all galleries together, about.
     """
     share = max(1, pictures // len(workspaces))
-    found = _records(workspaces)
-    sections = [section(p, found[p.module.NAME], rule, select, share) for p in workspaces]
-    told = find(claims.read(), found, workspaces[0].profile, rule, select)
-    return render(sections, told, throughput(workspaces[0].home / FOLDER))
+    by_dataset = _records(workspaces)
+    sections = [section(p, by_dataset[p.module.NAME], rule, select, share) for p in workspaces]
+    findings = find(claims.read(), by_dataset, workspaces[0].profile, rule, select)
+    return render(sections, findings, throughput(workspaces[0].home / FOLDER))
 
 
 def write(path: Path, page: str) -> None:

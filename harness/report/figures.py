@@ -34,21 +34,21 @@ class Figure:
         return {"data": self.data, "layout": self.layout, "height": self.height}
 
 
-def text(said: object) -> str:
+def text(value: object) -> str:
     """Any text as Plotly prints it: it reads some HTML, and a class may be called `<b>`."""
-    return html.escape(str(said), quote=False)
+    return html.escape(str(value), quote=False)
 
 
-def wrapped(said: str, width: int = WRAP) -> str:
+def wrapped(label: str, width: int = WRAP) -> str:
     """A label in lines of about that many characters."""
-    return "<br>".join(text(part) for part in textwrap.wrap(said, width) or [said])
+    return "<br>".join(text(part) for part in textwrap.wrap(label, width) or [label])
 
 
 def rows_px(labels: Iterable[str], margins: int) -> int:
     """Height of a chart with these labels beside its rows."""
-    found = list(labels)
-    lines = max((label.count("<br>") + 1 for label in found), default=1)
-    return margins + len(found) * (14 * lines + 12)
+    rows = list(labels)
+    lines = max((label.count("<br>") + 1 for label in rows), default=1)
+    return margins + len(rows) * (14 * lines + 12)
 
 
 def colour(i: int) -> str:

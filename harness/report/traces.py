@@ -28,9 +28,9 @@ def trace(record: Record, runs: Path) -> Trace | None:
 
     runs: the folder of the data set's runs. DataError for a history that cannot be read.
     """
-    told = record.get("levels")
-    if told is not None:
-        return tuple((tuple(levels), int(n)) for levels, n in told)
+    levels_by_epoch = record.get("levels")
+    if levels_by_epoch is not None:
+        return tuple((tuple(levels), int(n)) for levels, n in levels_by_epoch)
     path = runs / str(record["key"])[:16] / "epochs.jsonl"
     if not path.is_file():
         return None
@@ -52,11 +52,11 @@ def curricula(
     strips: dict[tuple[str, Trace], list[int]] = {}
     unknown = 0
     for label, record in labelled:
-        found = trace(record, runs)
-        if found is None:
+        strip = trace(record, runs)
+        if strip is None:
             unknown += 1
-        elif any(levels for levels, _ in found):
-            strips.setdefault((label, found), []).append(int(record["seed"]))
+        elif any(levels for levels, _ in strip):
+            strips.setdefault((label, strip), []).append(int(record["seed"]))
     if not strips:
         why = "No run here follows a curriculum."
         if unknown:
@@ -66,7 +66,7 @@ def curricula(
             )
         return None, why
     shown = list(strips.items())[:MOST]
-    rows = [(f"{wrapped(label)}<br>{_seeds(seeds)}", found) for (label, found), seeds in shown]
+    rows = [(f"{wrapped(label)}<br>{_seeds(seeds)}", strip) for (label, strip), seeds in shown]
     cut = f" The first {MOST} of {len(strips)} are shown." if len(strips) > MOST else ""
     caption = (
         "Guidance of the synthetic images in each epoch; an epoch with several levels is divided, "
@@ -85,9 +85,9 @@ def _seeds(seeds: Sequence[int]) -> str:
 def _bars(rows: Sequence[tuple[str, Trace]]) -> list[dict[str, object]]:
     """A trace of bars per level: begin, length, row and thickness of each."""
     bars: dict[int, list[tuple[int, int, float, float]]] = {}
-    for row, (_, found) in enumerate(rows):
+    for row, (_, strip) in enumerate(rows):
         begun = 0
-        for levels, epochs in found:
+        for levels, epochs in strip:
             for i, level in enumerate(levels):
                 thick = 0.72 / len(levels)
                 middle = row - 0.36 + thick * (i + 0.5)

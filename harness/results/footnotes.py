@@ -66,7 +66,7 @@ def _notes_on_runs(paper: Paper, used: Sequence[Record], rule: str) -> Iterable[
         if counts is not None and any(c.by_rule for c in paper.columns):
             sizes = "/".join(str(len(g)) for g in groups(counts, rule))
             yield f"Classes per group in our data, {block.title}: {sizes}."
-    listed = (f"{name} {' and '.join(found)}" for name, found in versions(used).items())
+    listed = (f"{name} {' and '.join(numbers)}" for name, numbers in versions(used).items())
     yield f"Versions: {', '.join(listed)}."
 
 
@@ -100,8 +100,8 @@ def _notes_on_v1(paper: Paper) -> Iterable[str]:
 
 def versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """Of the packages that the runs used, by name."""
-    found: dict[str, set[str]] = {}
+    numbers: dict[str, set[str]] = {}
     for r in records:
         for name, number in r["versions"].items():
-            found.setdefault(name, set()).add(number)
-    return {name: tuple(sorted(found[name])) for name in sorted(found)}
+            numbers.setdefault(name, set()).add(number)
+    return {name: tuple(sorted(numbers[name])) for name in sorted(numbers)}

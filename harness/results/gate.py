@@ -82,25 +82,25 @@ def check(
 
     DataError for records, golden numbers or speeds that cannot be read, which names the file.
     """
-    kept = golden.read(golden.path(profile, home), profile)
-    found = read_records(profile, home, datasets)
-    now = {row.name: row for row in golden.rows(r for some in found.values() for r in some)}
-    before = [row for row in kept.rows if not datasets or row.dataset in datasets]
+    expected = golden.read(golden.path(profile, home), profile)
+    by_dataset = read_records(profile, home, datasets)
+    now = {row.name: row for row in golden.rows(r for some in by_dataset.values() for r in some)}
+    before = [row for row in expected.rows if not datasets or row.dataset in datasets]
     changes, gone, cells = [], [], 0
     for row in before:
-        mine = now.get(row.name)
-        if mine is None:
+        current = now.get(row.name)
+        if current is None:
             gone.append(f"{row.text()}: no records")
             continue
-        lost = sorted(set(row.seeds) - set(mine.seeds))
+        lost = sorted(set(row.seeds) - set(current.seeds))
         if lost:
             gone.append(f"{row.text()}: no record of seed {', '.join(map(str, lost))}")
             continue
         for path, cell in row.cells.items():
             cells += 1
-            if path not in mine.cells:
+            if path not in current.cells:
                 gone.append(f"{row.text()}: no {path}")
-            elif change := _change(row, mine, path, cell):
+            elif change := _change(row, current, path, cell):
                 changes.append(change)
     known = {row.name for row in before}
     return Report(
@@ -108,8 +108,8 @@ def check(
         cells,
         tuple(changes),
         tuple(gone),
-        tuple(_stale(profile, home, found)),
-        _speed(kept.throughput, home, profile_json),
+        tuple(_stale(profile, home, by_dataset)),
+        _speed(expected.throughput, home, profile_json),
         tuple(row.text() for name, row in now.items() if name not in known),
         sum(_others(row, now[row.name]) for row in before if row.name in now),
     )
@@ -136,20 +136,20 @@ def update(
     DataError where there are no records: golden numbers of nothing would guard nothing.
     """
     file = golden.path(profile, home)
-    kept = golden.read(file, profile) if file.exists() else Golden(profile, ())
-    found = read_records(profile, home, datasets)
-    empty = [name for name, some in found.items() if not some]
-    if empty or not found:
+    old = golden.read(file, profile) if file.exists() else Golden(profile, ())
+    by_dataset = read_records(profile, home, datasets)
+    empty = [name for name, some in by_dataset.items() if not some]
+    if empty or not by_dataset:
         where = home / records.ROOT / profile
         raise DataError(f"{where}: no records of {', '.join(empty) or 'any data set'}")
-    others = [row for row in kept.rows if row.dataset not in found] if datasets else []
-    rows = [*others, *golden.rows(r for some in found.values() for r in some)]
-    chosen = _newest(kept.throughput, home, profile_json)
-    speed = kept.throughput if chosen is None else _told(chosen[1])
-    new = Golden(profile, tuple(sorted(rows, key=lambda r: r.name)), speed, kept.reasons)
-    if new == kept:
+    others = [row for row in old.rows if row.dataset not in by_dataset] if datasets else []
+    rows = [*others, *golden.rows(r for some in by_dataset.values() for r in some)]
+    chosen = _newest(old.throughput, home, profile_json)
+    speed = old.throughput if chosen is None else _speed_of(chosen[1])
+    new = Golden(profile, tuple(sorted(rows, key=lambda r: r.name)), speed, old.reasons)
+    if new == old:
         return False
-    golden.write(Golden(profile, new.rows, speed, (*kept.reasons, reason)), file)
+    golden.write(Golden(profile, new.rows, speed, (*old.reasons, reason)), file)
     return True
 
 
@@ -171,34 +171,36 @@ def _change(before: Row, now: Row, path: str, cell: Cell) -> Change | None:
 def _others(before: Row, now: Row) -> int:
     """Runs with the same key and another number."""
     at = {seed: i for i, seed in enumerate(now.seeds)}
-    found = 0
+    count = 0
     for i, (seed, key) in enumerate(zip(before.seeds, before.keys, strict=True)):
         if seed in at and now.keys[at[seed]] == key:
             both = before.cells.keys() & now.cells.keys()
             pairs = ((before.cells[p].values[i], now.cells[p].values[at[seed]]) for p in both)
-            found += any(a != b for a, b in pairs)
-    return found
+            count += any(a != b for a, b in pairs)
+    return count
 
 
 # ---------------------------------------------------------------- files made from records
 
 
 def _stale(
-    profile: str, home: Path, found: Mapping[str, Sequence[dict[str, Any]]]
+    profile: str, home: Path, by_dataset: Mapping[str, Sequence[dict[str, Any]]]
 ) -> Iterator[str]:
-    for file, dataset, paper in _made(profile, home):
-        if dataset in found:
-            table = leaderboard.table(paper, found[dataset], profile, golden.RULE, golden.SELECT)
+    for file, dataset, paper in _derived_files(profile, home):
+        if dataset in by_dataset:
+            table = leaderboard.table(
+                paper, by_dataset[dataset], profile, golden.RULE, golden.SELECT
+            )
             if file.is_relative_to(home / METRICS):
                 text = table_data.to_metrics(table)
             else:
                 text = tables.render(table, tables.SUFFIXES[file.suffix]).rstrip("\n") + "\n"
             if file.read_bytes() != text.encode():
-                said = "not what the records say; `harness table` writes it"
-                yield f"{file.relative_to(home)}: {said}"
+                fault = "not what the records say; `harness table` writes it"
+                yield f"{file.relative_to(home)}: {fault}"
 
 
-def _made(profile: str, home: Path) -> Iterator[tuple[Path, str, Path]]:
+def _derived_files(profile: str, home: Path) -> Iterator[tuple[Path, str, Path]]:
     """Files of a profile that are made from records, their data set and published table."""
     for file in sorted((home / TABLES).glob("*")):
         if about := _shown(file, profile):
@@ -235,24 +237,30 @@ def _leaderboards() -> dict[str, Path]:
 # ---------------------------------------------------------------- speed
 
 
-def _speed(kept: dict[str, Any] | None, home: Path, asked: Path | None) -> Speed:
-    chosen = _newest(kept, home, asked)
-    before = None if kept is None else float(kept["ratio_to_stock"])
+def _speed(expected: dict[str, Any] | None, home: Path, profile_json: Path | None) -> Speed:
+    chosen = _newest(expected, home, profile_json)
+    before = None if expected is None else float(expected["ratio_to_stock"])
     if chosen is None:
         return Speed(before, None, None)
     return Speed(before, float(chosen[1]["ratio_to_stock"]), str(chosen[0]))
 
 
 def _newest(
-    kept: dict[str, Any] | None, home: Path, asked: Path | None
+    expected: dict[str, Any] | None, home: Path, profile_json: Path | None
 ) -> tuple[Path, dict[str, Any]] | None:
     """The file asked for, or the newest one with a ratio: of golden's machine if there is one."""
-    files = [asked] if asked is not None else sorted((home / PROFILES).glob("*.json"))
-    found = [(file, told) for file in files if "ratio_to_stock" in (told := _profile(file))]
-    if asked is not None and not found:
-        raise DataError(f"{asked}: no ratio_to_stock; `harness profile --against stock` writes it")
-    mine = [pair for pair in found if kept and pair[1].get("machine") == kept.get("machine")]
-    return max(mine or found, key=_when, default=None)
+    files = [profile_json] if profile_json is not None else sorted((home / PROFILES).glob("*.json"))
+    profiles = [
+        (file, profile) for file in files if "ratio_to_stock" in (profile := _profile(file))
+    ]
+    if profile_json is not None and not profiles:
+        raise DataError(
+            f"{profile_json}: no ratio_to_stock; `harness profile --against stock` writes it"
+        )
+    same_machine = [
+        pair for pair in profiles if expected and pair[1].get("machine") == expected.get("machine")
+    ]
+    return max(same_machine or profiles, key=_when, default=None)
 
 
 def _when(pair: tuple[Path, dict[str, Any]]) -> tuple[str, float]:
@@ -261,18 +269,18 @@ def _when(pair: tuple[Path, dict[str, Any]]) -> tuple[str, float]:
 
 def _profile(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        profile = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise DataError(f"{file}: damaged profile, not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{file}: damaged profile, a {type(found).__name__}")
-    ratio = found.get("ratio_to_stock", 1)
+    if not isinstance(profile, dict):
+        raise DataError(f"{file}: damaged profile, a {type(profile).__name__}")
+    ratio = profile.get("ratio_to_stock", 1)
     if type(ratio) not in (int, float) or not ratio > 0:
         raise DataError(f"{file}: ratio_to_stock is {ratio!r}, expected a number above 0")
-    return found
+    return profile
 
 
-def _told(found: dict[str, Any]) -> dict[str, Any]:
-    return {"ratio_to_stock": found["ratio_to_stock"], "machine": found.get("machine")}
+def _speed_of(profile: dict[str, Any]) -> dict[str, Any]:
+    return {"ratio_to_stock": profile["ratio_to_stock"], "machine": profile.get("machine")}

@@ -63,10 +63,10 @@ class Golden:
     reasons: tuple[str, ...] = field(default=())
 
 
-def rows(found: Iterable[Record]) -> tuple[Row, ...]:
+def rows(records: Iterable[Record]) -> tuple[Row, ...]:
     """The rows of records, by name; numbers of groups without classes are left out."""
     by_name: dict[Name, list[Record]] = {}
-    for r in found:
+    for r in records:
         name = (r["dataset"], r["backbone"], r["imbalance"] or 0, r["method"])
         by_name.setdefault(name, []).append(r)
     return tuple(_row(by_name[name]) for name in sorted(by_name))
@@ -110,15 +110,15 @@ def write(golden: Golden, file: Path) -> None:
     """In one step; UsageError without a reason."""
     if not golden.reasons or not golden.reasons[-1].strip():
         raise UsageError("golden numbers change for a reason: --reason TEXT")
-    found = {"version": VERSION, "rule": RULE, "select": SELECT, **asdict(golden)}
-    text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    content = {"version": VERSION, "rule": RULE, "select": SELECT, **asdict(golden)}
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomic(file, (records.short_lists(text) + "\n").encode())
 
 
 def read(file: Path, profile: str) -> Golden:
     """DataError, which names the file, when it is not there, damaged, or of another profile."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         hint = f'`harness check --profile {profile} --update --reason "..."` writes them'
         raise DataError(f"{file}: no golden numbers yet; {hint}") from None
@@ -126,16 +126,16 @@ def read(file: Path, profile: str) -> Golden:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # JSON and UTF-8 errors are both of this kind
         raise DataError(f"{file}: damaged golden numbers, not JSON ({error})") from error
-    if not isinstance(found, dict) or found.get("version") != VERSION:
-        version = found.get("version") if isinstance(found, dict) else None
+    if not isinstance(content, dict) or content.get("version") != VERSION:
+        version = content.get("version") if isinstance(content, dict) else None
         raise DataError(f"{file}: version {version!r}, this code reads version {VERSION}")
-    if found.get("profile") != profile:
-        raise DataError(f"{file}: golden numbers of {found.get('profile')!r}, not of {profile!r}")
-    if (found.get("rule"), found.get("select")) != (RULE, SELECT):
+    if content.get("profile") != profile:
+        raise DataError(f"{file}: golden numbers of {content.get('profile')!r}, not of {profile!r}")
+    if (content.get("rule"), content.get("select")) != (RULE, SELECT):
         raise DataError(f"{file}: golden numbers of another rule or selection")
     try:
-        kept = tuple(_read_row(row) for row in found["rows"])
-        return Golden(profile, kept, found["throughput"], tuple(found["reasons"]))
+        rows = tuple(_read_row(row) for row in content["rows"])
+        return Golden(profile, rows, content["throughput"], tuple(content["reasons"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file}: damaged golden numbers ({error})") from error
 

@@ -29,8 +29,8 @@ def pool(
     ]
     rows = [(s, c, g, n, f"a photo of {c}") for s, c in names for g in LEVELS for n in SEEDS]
     columns = ["source", "classname", "guidance", "seed", "prompt"]
-    asked = cache.request_rows(pl.DataFrame(rows, schema=columns, orient="row"), spec)
-    for shard in cache.pending(workspace.pool, asked, key(spec)):
+    requests = cache.request_rows(pl.DataFrame(rows, schema=columns, orient="row"), spec)
+    for shard in cache.pending(workspace.pool, requests, key(spec)):
         images = [cache.encode(_picture(k, px), spec.codec) for k in shard.keys]
         cache.write_shard(workspace.pool, shard, shard.rows, images, spec)
     index = cache.build_index(workspace.pool)

@@ -34,17 +34,17 @@ def smoke(method: str, seed: int, imbalance: int = 100) -> dict[str, Any]:
 
 
 def write_tables(home: Path) -> None:
-    found = records.read_all(PROFILE, SET, home / records.ROOT)
-    table = leaderboard.table(published.of(SET), found, PROFILE)
+    runs = records.read_all(PROFILE, SET, home / records.ROOT)
+    table = leaderboard.table(published.of(SET), runs, PROFILE)
     for file, text in ((TABLE, tables.to_markdown(table)), (NUMBERS, table_data.to_metrics(table))):
         (home / file).parent.mkdir(parents=True, exist_ok=True)
         (home / file).write_text(text)
 
 
-def write_speed(home: Path, **told: Any) -> Path:
+def write_speed(home: Path, **content: Any) -> Path:
     file = home / SPEED
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"machine": "a", "ratio_to_stock": 2.0, **told}))
+    file.write_text(json.dumps({"machine": "a", "ratio_to_stock": 2.0, **content}))
     return file
 
 
@@ -57,7 +57,7 @@ def hasty() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five rows at two ratios, three seeds each, with tables, a speed, and golden numbers."""
     home = tmp_path_factory.mktemp("home")
     for method in METHODS:
@@ -71,32 +71,32 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "home"))
+def home(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "home"))
 
 
 def files(home: Path, method: str, imbalance: int = 100) -> list[Path]:
-    found = (home / records.ROOT / PROFILE / SET).glob("*.json")
+    paths = (home / records.ROOT / PROFILE / SET).glob("*.json")
     named = f"{records.slug(method)}-resnet10-ir{imbalance}-"
-    return sorted(file for file in found if file.name.startswith(named))
+    return sorted(file for file in paths if file.name.startswith(named))
 
 
 def change(home: Path, method: str, path: str, amount: Callable[[int], float]) -> None:
     """Adds to a number of each seed of a row; the tables are made anew."""
     for seed, file in enumerate(files(home, method)):
-        found = json.loads(file.read_text())
+        content = json.loads(file.read_text())
         *above, last = path.split(".")
-        place = found["selection"]["last"]
+        place = content["selection"]["last"]
         for name in above:
             place = place[name]
         place[last] += amount(seed)
-        file.write_text(json.dumps(found))
+        file.write_text(json.dumps(content))
     write_tables(home)
 
 
 def values(home: Path, method: str, path: str) -> list[float]:
-    found = [leaderboard.number_at(records.read(f), path, "last") for f in files(home, method)]
-    return [v for v in found if v is not None]
+    numbers = [leaderboard.number_at(records.read(f), path, "last") for f in files(home, method)]
+    return [v for v in numbers if v is not None]
 
 
 # ---------------------------------------------------------------- what passes
@@ -121,13 +121,13 @@ def test_reruns_to_the_bit_pass(home: Path) -> None:
 
 def test_reruns_with_the_luck_of_their_seeds_pass(home: Path) -> None:
     """20 times new values of every cell, drawn from its spread."""
-    kept = golden.read(golden.path(PROFILE, home), PROFILE)
+    expected = golden.read(golden.path(PROFILE, home), PROFILE)
     whole = {r["key"]: r for r in records.read_all(PROFILE, SET, home / records.ROOT)}
     rng, spreads = np.random.default_rng(0), []
     for _ in range(20):
         drawn = copy.deepcopy(list(whole.values()))
-        for row in kept.rows:
-            mine = sorted(
+        for row in expected.rows:
+            runs = sorted(
                 (r for r in drawn if (r["method"], r["imbalance"]) == (row.method, row.imbalance)),
                 key=lambda r: int(r["seed"]),
             )
@@ -135,7 +135,7 @@ def test_reruns_with_the_luck_of_their_seeds_pass(home: Path) -> None:
                 mean, sd = mean_sd(cell.values)
                 assert sd == pytest.approx(cell.sd, abs=1e-6)
                 spreads.append(cell.sd)
-                for r, value in zip(mine, rng.normal(mean, cell.sd, len(mine)), strict=True):
+                for r, value in zip(runs, rng.normal(mean, cell.sd, len(runs)), strict=True):
                     place = r["selection"]["last"]
                     *above, last = path.split(".")
                     for name in above:
@@ -190,10 +190,10 @@ def test_a_drop_where_there_is_one_seed(tmp_path: Path) -> None:
     cell = row.cells["overall"]
     binomial = np.sqrt(cell.values[0] * (1 - cell.values[0]) / 160)
     assert cell.sd == pytest.approx(binomial, rel=0.25)
-    found = json.loads(file.read_text())
+    content = json.loads(file.read_text())
     for part, failures in ((0.9, 0), (1.01, 1)):
-        found["selection"]["last"]["overall"] = cell.values[0] - part * gate.tolerance(cell.sd)
-        file.write_text(json.dumps(found))
+        content["selection"]["last"]["overall"] = cell.values[0] - part * gate.tolerance(cell.sd)
+        file.write_text(json.dumps(content))
         assert gate.check(PROFILE, tmp_path).failures == failures
 
 
@@ -212,9 +212,9 @@ def test_a_missing_row_and_a_missing_seed(home: Path) -> None:
 
 def test_a_number_that_is_gone(home: Path) -> None:
     for file in files(home, "BS"):
-        found = json.loads(file.read_text())
-        found["selection"]["last"]["rules"]["A"]["few"] = None
-        file.write_text(json.dumps(found))
+        content = json.loads(file.read_text())
+        content["selection"]["last"]["rules"]["A"]["few"] = None
+        file.write_text(json.dumps(content))
     write_tables(home)
     assert gate.check(PROFILE, home).gone == (f"{SET}, resnet10, IR100, BS: no rules.A.few",)
 
@@ -249,15 +249,15 @@ def test_a_slower_engine(home: Path, ratio: float, slower: bool) -> None:
 
 
 def test_which_speed_is_taken(home: Path) -> None:
-    def said() -> float | None:
+    def speed() -> float | None:
         return gate.check(PROFILE, home).speed.now
 
     folder = home / SPEED.parent
     (folder / "b.json").write_text('{"machine": "b", "ratio_to_stock": 9, "measured": "2031"}')
     (folder / "reading.json").write_text('{"machine": "a", "images_per_s": 3}')
-    assert said() == 2.0  # of golden's machine
+    assert speed() == 2.0  # of golden's machine
     (folder / "new.json").write_text('{"machine": "a", "ratio_to_stock": 5, "measured": "2030"}')
-    assert said() == 5.0
+    assert speed() == 5.0
     assert gate.check(PROFILE, home, profile_json=home / SPEED).speed.now == 2.0
     shutil.rmtree(folder)
     report = gate.check(PROFILE, home)
@@ -293,11 +293,11 @@ def test_formats(capsys: Any, home: Path) -> None:
     assert "|----" in out or "|:---" in out
     assert "- gone: cifar100-lt, resnet10, IR100, BS+DisCL: no record of seed 0" in out
     code, out, _ = command(capsys, home, "--format", "json")
-    told = json.loads(out)
-    assert (code, told["passed"], told["failures"]) == (1, False, 4)
-    assert told["changes"][0]["change"] == pytest.approx(-0.3)
-    assert told["changes"][0]["fell"] is True
-    assert told["speed"]["slower"] is False
+    content = json.loads(out)
+    assert (code, content["passed"], content["failures"]) == (1, False, 4)
+    assert content["changes"][0]["change"] == pytest.approx(-0.3)
+    assert content["changes"][0]["fell"] is True
+    assert content["speed"]["slower"] is False
 
 
 def test_exit_codes(capsys: Any, home: Path) -> None:
@@ -335,8 +335,8 @@ def test_update_of_one_data_set_keeps_the_others(home: Path) -> None:
     about = replace(spec("BS", 0), recipe=SMOKE, dataset="imagenet-lt", imbalance=None)
     records.write(run("BS", 0, 0.5, about=about), home / records.ROOT)
     assert gate.update(PROFILE, home, "a second data set", ["imagenet-lt"])
-    kept = golden.read(golden.path(PROFILE, home), PROFILE)
-    assert [row.dataset for row in kept.rows] == [SET] * 10 + ["imagenet-lt"]
+    before = golden.read(golden.path(PROFILE, home), PROFILE)
+    assert [row.dataset for row in before.rows] == [SET] * 10 + ["imagenet-lt"]
     shutil.rmtree(home / records.ROOT / PROFILE / SET)
     assert gate.check(PROFILE, home, ["imagenet-lt"]).failures == 0
     assert len(gate.check(PROFILE, home).gone) == 10
@@ -349,9 +349,9 @@ def test_update_of_one_data_set_keeps_the_others(home: Path) -> None:
 
 def bad_golden(home: Path, edit: Callable[[dict[str, Any]], Any]) -> str:
     file = golden.path(PROFILE, home)
-    found = json.loads(file.read_text())
-    edit(found)
-    file.write_text(json.dumps(found))
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
     with pytest.raises(DataError) as caught:
         gate.check(PROFILE, home)
     assert str(caught.value).startswith(f"{file}: ")
