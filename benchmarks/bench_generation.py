@@ -35,13 +35,13 @@ def todo(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_engine_against_its_peers(benchmark: Any, todo: Any) -> None:
     """Rates of all three, and the engine's over the others'."""
-    found = benchmark.pedantic(
+    result = benchmark.pedantic(
         profile.profile, (todo,), {"against": profile.PIPELINES}, rounds=1, warmup_rounds=0
     )
-    benchmark.extra_info["images_per_s"] = found["images_per_s"]
-    benchmark.extra_info["denoise_share"] = found["phases"]["denoise"]["share"]
+    benchmark.extra_info["images_per_s"] = result["images_per_s"]
+    benchmark.extra_info["denoise_share"] = result["phases"]["denoise"]["share"]
     for name in profile.PIPELINES:
-        benchmark.extra_info[f"times_{name}"] = found[name]["ratio"]
-    print(f"\n{profile_text.render(found)}")
+        benchmark.extra_info[f"times_{name}"] = result[name]["ratio"]
+    print(f"\n{profile_text.render(result)}")
     where = Workspace(todo.workspace.dataset, todo.workspace.profile, Path())
-    profile_text.write(where, found)
+    profile_text.write(where, result)

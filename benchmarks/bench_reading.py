@@ -136,13 +136,13 @@ def test_reading(benchmark: Any, pool: Any, tmp_path: Path) -> None:
     for name, peer in PEERS.items():
         works[name] = peer(pool, tmp_path)
     seconds = turns(works, n)
-    for i, (clock, mine) in enumerate((("CPU time", "ours"), ("clock", "ours, threads"))):
-        best = seconds["ours, mapped" if small else mine][i]
+    for i, (clock, way) in enumerate((("CPU time", "ours"), ("clock", "ours, threads"))):
+        best = seconds["ours, mapped" if small else way][i]
         rates = {name: n / s[i] for name, s in seconds.items()}
         ratios = {name: seconds[name][i] / best for name in PEERS}
         benchmark.extra_info |= {f"{name}, images/s of {clock}": r for name, r in rates.items()}
         benchmark.extra_info |= {f"times {name}, {clock}": r for name, r in ratios.items()}
-        told = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
+        summary = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
         compared = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in ratios.items())
-        print(f"\n{pool[2]} px, images/s of {clock}: {told}; {compared}")
+        print(f"\n{pool[2]} px, images/s of {clock}: {summary}; {compared}")
     benchmark.pedantic(works["ours"], rounds=1)

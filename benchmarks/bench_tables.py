@@ -44,9 +44,9 @@ def record(method: str, imbalance: int, seed: int) -> dict[str, Any]:
         reference=None,
         pretrained=None,
     )
-    found = {name: longtail.metrics(rows, counts) for name in ("last", "oracle")}
-    packed = predictions.pack(dict.fromkeys(found, rows), CLASSES)
-    return records.record(spec, found, counts, len(rows), guessed=packed)
+    metrics = {name: longtail.metrics(rows, counts) for name in ("last", "oracle")}
+    packed = predictions.pack(dict.fromkeys(metrics, rows), CLASSES)
+    return records.record(spec, metrics, counts, len(rows), guessed=packed)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def test_table_of_2000_records(benchmark: Any, home: Path) -> None:
 
 @pytest.mark.parametrize("seeds", [3, SEEDS])
 def test_comparison_in_four_columns_at_two_ratios(benchmark: Any, home: Path, seeds: int) -> None:
-    found = records.read_all("mini", "cifar100-lt", home / records.ROOT)
-    some = [r for r in found if r["seed"] < seeds]
+    runs = records.read_all("mini", "cifar100-lt", home / records.ROOT)
+    some = [r for r in runs if r["seed"] < seeds]
     columns = {c: f"rules.A.{c}" for c in ("many", "medium", "few")} | {"overall": "overall"}
     compared = benchmark.pedantic(
         lambda: comparison.versus(some, ["CE+DisCL", "CE"], columns, [100, 50]), rounds=5

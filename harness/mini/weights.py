@@ -38,10 +38,10 @@ def weights_digest(source: str) -> str:
     if not folder.is_dir() and not folder.is_relative_to(MODELS):
         return source
     digest = hashlib.sha256()
-    found = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt"))
-    if not found:
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt"))
+    if not files:
         raise DataError(f"no model files in {folder}")
-    for path in found:
+    for path in files:
         digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -28,8 +28,8 @@ def name(features: int, classes: int, settings: tuple[object, ...]) -> str:
 
 @lru_cache(maxsize=1)
 def _known() -> dict[str, int]:
-    found: dict[str, int] = json.loads(COUNTS.read_text(encoding="utf-8"))
-    return found
+    counts: dict[str, int] = json.loads(COUNTS.read_text(encoding="utf-8"))
+    return counts
 
 
 def count(features: int, classes: int, settings: tuple[object, ...]) -> int:

@@ -181,7 +181,7 @@ def test_a_pool_by_its_folder(options, result):
 @pytest.mark.parametrize("form", ["files", "webdataset", "hf"])
 def test_an_export(tmp_path, form):
     pool = tmp_path / "pool"
-    index = small_pools.make(pool, small_pools.wanted())
+    index = small_pools.make(pool, small_pools.grid())
     out = exports.export(pool, index, tmp_path / "out", form)
     opened = api.open_pool(out)
     assert opened.table["key"].to_list() == index["key"].to_list()
@@ -209,7 +209,7 @@ def test_pools_that_are_none(tmp_path):
 
 
 def test_scores_of_several_models(tmp_path):
-    index = small_pools.make(tmp_path, small_pools.wanted())
+    index = small_pools.make(tmp_path, small_pools.grid())
     for scorer, score in (("one", 0.25), ("two", 0.5)):
         scores = index.select("key", text_score=pl.lit(score), image_score=pl.lit(score))
         cache.write_scores(tmp_path, scorer, scores.cast(cache.SCORES))

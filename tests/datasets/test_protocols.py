@@ -118,18 +118,18 @@ def test_every_data_set_is_whole():
         ("def term(): return TermParts", ["term returns the class TermParts"]),
         (
             "def term(): return TermParts(objective=Objective)",
-            ["slot objective", "class Objective"],
+            ["fills objective", "class Objective"],
         ),
         (
             "def term(): return TermParts(augment='crop')",
-            ["slot augment with a str", "terms.Augment"],
+            ["fills augment with a str", "terms.Augment"],
         ),
         (
             "def term(): return TermParts(finetune=1)",
-            ["slot finetune with a int", "terms.Finetune"],
+            ["fills finetune with a int", "terms.Finetune"],
         ),
-        ("def term(): return TermParts(curriculum=print)", ["slot curriculum", "has no levels"]),
-        ("def term(): return TermParts(ensemble=0.5)", ["slot ensemble with a float", "no alpha"]),
+        ("def term(): return TermParts(curriculum=print)", ["fills curriculum", "has no levels"]),
+        ("def term(): return TermParts(ensemble=0.5)", ["fills ensemble with a float", "no alpha"]),
         ("def term(n=1): return TermParts()", ["argument 'n' of term", "def term(*, n=...)"]),
         ("def term(*, n): return TermParts()", ["argument 'n' of term", "has a default"]),
         (
