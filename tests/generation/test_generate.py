@@ -343,7 +343,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_embedded_models_that_are_not_there(road, tmp_path, monkeypatch):
+def test_built_in_models_that_are_not_there(road, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "MODELS", tmp_path / "models")
     workspace = prepared(tmp_path, road)
     with pytest.raises(DataError, match=r"no model files in .*models/generator"):

@@ -269,7 +269,7 @@ def test_then_everything_but_the_text_tower_learns():
 # ---------------------------------------------------------------- arguments
 
 
-def test_defaults_are_the_authors_and_fewer_on_the_embedded_world():
+def test_defaults_are_the_authors_and_fewer_on_the_built_in_world():
     paper = compose("LP-FT", "iwildcam", "paper").arguments
     for part in ("grid=50", "max_iter=200", "smallest=1e-07", "largest=100"):
         assert part in paper

@@ -154,13 +154,13 @@ def test_torchvision_reads_it(folder):
     def listed(name: str) -> list[str]:
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
-    class Twin(CIFAR100):
+    class Small(CIFAR100):
         train_list = [listed("train")]  # noqa: RUF012 - as in the class above it
         test_list = [listed("test")]  # noqa: RUF012
         meta = CIFAR100.meta | {"md5": listed("meta")[1]}
 
     for split in ("train", "test"):
-        reference = Twin(str(folder.parent), train=split == "train", download=False)
+        reference = Small(str(folder.parent), train=split == "train", download=False)
         ours = cifar.load(folder.parent, None, cifar.MINI)
         test = ours.splits["test"]
         images, table = (

@@ -216,7 +216,7 @@ def test_a_class_without_captions(mini):
         clip.zero_shot(mini, (("a bear",), (), ()))
 
 
-def test_the_embedded_model_knows_the_test_pictures(mini):
+def test_the_built_in_model_knows_the_test_pictures(mini):
     """Chance is 1 in 60."""
     rows = world.rows_of_cifar100()
     names = [scene.atlas().names[row] for row in rows]

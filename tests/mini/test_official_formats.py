@@ -34,7 +34,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The folders of three small twins."""
+    """The folders of three small data sets."""
     roots = {name: tmp_path_factory.mktemp(name) for name in WRITERS}
     return {name: write(roots[name], share=SHARE) for name, write in WRITERS.items()}
 
@@ -109,7 +109,7 @@ def test_imagenet_files(small):
 
 
 def test_imagenet_lists_in_full():
-    """Without drawing: the lists that a whole twin has."""
+    """Without drawing: the lists that a whole data set has."""
     written: dict[str, Any] = {}
 
     def keep(root: Path, drawn: Any, draw: Any, lists: Any, workers: int) -> None:
@@ -367,7 +367,7 @@ GOLDEN: list[tuple[Callable[[], np.ndarray], str]] = [
     ),
 ]
 
-# Of the small twins.
+# Of the small data sets.
 GOLDEN_LISTS = {
     "imagenet-lt/ImageNet_LT_test.txt": "b2507931a6a117cf",
     "imagenet-lt/ImageNet_LT_train.txt": "8400dbb91b3fbb39",
