@@ -122,7 +122,7 @@ def hard_sources(workspace: Workspace, found: Sequence[DatasetSizes]) -> int:
     return sum(max((n for n in sizes if n <= most), default=0) for sizes in by_class)
 
 
-def kept_share(workspace: Workspace, imbalance: int | None) -> float:
+def published_share(workspace: Workspace, imbalance: int | None) -> float:
     """Share of the synthetic images that passed the paper's threshold; 1 where it has none."""
     for file in published.showing(workspace.module.NAME, kind="pool"):
         paper = published.read(file)

@@ -35,7 +35,9 @@ class _Systematic(np.random.Generator):
         first = int(self.integers(max(1, x)))
         return np.concatenate([np.arange(first, x), np.arange(first)])
 
-    def choice(self, a: Any, size: Any = None, replace: bool = True, **options: Any) -> Any:
+    def choice(  # type: ignore[override]
+        self, a: Any, size: Any = None, replace: bool = True, **options: Any
+    ) -> Any:
         """Of a number of rows, so many that follow each other."""
         possible = isinstance(a, int) and isinstance(size, int) and (replace or size <= a)
         if options or not possible:
