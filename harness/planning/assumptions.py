@@ -93,8 +93,8 @@ def _about_runs(plan: Plan, workspace: Workspace) -> Iterator[str]:
     adaptive = dict.fromkeys(run.method for run in plan.runs if run.passes.looked)
     if adaptive:
         yield (
-            f"{', '.join(adaptive)}: passes that depend on the network's answers are those of "
-            "one that is never right, a lower bound; an adaptive curriculum then stays at its lowest "
+            f"{', '.join(adaptive)}: passes that depend on the network's answers are those of one "
+            "that is never right, a lower bound; an adaptive curriculum then stays at its lowest "
             "level."
         )
     if any(p.texts for p, _ in passes):

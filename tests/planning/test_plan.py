@@ -355,8 +355,35 @@ def test_sources_are_counted_where_they_are_listed(tmp_path):
     assert plans.plan(workspace, ["CE"]).sources == 3
 
 
+def test_the_index_alone_where_class_sizes_say_what_is_hard(tmp_path, monkeypatch):
+    workspace = paper(tmp_path, "cifar100-lt")
+    monkeypatch.setattr(workspace.module, "FACTS", {}, raising=False)
+    workspace.work.mkdir(parents=True)
+    table = pl.concat(
+        pl.DataFrame(
+            [
+                pl.Series("imbalance", [ratio] * sum(counts), pl.Int32),
+                pl.Series("label", np.repeat(range(4), counts), pl.Int32),
+            ]
+        )
+        for ratio, counts in SUBSETS.items()
+    )
+    table.write_parquet(workspace.work / "index.parquet")
+    plan = plans.plan(workspace, ["CE+DisCL"])
+    assert [(f.counts, f.hard, f.hard_classes) for f in plan.facts] == [
+        (SUBSETS[100], 19, 2),
+        (SUBSETS[50], 10, 1),
+    ]
+    assert plan.sources == 25  # as with FACTS
+    assert plan.facts[0].source == str(workspace.work / "index.parquet")
+    assert "The sizes of its test splits are not known: tests are not counted." in plan.assumed
+    monkeypatch.setattr(workspace.module, "HARD_BY", "CE")  # only a run says what is hard
+    with pytest.raises(DataError, match="run `harness index` and `harness hard`, or write them"):
+        dataset_sizes.facts(workspace, 100)
+
+
 def test_sizes_nobody_knows(tmp_path):
-    with pytest.raises(DataError, match=r"in profile mini are not known .*harness index"):
+    with pytest.raises(DataError, match=r"in profile mini are not known .*run `harness index`, or"):
         plans.plan(Workspace("imagenet-lt", "mini", tmp_path), ["CE"])
     with pytest.raises(DataError, match=r"hard by the rule <=20 .*harness index"):
         plans.plan(paper(tmp_path, "inaturalist2018", tail="<=20"), ["CE"])
