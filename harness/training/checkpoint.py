@@ -54,7 +54,7 @@ def read(path: Path, run: str) -> State | None:
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = (content.pop("version"), content.pop("run"))
+        header = (content.pop("version"), content.pop("run"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (
@@ -66,7 +66,7 @@ def read(path: Path, run: str) -> State | None:
         ValueError,
     ) as e:
         raise DataError(f"{path} is damaged; remove it to train from the beginning") from e
-    if found != (VERSION, run):
+    if header != (VERSION, run):
         raise DataError(
             f"{path} belongs to another run (other method, recipe, seed, rows or start weights); "
             "remove it or name another folder"
