@@ -16,7 +16,7 @@ import pytest
 from harness.cli import profile_text
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
-from harness.planning import profile
+from harness.planning import generation_run, profile
 
 SOURCES = int(os.environ.get("HARNESS_BENCH_SOURCES", "4"))
 LEVELS = [0.0, 0.1, 0.3, 0.5]
@@ -30,7 +30,7 @@ def todo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
     stages.index(workspace)
     stages.hard(workspace)
-    return profile.work(workspace, SOURCES, "cpu")
+    return generation_run.work(workspace, SOURCES, "cpu")
 
 
 def test_engine_against_its_peers(benchmark: Any, todo: Any) -> None:

@@ -6,7 +6,9 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from harness.planning.doctor import OK, Package, Report, gpu_text, pip
+from harness.planning.devices import gpu_text
+from harness.planning.doctor import Report
+from harness.planning.packages import OK, Package, pip
 
 WIDTH = 100  # in characters
 
@@ -37,7 +39,7 @@ def render(report: Report) -> str:
 
 def _package_lines(packages: Iterable[Package]) -> list[str]:
     """Those that are there in one paragraph, then a line for each of the others."""
-    there = [f"{p.name} {p.found}" for p in packages if p.status == OK]
+    there = [f"{p.name} {p.installed}" for p in packages if p.status == OK]
     lines = _wrapped(", ".join(there)) if there else []
     for p in packages:
         if p.status != OK:

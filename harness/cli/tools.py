@@ -137,6 +137,7 @@ def profile(args: argparse.Namespace) -> None:
     from harness.pipeline.request import resolve
     from harness.planning import profile as profiling
     from harness.planning import profile_data
+    from harness.planning.generation_run import work
 
     named = choices(args)
     if args.levels:
@@ -145,7 +146,7 @@ def profile(args: argparse.Namespace) -> None:
     for what in dict.fromkeys(args.what):
         if what == "generation":
             workspace.check_built_in()
-            todo = profiling.work(workspace, args.sources, args.device)
+            todo = work(workspace, args.sources, args.device)
             results = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
         elif what == "reading":
             results = profile_data.reading(workspace)

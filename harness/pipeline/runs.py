@@ -73,23 +73,23 @@ def _train(work: tuple[Job, Machine]) -> float:
         _fit(job, machine)
     else:
         _merge(job, machine)
-    found = record(job)
+    content = record(job)
     if parallel.rank() == 0:
-        _keep(job, machine, found, time.perf_counter() - begun)
+        _keep(job, machine, content, time.perf_counter() - begun)
     if parallel.ranks() > 1:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()  # the next run may start from these weights
-    return float(job.workspace.module.headline(found["selection"]["last"]))
+    return float(job.workspace.module.headline(content["selection"]["last"]))
 
 
-def _keep(job: Job, machine: Machine, found: dict[str, Any], train_s: float) -> None:
+def _keep(job: Job, machine: Machine, content: dict[str, Any], train_s: float) -> None:
     timing: dict[str, Any] = {"train_s": train_s, "threads": machine.threads}
     timing |= {"device": machine.device, "machine": platform.processor() or platform.machine()}
     write_atomic(job.folder / "timing.json", json.dumps(timing, sort_keys=True).encode())
     (job.folder / "checkpoint.pt").unlink(missing_ok=True)
     write_atomic(job.folder / "done.json", json.dumps(plain(job.spec), sort_keys=True).encode())
-    records.write(found, job.workspace.records)
+    records.write(content, job.workspace.records)
 
 
 def _fit(job: Job, machine: Machine) -> None:
@@ -131,14 +131,14 @@ def record(job: Job) -> dict[str, Any]:
     """Metrics of the stored predictions, as a record; nothing is trained or loaded."""
     workspace, spec = job.workspace, job.spec
     counts = stages.load(workspace, spec.imbalance).counts
-    found = {}
+    tables = {}
     for name in records.SELECTIONS:
         path = job.folder / f"predictions-{name}.parquet"
         if name == "last" or path.exists():
-            found[name] = stages.read(path, "harness train")
-    selection = {name: workspace.module.metrics(found[name], counts) for name in found}
-    packed = predictions.pack(found, len(counts))
-    n_test = len(found["last"])
+            tables[name] = stages.read(path, "harness train")
+    selection = {name: workspace.module.metrics(tables[name], counts) for name in tables}
+    packed = predictions.pack(tables, len(counts))
+    n_test = len(tables["last"])
     return records.record(spec, selection, counts, n_test, guessed=packed, levels=_levels(job))
 
 
@@ -234,10 +234,10 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
     They are brought to the network's side where the recipe's view does not do that itself.
     """
     recipe = workspace.recipe
-    made = {recipe.size_px, recipe.height_px or recipe.size_px}
-    fixed = recipe.augment in ("crop-flip", "none") and made != {recipe.view_px}
+    sides = {recipe.size_px, recipe.height_px or recipe.size_px}
+    fixed = recipe.augment in ("crop-flip", "none") and sides != {recipe.view_px}
     side = recipe.view_px if fixed else None
-    if max(made) <= LOSSLESS_UP_TO_PX:
+    if max(sides) <= LOSSLESS_UP_TO_PX:
         return Block(cache.pixels(workspace.pool, index, side))
     return Pool(workspace.pool, index, side_px=side)
 
