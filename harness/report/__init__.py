@@ -1,4 +1,4 @@
-"""One page to look at: leaderboards, charts and the pictures behind the numbers, in one file."""
+"""The self-contained HTML report; the numbers that it shows are computed in `results`."""
 
 from __future__ import annotations
 
