@@ -120,7 +120,7 @@ def _of_workspace(workspace: Workspace) -> LabelledPool:
     pairs = index.select("label", "classname").unique().sort("label").rows()
     labels = hard.select("source", "label").unique("source", keep="first", maintain_order=True)
     images = cache.read_index(workspace.pool)
-    images = images.filter(pl.col("generator") == stages.asked_by(workspace))
+    images = images.filter(pl.col("generator") == stages.generator_key(workspace))
     images = images.join(labels, on="source", how="inner", maintain_order="left")
     scorers = [stages.scorer(workspace, kind) for kind in stages.KINDS]
     table = _scored(images, [cache.read_scores(workspace.pool, name) for name in scorers])

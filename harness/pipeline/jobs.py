@@ -190,7 +190,9 @@ def spectrum(
     levels: of the spectrum, in hundredths; None takes the recipe's.
     """
     rows = stages.read(workspace.work / f"{kind}.parquet", "harness score")
-    cells = stages.grid(workspace, kind, levels).select("guidance", "seed").unique()
+    cells = (
+        stages.grid(workspace, stages.PoolPart(kind, levels)).select("guidance", "seed").unique()
+    )
     seen = rows.join(cells, on=("guidance", "seed"), how="semi", maintain_order="left")
     mine = hard(workspace, imbalance).select("source")
     return seen.join(mine, on="source", how="semi", maintain_order="left")
@@ -204,10 +206,11 @@ def _check_spectrum(
     levels: tuple[int, ...] | None,
 ) -> None:
     """DataError unless these are the images that the recipe asks for now, but for failed ones."""
-    asked = stages.requests(workspace, kind, levels)
+    part = stages.PoolPart(kind, levels)
+    asked = stages.requests(workspace, part)
     asked = asked.join(hard(workspace, imbalance), on="source", how="semi")
     missing = asked.join(found, on="key", how="anti")
-    missing = missing.join(stages.failed(workspace, kind, levels), on="key", how="anti")
+    missing = missing.join(stages.failed(workspace, part), on="key", how="anti")
     if len(missing) or len(found) > len(asked):
         said = f"{len(missing)} of {len(asked)} synthetic images are not scored"
         raise DataError(f"{said}; `harness generate` and `harness score` do what is missing")
@@ -215,5 +218,5 @@ def _check_spectrum(
 
 def hard(workspace: Workspace, imbalance: int | None) -> pl.DataFrame:
     """The hard samples at an imbalance ratio."""
-    found = stages.read(workspace.work / "hard.parquet", "harness hard")
-    return found.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
+    samples = stages.read(workspace.work / "hard.parquet", "harness hard")
+    return samples.filter(stages.at_imbalance(imbalance))

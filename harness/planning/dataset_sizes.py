@@ -74,9 +74,8 @@ def _listed(
     workspace: Workspace, imbalance: int | None, splits: dict[str, int], validated: bool
 ) -> DatasetSizes:
     import numpy as np
-    import polars as pl
 
-    mine = pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32))
+    mine = stages.at_imbalance(imbalance)
     path = workspace.work / "index.parquet"
     counts = np.bincount(stages.read(path, "harness index").filter(mine)["label"].to_numpy())
     hard = stages.read(workspace.work / "hard.parquet", "harness hard").filter(mine)["label"]

@@ -199,7 +199,9 @@ def _run(
     seeds: tuple[int, ...],
     kept: float | None,
 ) -> Run:
-    grid = None if method.reads is None else stages.grid(workspace, method.reads, method.levels)
+    grid = None
+    if method.reads is not None:
+        grid = stages.grid(workspace, stages.PoolPart(method.reads, method.levels))
     share = kept_share(workspace, sizes.imbalance) if kept is None else kept
     cost = _network(workspace, sizes)
     passes = DryRun(method, workspace.recipe, sizes, cost.features, grid, share).passes()
@@ -229,7 +231,8 @@ def _pool(workspace: Workspace, kind: str, levels: Sequence[int], sources: int) 
     from harness.generation.schedule import denoising_steps
 
     recipe, found = workspace.recipe, []
-    cells = stages.grid(workspace, kind, levels)["guidance"].to_list()
+    part = stages.PoolPart(kind, tuple(levels))
+    cells = stages.grid(workspace, part)["guidance"].to_list()
     for guidance, per_source in sorted(Counter(cells).items()):
         steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
         tflop = image_tflop(recipe.generator, recipe.size_px, steps, recipe.height_px)

@@ -106,7 +106,7 @@ def test_tables(walked):
 
 def test_statistics_of_the_pool(walked):
     table = pl.read_parquet(walked.work / "spectrum.parquet")
-    assert tuple(table.columns) == stages.SPECTRUM
+    assert tuple(table.columns) == stages.SCORE_COLUMNS
     assert table.null_count().sum_horizontal().item() == 0
     assert table["key"].is_unique().all()
     assert table["key"].is_sorted()
@@ -206,8 +206,8 @@ def test_a_row_of_another_level_gets_its_images_and_changes_no_other_run(again):
     before = {job.spec.method: job.folder for job in jobs(workspace)}
     with pytest.raises(DataError, match=f"{6 * 3} of {6 * 3} synthetic images are not scored"):
         plan(workspace, [row], [100], [0])
-    assert stages.generate(workspace, levels=[30]) == IMAGES
-    assert stages.score(workspace, levels=[30]) == IMAGES
+    assert stages.generate(workspace, parts=[stages.PoolPart(levels=(30,))]) == IMAGES
+    assert stages.score(workspace, part=stages.PoolPart(levels=(30,))) == IMAGES
     assert {job.spec.method: job.folder for job in jobs(workspace)} == before
     assert (
         stages.score(workspace) == 0
@@ -224,7 +224,7 @@ def test_other_steps_are_other_images(again):
         jobs(workspace)
     assert stages.generate(workspace) == 2 * IMAGES
     assert len(cache.read_index(workspace.pool)) == 4 * IMAGES
-    removed = cache.gc(workspace.pool, [stages.asked_by(workspace)])
+    removed = cache.gc(workspace.pool, [stages.generator_key(workspace)])
     assert len([p for p in removed if p.suffix == ".arrow"]) == 2
     assert len(cache.read_index(workspace.pool)) == 2 * IMAGES
 
