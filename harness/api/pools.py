@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from harness.api.functions import pairs
 from harness.core.errors import UsageError
+from harness.core.guidance import REAL
 from harness.pipeline.request import Choices, resolve
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _scored(images: pl.DataFrame, scores: Sequence[pl.DataFrame | None]) -> pl.D
     import polars as pl
 
     table = images.select(*ROW).with_columns(
-        (pl.col("guidance") / 100).alias("guidance"),
+        (pl.col("guidance") / REAL).alias("guidance"),
         pl.lit(None, pl.Float32).alias("text_score"),
         pl.lit(None, pl.Float32).alias("image_score"),
     )

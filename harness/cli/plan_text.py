@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from harness.core.guidance import fraction
 from harness.planning.dataset_sizes import DatasetSizes
 from harness.planning.plan import Plan, Run, number
 
@@ -49,7 +50,7 @@ def _images(told: Plan) -> str:
         hours = told.gpu_h(level.pflop, False)
         each = "-" if level.tflop is None else f"{level.tflop:.1f}"
         made = (f"{level.images:,}", level.steps, each, number(level.pflop), number(hours))
-        body.append([level.kind, f"{level.guidance / 100:.2f}", *made])
+        body.append([level.kind, f"{fraction(level.guidance):.2f}", *made])
     total, images = told.generation_pflop, sum(level.images for level in told.pool)
     sums = ["all", "", f"{images:,}", "", "", number(total), number(told.gpu_h(total, False))]
     return _grid(head, [*body, sums])

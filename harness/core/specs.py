@@ -7,21 +7,13 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Interval, MinLen, Predicate
 
-if TYPE_CHECKING:
-    pass
-
-REAL = 100  # guidance, in hundredths, of a real image
-
+from harness.core.guidance import is_exact
 
 T = TypeVar("T")
-
-
-def _two_decimals(guidance: float) -> bool:
-    return abs(100 * guidance - round(100 * guidance)) <= 1e-6
 
 
 def _each_once(values: tuple[Any, ...]) -> bool:
@@ -66,7 +58,7 @@ Seeds = Annotated[
 Guidance = Annotated[
     float,
     Interval(ge=0, le=0.99),
-    Predicate(_two_decimals),
+    Predicate(is_exact),
     "guidance of synthetic images is in [0, 1), with at most two decimals",
 ]
 

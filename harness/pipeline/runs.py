@@ -16,7 +16,8 @@ from tqdm import tqdm
 from harness.core import parallel
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
-from harness.core.specs import REAL, Machine, key, plain
+from harness.core.guidance import REAL, hundredths
+from harness.core.specs import Machine, key, plain
 from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
 from harness.methods.terms import Method
@@ -151,7 +152,7 @@ def _levels(job: Job) -> list[list[Any]] | None:
     if not path.is_file():
         return None
     epochs = [json.loads(line)["levels"] for line in path.read_text().splitlines()]
-    whole = [[round(100 * level) for level in levels] for levels in epochs]
+    whole = [[hundredths(level) for level in levels] for levels in epochs]
     return [[levels, len(list(some))] for levels, some in itertools.groupby(whole)]
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from harness.core.specs import REAL, Recipe
+from harness.core.guidance import REAL
+from harness.core.specs import Recipe
 from harness.methods.terms import Finetune, Method, Phase, Progress
 from harness.planning.dataset_sizes import DatasetSizes
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import REAL, Recipe, Schedule
+from harness.core.guidance import REAL
+from harness.core.specs import Recipe, Schedule
 from harness.methods.terms import Augment, Batch, Method, Objective, Phase, Progress
 from harness.training import inference
 from harness.training.data import TrainData, batches

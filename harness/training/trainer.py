@@ -16,7 +16,8 @@ from torch import Tensor
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
-from harness.core.specs import REAL, Machine, Recipe, Schedule, key
+from harness.core.guidance import REAL, fraction
+from harness.core.specs import Machine, Recipe, Schedule, key
 from harness.methods.sampling import hundredths
 from harness.methods.terms import Method, Objective, Phase, Progress
 from harness.models import backbones
@@ -252,7 +253,7 @@ def _epoch(
     entry = {
         "phase": phase.name,
         "epoch": state.epoch,
-        "levels": [level / 100 for level in levels],
+        "levels": [fraction(level) for level in levels],
         "images": images,
         "lr": lr,
         "loss": loss,
