@@ -19,7 +19,7 @@ import polars as pl
 
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Mixture, Recipe
-from harness.datasets import longtail, rows, texts, verify
+from harness.datasets import longtail, recipes, rows, texts, verify
 from harness.datasets.base import Dataset, Source
 
 NAME = "imagenet-lt"
@@ -82,16 +82,16 @@ SOURCES = (
 # ---------------------------------------------------------------- recipes
 
 PAPER = replace(
-    longtail.PAPER,
+    recipes.PAPER,
     mixture=Mixture(
         keep=0.3,  # released command (downsample ratio)
         tail_fraction=0.136,  # paper, section 5.4, and released code: the share of tail classes
     ),
 )
-MINI, SMOKE = longtail.MINI, longtail.SMOKE
+MINI, SMOKE = recipes.MINI, recipes.SMOKE
 
 RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
-BACKBONES = longtail.BACKBONES
+BACKBONES = recipes.BACKBONES
 
 # ---------------------------------------------------------------- reading
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from harness.core.errors import DataError, UsageError, brief
 from harness.core.specs import Mixture, Recipe, Schedule
-from harness.datasets import coco, longtail, rows, verify
+from harness.datasets import coco, longtail, recipes, rows, verify
 from harness.datasets.base import Dataset, Source
 
 NAME = "inaturalist2018"
@@ -58,7 +58,7 @@ SOURCES = tuple(
 # ---------------------------------------------------------------- recipes
 
 PAPER = replace(  # the paper: "same settings" as on ImageNet-LT; what differs is named
-    longtail.PAPER,
+    recipes.PAPER,
     backbone="resnet10",  # paper, Table 3; 9,082,638 parameters with 8,142 classes
     scratch=Schedule(  # CE of CUDA's large-scale code
         optimiser="sgd",
@@ -79,10 +79,10 @@ PAPER = replace(  # the paper: "same settings" as on ImageNet-LT; what differs i
     augment="inaturalist",  # CUDA: random resized crop and flip
 )
 
-MINI, SMOKE = longtail.MINI, longtail.SMOKE
+MINI, SMOKE = recipes.MINI, recipes.SMOKE
 
 RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
-BACKBONES = longtail.BACKBONES
+BACKBONES = recipes.BACKBONES
 
 # ---------------------------------------------------------------- reading
 
