@@ -11,7 +11,7 @@ from harness.pipeline.request import Request
 if TYPE_CHECKING:
     import polars as pl
 
-    from harness.planning.plan import Plan
+    from harness.planning.costs import Plan
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.core.guidance import fraction
+from harness.planning.costs import Plan, Run, number
 from harness.planning.dataset_sizes import DatasetSizes
-from harness.planning.plan import Plan, Run, number
 
 WIDTH = 100  # in characters
 

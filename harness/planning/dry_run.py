@@ -6,22 +6,50 @@ right sizes in which a picture is only a number, and a network that is never rig
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
 
 from harness.core.guidance import REAL
 from harness.core.specs import Recipe
-from harness.methods.terms import Finetune, Method, Phase, Progress
+from harness.methods.terms import Finetune, Method, Phase, Tools
 from harness.planning.dataset_sizes import DatasetSizes
+from harness.training.data import COLUMNS, batches
+from harness.training.epoch_rows import epoch_rows, progress_of
 
-if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
 
-    from harness.methods.terms import Tools
+class _Systematic(np.random.Generator):
+    """Draws neighbours from a random first one on: counted like rows drawn one by one, but quicker.
+
+    A row is as likely as ever to be among those drawn; only which others come with it differs.
+    """
+
+    def permutation(self, x: Any, axis: int = 0) -> Any:
+        """Of a number of rows (N,): all from the random one on, then those before it."""
+        if not isinstance(x, int):
+            return super().permutation(x, axis)
+        first = int(self.integers(max(1, x)))
+        return np.concatenate([np.arange(first, x), np.arange(first)])
+
+    def choice(  # type: ignore[override]
+        self, a: Any, size: Any = None, replace: bool = True, **options: Any
+    ) -> Any:
+        """Of a number of rows, so many that follow each other."""
+        possible = isinstance(a, int) and isinstance(size, int) and (replace or size <= a)
+        if options or not possible:
+            return super().choice(a, size, replace, **options)
+        return (int(self.integers(a)) + np.arange(size)) % a
+
+    def integers(self, low: Any, *bounds: Any, **options: Any) -> Any:
+        """Below each of many numbers (N,): the same share of all of them."""
+        if bounds or options or not isinstance(low, np.ndarray):
+            return super().integers(low, *bounds, **options)
+        return (self.random() * low).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -124,93 +152,68 @@ class DryRun:
         return images
 
     def _rows(self, epoch: int) -> pl.DataFrame:
-        import numpy as np
-
-        from harness.methods.sampling import hundredths
-
-        progress = Progress(
-            epoch=epoch,
-            epochs=self.schedule.epochs,
-            curriculum_epochs=self.recipe.curriculum_epochs,
-            levels=hundredths(self.recipe.levels) if self.recipe.levels else (REAL,),
-            rng=np.random.default_rng(epoch),
-            recipe=self.recipe,
-            at=self._at,
-            tools=cast("Tools", self),
-            state=self.state,
-        )
-        curriculum = self.method.curriculum
-        self.state["levels"] = list(curriculum.levels(progress)) if curriculum else []
-        rows: pl.DataFrame = self.data.rows
-        for hook in self.method.augment:
-            rows = hook.rows(rows, progress)
-        return rows
-
-    def _at(self, levels: Sequence[int]) -> pl.DataFrame:
-        import polars as pl
-
-        rows, pool = self.data.rows, self.data.pool
-        parts = [rows.filter(rows["hard"])] if REAL in levels else []
-        parts += [] if pool is None else [pool.filter(pl.col("guidance").is_in(list(levels)))]
-        return pl.concat(parts) if parts else rows.clear()
+        progress = progress_of(self, epoch, _Systematic(np.random.PCG64(epoch)), self.state)
+        return epoch_rows(self.method, self.data.rows, progress)
 
     def train(self, rows: pl.DataFrame) -> None:
-        from harness.training.data import batches
-
         self.seen["images"] += rows.height
-        self.seen["batches"] += sum(1 for _ in batches(rows.height, self.batch))
+        self.seen["batches"] += _batches(rows.height, self.batch)
 
     def probe(
         self, rows: pl.DataFrame, change: Any = None, generator: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Always wrong, so that what follows from right answers is not counted."""
-        import numpy as np
-
         self.seen["forward"] += rows.height
         self.seen["looked"] += rows.height
         return np.full(rows.height, -1, np.int32), np.zeros(rows.height, np.float32)
 
     def consult(self, rows: pl.DataFrame) -> np.ndarray:
-        import numpy as np
-
         self.seen["forward"] += rows.height
         return np.broadcast_to(np.float32(0), (rows.height, len(self.sizes.counts)))
 
 
+@functools.cache
+def _batches(images: int, size: int) -> int:
+    return sum(1 for _ in batches(images, size))
+
+
 def _tables(sizes: DatasetSizes, grid: pl.DataFrame | None, kept: float) -> Any:
     """Rows and pool as of train_data; of the pool, the share `kept` of every level scores 1."""
-    import numpy as np
-    import polars as pl
+    rows = _real(sizes.counts, sizes.hard, sizes.hard_classes)
+    pool = None if grid is None else _synthetic(rows, grid["guidance"].to_numpy(), kept)
+    captions = [("", "")] * len(sizes.counts)
+    return SimpleNamespace(rows=rows, pool=pool, counts=sizes.counts, captions=captions)
 
-    from harness.training.data import COLUMNS
 
-    counts = np.array(sizes.counts)
+@functools.lru_cache(maxsize=4)  # one imbalance ratio after the other
+def _real(sizes: tuple[int, ...], hard_images: int, hard_classes: int | None) -> pl.DataFrame:
+    counts = np.array(sizes)
     labels = np.repeat(np.arange(len(counts)), counts)
-    hard = _spread(sizes.train, sizes.hard)
-    if sizes.hard_classes is not None:
-        hard = np.isin(labels, np.argsort(counts, kind="stable")[: sizes.hard_classes])
+    hard = _spread(len(labels), hard_images)
+    if hard_classes is not None:
+        hard = np.isin(labels, np.argsort(counts, kind="stable")[:hard_classes])
     image = np.arange(len(labels))
     real = {"image": image, "label": labels, "guidance": REAL, "hard": hard, "parent": image}
     real |= {"count": counts[labels], "score": None, "caption": 0}
-    rows = pl.DataFrame({name: real[name] for name in COLUMNS}, schema=COLUMNS)
-    pool = None
-    if grid is not None:
-        parent = np.repeat(image[hard], len(grid))
-        guidance = np.tile(grid["guidance"].to_numpy(), int(hard.sum()))
-        score = np.full(len(parent), -1.0)
-        for level in np.unique(guidance):
-            there = np.flatnonzero(guidance == level)
-            score[there[_spread(len(there), int(kept * len(there)))]] = 1
-        made = real | {"image": len(image) + np.arange(len(parent)), "label": labels[parent]}
-        made |= {"guidance": guidance, "hard": True, "parent": parent, "score": score}
-        made["count"] = counts[labels[parent]]
-        pool = pl.DataFrame({name: made[name] for name in COLUMNS}, schema=COLUMNS)
-    captions = [("", "")] * len(counts)
-    return SimpleNamespace(rows=rows, pool=pool, counts=sizes.counts, captions=captions)
+    return pl.DataFrame({name: real[name] for name in COLUMNS}, schema=COLUMNS)
+
+
+def _synthetic(rows: pl.DataFrame, levels: np.ndarray, kept: float) -> pl.DataFrame:
+    """Images at these levels of every hard row, of each level the share `kept` with score 1."""
+    hard = rows.filter("hard")
+    guidance = np.tile(levels, hard.height)
+    score = np.full(len(guidance), -1.0)
+    for level in np.unique(guidance):
+        there = np.flatnonzero(guidance == level)
+        score[there[_spread(len(there), int(kept * len(there)))]] = 1
+    made: dict[str, Any] = {
+        name: np.repeat(hard[name].to_numpy(), len(levels)) for name in ("label", "count", "parent")
+    }
+    made |= {"image": rows.height + np.arange(len(guidance)), "guidance": guidance, "score": score}
+    made |= {"hard": True, "caption": 0}
+    return pl.DataFrame({name: made[name] for name in COLUMNS}, schema=COLUMNS)
 
 
 def _spread(n: int, chosen: int) -> np.ndarray:
     """A mask (n,) with so many True, at even distances."""
-    import numpy as np
-
     return np.diff(np.arange(n + 1) * chosen // max(1, n)) == 1

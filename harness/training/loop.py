@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.errors import DataError, UsageError
-from harness.core.guidance import REAL
 from harness.core.specs import Recipe, Schedule
 from harness.methods.terms import Augment, Batch, Method, Objective, Phase, Progress
 from harness.training import inference
@@ -202,15 +201,6 @@ class Loop:
         return shares / shares.sum()
 
     # ------------------------------------------------------------ what terms may ask
-
-    def at(self, levels: Sequence[int]) -> pl.DataFrame:
-        """Hard rows at these guidance levels, in hundredths."""
-        rows, pool = self.data.rows, self.data.pool
-        found = [rows.filter(rows["hard"])] if REAL in levels else []
-        if pool is not None:
-            wanted = [level for level in levels if level != REAL]
-            found.append(pool.filter(pl.col("guidance").is_in(wanted)))
-        return pl.concat(found) if found else rows.clear()
 
     def features(
         self, rows: pl.DataFrame, generator: torch.Generator, *, batch: int, batch_statistics: bool

@@ -16,15 +16,15 @@ from torch import Tensor
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
-from harness.core.guidance import REAL, fraction
+from harness.core.guidance import fraction
 from harness.core.specs import Machine, Recipe, Schedule, key
-from harness.methods.sampling import hundredths
-from harness.methods.terms import Method, Objective, Phase, Progress
+from harness.methods.terms import Method, Objective, Phase
 from harness.models import backbones
 from harness.models.memory_format import memory_format
 from harness.training import augmentation, checkpoint
 from harness.training.checkpoint import State
 from harness.training.data import TrainData
+from harness.training.epoch_rows import epoch_rows, progress_of
 from harness.training.evaluation import Evaluation
 from harness.training.inference import View
 from harness.training.loop import Loop
@@ -266,24 +266,8 @@ def _epoch(
 
 def _rows(loop: Loop, state: State, rng: np.random.Generator) -> pl.DataFrame:
     """Rows of this epoch. The levels chosen are in `progress.state["levels"]` for the hooks."""
-    recipe = loop.recipe
-    progress = Progress(
-        epoch=state.epoch,
-        epochs=loop.schedule.epochs,
-        curriculum_epochs=recipe.curriculum_epochs or 0,
-        levels=hundredths(recipe.levels, "recipe.levels") if recipe.levels else (REAL,),
-        rng=rng,
-        recipe=recipe,
-        at=loop.at,
-        tools=loop,
-        state=state.memory,
-    )
-    loop.progress = progress
-    chosen = loop.method.curriculum.levels(progress) if loop.method.curriculum else ()
-    state.memory["levels"] = list(chosen)
-    rows = loop.data.rows
-    for hook in loop.method.augment:
-        rows = hook.rows(rows, progress)
+    loop.progress = progress_of(loop, state.epoch, rng, state.memory)
+    rows = epoch_rows(loop.method, loop.data.rows, loop.progress)
     if rows.height < 2 * loop.ranks:
         raise DataError(f"the epoch has {rows.height} images; it takes two or more")
     return rows
