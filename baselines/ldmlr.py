@@ -8,13 +8,11 @@ leaves them open, and in sampling, by DDPM in all steps, where the paper speaks 
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import UsageError
 from harness.core.metrics import GROUPS, RULES
 from harness.core.specs import Schedule
 from harness.methods.arguments import OneOf, Range
@@ -232,35 +230,20 @@ def numbers(
 
 def _read(tools: Tools, file: str, name: str) -> dict[str, Any] | None:
     """What a file of that name holds, None when there is none. DataError for a damaged file."""
-    import torch
+    from harness.models import torch_files
 
-    path = tools.folder / file
-    if not path.exists():
+    remedy = "remove it to make its features again"
+    saved = torch_files.read(tools.folder / file, ("name",), remedy)
+    if saved is None:
         return None
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return content if content.pop("name") == name else None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as e:
-        raise DataError(f"{path} is damaged; remove it to make its features again") from e
+    identity, content = saved
+    return content if identity == (name,) else None
 
 
 def _write(tools: Tools, file: str, name: str, content: dict[str, Any]) -> None:
-    import torch
+    from harness.models import torch_files
 
-    from harness.core.files import write_atomic
-
-    buffer = io.BytesIO()  # torch hides a full disk behind RuntimeError
-    torch.save({"name": name, **content}, buffer)
-    write_atomic(tools.folder / file, buffer.getbuffer())
+    torch_files.write(tools.folder / file, {"name": name, **content})
 
 
 # ---------------------------------------------------------------- the term

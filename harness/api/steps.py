@@ -96,13 +96,13 @@ ALL: dict[str, Callable[[Request], Any]] = {
 
 def _check_table(request: Request) -> None:
     from harness.pipeline.jobs import recipes
-    from harness.results import leaderboard, records
+    from harness.results import records, same_recipe
 
     workspace = request.workspace
     if request.paper is not None and request.rows:
         planned = recipes(workspace, request.rows, request.imbalances, request.seeds)
-        kept = records.read_all(workspace.profile, request.dataset, workspace.records)
-        leaderboard.check_recipe(request.paper, kept, workspace.profile, planned)
+        known = records.read_all(workspace.profile, request.dataset, workspace.records)
+        same_recipe.check_recipe(request.paper, known, workspace.profile, planned)
 
 
 def run(request: Request) -> Iterator[Step]:

@@ -11,7 +11,8 @@ from harness.core.metrics import RULES
 from harness.core.registry import one_of
 from harness.results import audit
 from harness.results.audit import HEADLINE, TOLERANCE, Change, Finding, Product, Twins
-from harness.results.published import Paper
+from harness.results.markdown import escape
+from harness.results.published_table import Paper
 
 FORMATS = ("text", "markdown", "json")
 NONE = "none"  # no grouping explains the row
@@ -160,10 +161,10 @@ def _readable(section: Section, markdown: bool) -> str:
     from tabulate import tabulate
 
     style = "github" if markdown else "simple"
-    rows = [[c.replace("|", "\\|") for c in row] if markdown else list(row) for row in section.rows]
+    rows = [[escape(c, "|") for c in row] if markdown else list(row) for row in section.rows]
     grid = tabulate(rows, section.head, style, disable_numparse=True)
     if markdown:
-        says = section.says.replace("<", "\\<")
+        says = escape(section.says, "<")
         return f"## {section.title}\n\n{grid}\n\n{says}"
     title = f"{section.title}\n{'=' * len(section.title)}"
     return f"{title}\n\n{grid}\n\n{textwrap.fill(section.says, 100)}"

@@ -8,7 +8,9 @@ from dataclasses import asdict
 
 from harness.core.registry import one_of
 from harness.results.gate import SDS, SLACK, SLOWER, Change, Report, Speed
+from harness.results.markdown import escape
 
+SIGNS = "*|<_"  # that Markdown would read
 FORMATS = ("text", "markdown", "json")
 HEAD = ("Row", "Column", "Golden", "Now", "Change", "Tolerance", "")
 
@@ -61,7 +63,7 @@ def _readable(report: Report, markdown: bool) -> str:
         )
     listed = [*_listed(report)]
     if listed:
-        lines = (f"- {_escaped(line) if markdown else line}" for line in listed)
+        lines = (f"- {escape(line, SIGNS) if markdown else line}" for line in listed)
         pieces.append("\n".join(lines))
     return "\n\n".join(pieces)
 
@@ -71,7 +73,7 @@ def _grid(changes: tuple[Change, ...], markdown: bool) -> str:
 
     rows = [_line(change) for change in sorted(changes, key=lambda c: not c.fell)]
     if markdown:
-        rows = [[_escaped(cell) for cell in row] for row in rows]
+        rows = [[escape(cell, SIGNS) for cell in row] for row in rows]
     aligned = ("left", "left", "right", "right", "right", "right", "left")
     style = "github" if markdown else "simple"
     return tabulate(rows, HEAD, style, disable_numparse=True, colalign=aligned)
@@ -103,9 +105,3 @@ def _speed(speed: Speed) -> str:
         return f"{said}; golden does not have it yet"
     worse = f", less than {SLOWER:.0%} of it: slower" if speed.slower else ""
     return f"{said}, golden {speed.before:.2f}{worse}"
-
-
-def _escaped(text: str) -> str:
-    for sign in "*|<_":
-        text = text.replace(sign, f"\\{sign}")
-    return text

@@ -185,6 +185,7 @@ def _reporting(every: Any) -> None:
         )
         parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
         parser.add_argument("--home", type=Path, default=Path(), help="of results (default: here)")
+        _set(parser)
         _rule_and_selection(parser)
 
 
@@ -195,6 +196,7 @@ def _checking(every: Any) -> None:
     check.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
     check.add_argument("--dataset", nargs="+", metavar="NAME", help="default: all")
     check.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
+    _set(check)
     check.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     check.add_argument("--profile-json", type=Path, metavar="FILE", help="speed to check")
     check.add_argument("--update", action="store_true", help="make these the golden numbers")
@@ -241,6 +243,10 @@ def _rule_and_selection(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=ABOUT_SET)
+
+
 def _rows_alone(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "--rows", nargs="+", metavar="METHOD", help=f"{what} (default: the table's rows)"
@@ -266,7 +272,7 @@ def _command(
     parser.add_argument("--root", type=Path, help="folder of the data set's official files")
     parser.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
     parser.add_argument("--params", type=Path, help="default: params.yaml in --home, if there")
-    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=ABOUT_SET)
+    _set(parser)
     parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, ...")
     parser.set_defaults(run=run)

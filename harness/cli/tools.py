@@ -59,6 +59,7 @@ def findings(args: argparse.Namespace) -> None:
     from harness.results import claims
     from harness.results import findings as testing
 
+    check_rule_and_selection(args)
     workspaces = _workspaces(args)
     found = findings_of(workspaces, claims.read(), args.rule, args.select)
     if args.format == "json":
@@ -72,6 +73,7 @@ def report(args: argparse.Namespace) -> None:
     """One page of all that was measured."""
     from harness import report as page
 
+    check_rule_and_selection(args)
     made = page.make(_workspaces(args), args.rule, args.select, args.pictures)
     page.write(args.out, made)
     size_mb = args.out.stat().st_size / 1e6
@@ -79,11 +81,11 @@ def report(args: argparse.Namespace) -> None:
 
 
 def _workspaces(args: argparse.Namespace) -> list[Workspace]:
-    """Of the data sets asked for, or of all that have records."""
+    """Of the data sets asked for, or of all that have records, with the recipe's overrides."""
+    from harness.pipeline.config import assignments
     from harness.report import workspaces
 
-    check_rule_and_selection(args)
-    return workspaces(args.profile, args.home, args.dataset or ())
+    return workspaces(args.profile, args.home, args.dataset or (), assignments(args.set or ()))
 
 
 def check(args: argparse.Namespace) -> None:
@@ -96,6 +98,8 @@ def check(args: argparse.Namespace) -> None:
     datasets = [registry.find("harness.datasets", name).NAME for name in args.dataset or ()]
     if args.update != (args.reason is not None):
         raise UsageError("--update and --reason TEXT go together: golden numbers keep their reason")
+    if args.set:
+        _workspaces(args)  # refuses fields that the recipes lack
     if args.update:
         asked = (args.profile, args.home, args.reason, datasets, args.profile_json)
         changed = gate.update(*asked)

@@ -17,6 +17,7 @@ from harness.methods.compose import compose
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
+from harness.pool import failures
 from harness.results import records
 
 POOL_FIELDS = (
@@ -243,8 +244,7 @@ def _check_spectrum(
     part = stages.PoolPart(kind, levels)
     requests = stages.requests(workspace, part)
     requests = requests.join(hard(workspace, imbalance), on="source", how="semi")
-    missing = requests.join(rows, on="key", how="anti")
-    missing = missing.join(stages.failed(workspace, part), on="key", how="anti")
+    missing = failures.outstanding(requests, rows, stages.failed(workspace, part))
     if len(missing) or len(rows) > len(requests):
         raise DataError(
             f"{len(missing)} of {len(requests)} synthetic images are not scored; "

@@ -12,7 +12,7 @@ from harness.pipeline.jobs import hard
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.results import published
-from harness.results.published import Block, Paper
+from harness.results.published_table import Block, Paper
 
 MISSING = "·"  # not made or not scored yet
 TABLE = "statistics"

@@ -16,7 +16,7 @@ from harness.pipeline import config
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.results import published
 from harness.results.own_rows import table_for
-from harness.results.published import Paper
+from harness.results.published_table import Paper
 from harness.results.records import SELECTIONS
 
 if TYPE_CHECKING:

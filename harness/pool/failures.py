@@ -53,6 +53,12 @@ def read(pool: Path, generator: str) -> pl.DataFrame:
     return rows.join(made, on="key", how="anti").unique("key", keep="last").sort("guidance", "key")
 
 
+def outstanding(requests: pl.DataFrame, images: pl.DataFrame, failed: pl.DataFrame) -> pl.DataFrame:
+    """Requests of which there is neither an image nor a failure, by their keys, in their order."""
+    tried = pl.concat([images.select("key"), failed.select("key")])
+    return requests.join(tried, on="key", how="anti", maintain_order="left")
+
+
 def stale(pool: Path, keep: Collection[str]) -> list[Path]:
     """Files that say nothing any more of generators (keys) to keep."""
     there = {g: set(read(pool, g)["key"]) for g in keep}

@@ -17,24 +17,42 @@ from harness.results import claims, records
 from harness.results.claims import Claim
 from harness.results.findings import Findings, find
 
-__all__ = ["findings_of", "make", "places", "write"]
+__all__ = ["findings_of", "make", "workspaces", "write"]
 
 
-def workspaces(profile: str, home: Path, datasets: Sequence[str]) -> list[Workspace]:
-    """Of the data sets asked for, or of all that have records; UsageError where none has."""
+def workspaces(
+    profile: str,
+    home: Path,
+    datasets: Sequence[str],
+    settings: Sequence[tuple[str, Any]] = (),
+) -> list[Workspace]:
+    """Of the data sets asked for, or of all that have records; their recipes are resolved.
+
+    settings: fields of the recipes and their values, over those of params.yaml.
+    UsageError where no data set has records, and for a profile or a field that a recipe lacks.
+    """
     from harness.pipeline.config import overrides
 
-    chosen = list(dict.fromkeys(datasets)) or with_records(profile, home / "results" / "records")
-    if not chosen:
+    named = list(dict.fromkeys(datasets)) or with_records(profile, home / "results" / "records")
+    if not named:
         raise UsageError(
             f"no data set has records of profile {profile} in {home / 'results/records'}; "
             "`harness compare` makes some"
         )
-    names = [registry.find(DATASETS, name).NAME for name in chosen]
-    return [
-        Workspace(name, profile, home, overrides=overrides(None, home, profile, name))
+    names = [registry.find(DATASETS, name).NAME for name in named]
+    chosen = [
+        Workspace(
+            name,
+            profile,
+            home,
+            overrides=overrides(None, home, profile, name),
+            settings=tuple(settings),
+        )
         for name in names
     ]
+    for workspace in chosen:
+        _ = workspace.recipe
+    return chosen
 
 
 def _records(workspaces: Sequence[Workspace]) -> dict[str, list[dict[str, Any]]]:

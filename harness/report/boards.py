@@ -19,7 +19,7 @@ from harness.results.leaderboard import (
     Table,
 )
 from harness.results.own_rows import leaderboard_of
-from harness.results.published import Row
+from harness.results.published_table import Row
 
 FURTHER = "Runs that are in no published table"
 
@@ -101,20 +101,37 @@ def _own(
     return made
 
 
-def further(made: Sequence[Table], records: Sequence[Record]) -> Table | None:
-    """Methods that were run and are rows of none of the tables, in the form of the first."""
-    first = made[0]
-    listed = {line.method for table in made for part in table.parts for line in part.lines}
-    others = sorted({str(r["method"]) for r in records} - listed)
-    if not others:
-        return None
-    return of_methods(first, others, records)
+def further(shown: Sequence[Table], records: Sequence[Record]) -> list[Table]:
+    """Methods that were run with a backbone and are rows of none of its tables.
+
+    A leaderboard in the form of the first table for each such backbone, the first table's before
+    the others.
+    """
+    first = shown[0]
+    backbones = sorted({str(r["backbone"]) for r in records})
+    backbones.sort(key=lambda name: name != first.paper.backbone)
+    boards = []
+    for backbone in backbones:
+        tables = [t for t in shown if t.paper.backbone in (None, backbone)]
+        listed = {line.method for t in tables for part in t.parts for line in part.lines}
+        runs = [r for r in records if r["backbone"] == backbone]
+        others = sorted({str(r["method"]) for r in runs} - listed)
+        if others:
+            boards.append(of_methods(first, others, runs, backbone))
+    return boards
 
 
-def of_methods(like: Table, methods: Sequence[str], records: Sequence[Record]) -> Table:
-    """A leaderboard with the columns and blocks of another and these rows, all of them ours."""
+def of_methods(
+    like: Table, methods: Sequence[str], records: Sequence[Record], backbone: str | None = None
+) -> Table:
+    """A leaderboard with the columns and blocks of another and these rows, all of them ours.
+
+    backbone: of its runs; default: that of the other leaderboard.
+    """
     rows = tuple(Row(method, method, True, {}) for method in methods)
     paper = replace(like.paper, rows=rows, title=FURTHER, caveats=())
+    if backbone not in (None, paper.backbone):
+        paper = replace(paper, title=f"{FURTHER}, {backbone}", backbone=backbone)
     return leaderboard.table(paper, records, like.profile, like.rule, like.select)
 
 

@@ -42,16 +42,15 @@ def section(
 ) -> Section:
     """Everything the page says of one data set. pictures: how many the gallery may hold."""
     name = workspace.module.NAME
-    made = boards.tables(name, records, workspace.profile, rule, select)
-    more = boards.further(made, records)
-    shown = [*made, more] if more is not None else made
+    tables = boards.tables(name, records, workspace.profile, rule, select)
+    shown = [*tables, *boards.further(tables, records)]
     parts = [
         _leaderboards(name, shown),
         _groups(name, shown),
         _class_sizes(name, shown, records, workspace),
         _curricula(name, shown, records, workspace),
         _scores(name, workspace),
-        _ablations(name, made[0], records, workspace),
+        _ablations(name, tables[0], records, workspace),
         _gallery(name, workspace, pictures),
     ]
     return Section(name, name, tuple(records), tuple(parts))

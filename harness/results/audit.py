@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.core.errors import DataError
 from harness.core.metrics import GROUPS
-from harness.results.published import Block, Cells, Number, Paper, Row
+from harness.results.published_table import Block, Cells, Number, Paper, Row
 
 HEADLINE = "A"  # the grouping rule that rows are assumed to follow
 TOLERANCE = 0.15  # points: numbers rounded to one decimal can be off by 0.1

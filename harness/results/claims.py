@@ -28,7 +28,7 @@ from typing import Any
 from harness.core.errors import DataError, UsageError
 from harness.core.registry import nearest
 from harness.results import published
-from harness.results.published import Block, Column, Paper
+from harness.results.published_table import Block, Column, Paper
 
 FILE = published.FOLDER / published.CLAIMS
 VERSION = 1

@@ -12,7 +12,8 @@ from harness.results import comparison
 from harness.results.claims import Claim
 from harness.results.comparison import Difference
 from harness.results.leaderboard import PROFILES, Record
-from harness.results.published import Block, Column
+from harness.results.markdown import escape, grid
+from harness.results.published_table import Block, Column
 
 HOLDS, FAILS, OPEN, NO_RUNS = "holds", "does not hold", "undecided", "no runs"
 VERDICTS = (HOLDS, FAILS, OPEN, NO_RUNS)
@@ -243,9 +244,9 @@ def to_text(found: Findings) -> str:
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} [{claim.id}]"
         body = [list(cells(test).values()) for test in finding.tests]
         align = ("left",) * 3 + ("right",) * 5
-        grid = tabulate(body, list(HEAD.values()), "plain", disable_numparse=True, colalign=align)
+        table = tabulate(body, list(HEAD.values()), "plain", disable_numparse=True, colalign=align)
         why = [textwrap.indent(line, "  ") for line in _whys(finding)]
-        block = [textwrap.fill(head, WIDTH), f"  {about}", textwrap.indent(grid, "  "), *why]
+        block = [textwrap.fill(head, WIDTH), f"  {about}", textwrap.indent(table, "  "), *why]
         pieces.append("\n".join(block))
     told = (f"- {note}" for note in notes(found))
     wrapped = (textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in told)
@@ -257,25 +258,18 @@ def to_markdown(found: Findings) -> str:
     pieces = ["## Findings"]
     for finding in found.found:
         claim = finding.claim
-        head = f"**{finding.verdict}**: {_escape(claim.says)}"
+        head = f"**{finding.verdict}**: {escape(claim.says)}"
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} (`{claim.id}`)"
-        lines = [list(HEAD.values()), ["---"] * 3 + ["---:"] * 5]
-        lines += [[_escape(c) for c in cells(test).values()] for test in finding.tests]
-        grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        pieces += [f"{head}\n\n{_escape(about)}", grid, *map(_escape, _whys(finding))]
-    pieces.append("\n".join(f"- {_escape(note)}" for note in notes(found)))
+        rows = [[escape(c) for c in cells(test).values()] for test in finding.tests]
+        table = grid(list(HEAD.values()), rows, left=3)
+        pieces += [f"{head}\n\n{escape(about)}", table, *map(escape, _whys(finding))]
+    pieces.append("\n".join(f"- {escape(note)}" for note in notes(found)))
     return "\n\n".join(pieces) + "\n"
 
 
 def _whys(finding: Finding) -> list[str]:
     whys = dict.fromkeys(test.why for test in finding.tests if test.why)
     return [f"{why}." for why in whys]
-
-
-def _escape(text: str) -> str:
-    for sign in "*|<":
-        text = text.replace(sign, f"\\{sign}")
-    return text
 
 
 def plain(found: Findings) -> dict[str, Any]:

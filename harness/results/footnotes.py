@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.core.metrics import RULES, groups
-from harness.results.published import Paper
+from harness.results.published_table import Paper
 
 Record = Mapping[str, Any]
 

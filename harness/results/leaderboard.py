@@ -20,8 +20,9 @@ from harness.results.footnotes import EMPTY as EMPTY
 from harness.results.footnotes import MISSING as MISSING
 from harness.results.footnotes import OTHER as OTHER
 from harness.results.footnotes import PROFILES as PROFILES
-from harness.results.published import Block, Number, Paper
+from harness.results.published_table import Block, Number, Paper
 from harness.results.records import SELECTIONS
+from harness.results.same_recipe import check_same, of_table, run_name
 from harness.results.statistics import mean_sd
 
 Record = Mapping[str, Any]
@@ -114,8 +115,8 @@ def table(
     if paper.kind == "pool":
         raise UsageError(f"{paper.file} counts synthetic images; `harness hard` prints it")
     here = [r for r in records if (r["profile"], r["dataset"]) == (profile, paper.dataset)]
-    used = _of_table(paper, here)
-    _check_same(used)
+    used = of_table(paper, here)
+    check_same(used)
     seeds = tuple(sorted({r["seed"] for r in used}))
     runs: dict[tuple[str, int | None], list[Record]] = {}
     for r in used:
@@ -133,69 +134,6 @@ def table(
         seeds=seeds,
         versions=footnotes.versions(used),
     )
-
-
-def _of_table(paper: Paper, records: Sequence[Record]) -> list[Record]:
-    methods = {m for row in paper.rows for m in (row.method, row.over) if m is not None}
-    ratios = {block.imbalance for block in paper.blocks}
-    return [
-        r
-        for r in records
-        if r["method"] in methods
-        and r["imbalance"] in ratios
-        and paper.backbone in (None, r["backbone"])
-    ]
-
-
-def _check_same(records: Sequence[Record]) -> None:
-    """Same recipe for all runs, same images for all of one imbalance, each run once."""
-    first: dict[tuple[str, int | None], tuple[Any, Record]] = {}
-    seen = set()
-    for r in records:
-        ratio = r["imbalance"]
-        read = {(n, None): v for n, v in r["spec"]["recipe"].items() if v is not None}
-        images = {("training images (index)", ratio): r["spec"]["index"]}
-        for name, value in (read | images | {("counts", ratio): r["counts"]}).items():
-            known, other = first.setdefault(name, (value, r))
-            if known != value:
-                raise DataError(
-                    f"records of {_run(other)} and {_run(r)} differ in {name[0]} ({known} and "
-                    f"{value}), expected the same in one table: run the older one again"
-                )
-        if _run(r) in seen:
-            raise DataError(f"two records of {_run(r)}, expected one")
-        seen.add(_run(r))
-
-
-def check_recipe(
-    paper: Paper,
-    records: Iterable[Record],
-    profile: str,
-    planned: Mapping[tuple[str, int | None, int], Mapping[str, Any]],
-) -> None:
-    """DataError where runs to come would share a table with records of another recipe.
-
-    planned: recipes by method, imbalance ratio and seed; records of these are written anew.
-    """
-    here = [r for r in records if (r["profile"], r["dataset"]) == (profile, paper.dataset)]
-    stay = [
-        r for r in _of_table(paper, here) if (r["method"], r["imbalance"], r["seed"]) not in planned
-    ]
-    for recipe in planned.values():
-        for r in stay:
-            kept = r["spec"]["recipe"]
-            for name, value in recipe.items():
-                if None not in (value, kept.get(name)) and kept[name] != value:
-                    raise DataError(
-                        f"the record of {_run(r)} has another {name} than the runs asked for, "
-                        "expected the same in one table: run it again with them, or use another "
-                        "--home"
-                    )
-
-
-def _run(r: Record) -> str:
-    ratio = "" if r["imbalance"] is None else f", imbalance {r['imbalance']}"
-    return f"{r['method']}{ratio}, seed {r['seed']}"
 
 
 def _part(
@@ -272,10 +210,12 @@ def number_at(r: Record, path: str, select: str) -> float | None:
     value: Any = r["selection"][select]
     for name in path.split("."):
         if not isinstance(value, Mapping) or name not in value:
-            raise DataError(f"record of {_run(r)}: no {path} in its metrics")
+            raise DataError(f"record of {run_name(r)}: no {path} in its metrics")
         value = value[name]
     if value is not None and (type(value) not in (int, float) or not 0 <= value <= 1):
-        raise DataError(f"record of {_run(r)}: {path} is {value!r}, expected a number from 0 to 1")
+        raise DataError(
+            f"record of {run_name(r)}: {path} is {value!r}, expected a number from 0 to 1"
+        )
     return None if value is None else float(value)
 
 

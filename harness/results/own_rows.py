@@ -11,7 +11,7 @@ from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.metrics import GROUPS
 from harness.results import published
-from harness.results.published import Block, Column, Paper, Row
+from harness.results.published_table import Block, Column, Paper, Row
 
 DATASETS = "harness.datasets"
 

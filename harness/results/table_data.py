@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.results.leaderboard import Line, Table
-from harness.results.published import Column
+from harness.results.published_table import Column
 from harness.results.records import slug
 
 DIGITS = 9  # after the point: what follows is the arithmetic's

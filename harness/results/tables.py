@@ -11,7 +11,7 @@ from collections.abc import Callable
 from html import escape as html_escape
 
 from harness.core.registry import one_of
-from harness.results import table_data
+from harness.results import markdown, table_data
 from harness.results.footnotes import EMPTY, MISSING, OTHER
 from harness.results.leaderboard import Line, Measured, Part, Printed, Table
 
@@ -72,23 +72,15 @@ def to_markdown(table: Table) -> str:
     """For a page: the same, best numbers bold."""
     pieces = [f"## {_title(table)}"]
     pieces += [f"### {part.block.title}\n\n{_markdown_grid(table, part)}" for part in table.parts]
-    pieces.append("\n".join(f"- {_escape(note)}" for note in table.notes))
+    pieces.append("\n".join(f"- {markdown.escape(note)}" for note in table.notes))
     return "\n\n".join(pieces) + "\n"
 
 
 def _markdown_grid(table: Table, part: Part) -> str:
     head = _head(table, " ")
-    rows = [_cells(table, line, "**{}**".format) for line in part.lines]
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    body = [[_escape(cell, stars=False) for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *body])
-
-
-def _escape(text: str, stars: bool = True) -> str:
-    """Keeps signs that mean something in Markdown from meaning it; cells bring their own stars."""
-    for sign in "*|<" if stars else "|<":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    rows = (_cells(table, line, "**{}**".format) for line in part.lines)
+    body = [[markdown.escape(cell, "|<") for cell in row] for row in rows]  # stars are for bold
+    return markdown.grid(head, body)
 
 
 # ---------------------------------------------------------------- LaTeX

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ import polars as pl
 import torch
 
 from harness.core.errors import DataError
-from harness.core.files import write_atomic
+from harness.models import torch_files
 
 VERSION = 3
 
@@ -40,9 +38,7 @@ def save(path: Path, state: State, model: Any, optimiser: torch.optim.Optimizer,
     """Write a state; `run` says whose it is. DataError (disk full, ...) leaves the old file."""
     content = {name: getattr(state, name) for name in _KEPT}
     content |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-    buffer = io.BytesIO()  # torch hides a full disk behind RuntimeError
-    torch.save({"version": VERSION, "run": run, **content}, buffer)
-    write_atomic(path, buffer.getbuffer())
+    torch_files.write(path, {"version": VERSION, "run": run, **content})
 
 
 def read(path: Path, run: str) -> State | None:
@@ -50,23 +46,12 @@ def read(path: Path, run: str) -> State | None:
 
     DataError for a damaged file and for one that another run wrote.
     """
-    if not path.exists():
+    remedy = "remove it to train from the beginning"
+    saved = torch_files.read(path, ("version", "run"), remedy)
+    if saved is None:
         return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found = (content.pop("version"), content.pop("run"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as e:
-        raise DataError(f"{path} is damaged; remove it to train from the beginning") from e
-    if found != (VERSION, run):
+    identity, content = saved
+    if identity != (VERSION, run):
         raise DataError(
             f"{path} belongs to another run (other method, recipe, seed, rows or start weights); "
             "remove it or name another folder"

@@ -278,6 +278,14 @@ def hard_picture(workspace: Workspace) -> tuple[int, str]:
     return int(images.filter(pl.col("id") == row["id"][0])["image"][0]), row["source"][0]
 
 
+def test_what_is_outstanding_has_neither_image_nor_failure():
+    requests = pl.DataFrame({"key": ["c", "a", "d", "b"], "guidance": [0, 50, 50, 0]})
+    images, failed = pl.DataFrame({"key": ["a", "x"], "seed": 0}), pl.DataFrame({"key": ["b"]})
+    left = failures.outstanding(requests, images, failed)
+    assert left.rows() == [("c", 0), ("d", 50)]
+    assert len(failures.outstanding(requests, requests, failed)) == 0
+
+
 def test_a_source_that_cannot_be_read_is_left_out_and_counted(workspace, unreadable, monkeypatch):
     number, name = hard_picture(workspace)
     unreadable.append(number)

@@ -162,7 +162,25 @@ def test_other_tables_are_shown_where_something_was_run(tmp_path: Path) -> None:
     found = drawn_records.table(workspace, "table7", seeds=[0])
     made = boards.tables(SET, found, "mini", "A", "last")
     assert [t.paper.title[:7] for t in made] == ["Table 2", "Table 7"]
-    assert boards.further(made, found) is None
+    assert boards.further(made, found) == []
+
+
+def test_further_runs_of_every_backbone_are_listed(tmp_path: Path) -> None:
+    workspace, expression = Workspace(SET, "mini", tmp_path), "CE+DisCL(threshold=0.4)"
+    records = [
+        *drawn_records.table(workspace, seeds=[0]),
+        *(drawn_records.run(workspace, expression, 0, 100, backbone=b) for b in (None, "vit")),
+        drawn_records.run(workspace, "CE", 0, 100, backbone="vit"),
+    ]
+    tables = boards.tables(SET, records, "mini", "A", "last")
+    own, other = boards.further(tables, records)
+    assert own.paper.title == boards.FURTHER
+    assert [line.method for line in own.parts[0].lines] == [expression]
+    assert own.backbone == tables[0].backbone
+    assert other.paper.title == f"{boards.FURTHER}, vit"
+    lines = {line.method: line for line in other.parts[0].lines}
+    assert sorted(lines) == ["CE", expression]  # CE stands in the table of another backbone
+    assert all(m.n == 1 for line in lines.values() for m in line.measured.values())
 
 
 # ---------------------------------------------------------------- charts
@@ -366,6 +384,18 @@ def test_the_command_writes_the_page(home: Path, tmp_path: Path, capsys: Any) ->
     assert "imagenet-lt" not in visible(out.read_text())
 
 
+def test_the_command_takes_fields_of_the_recipe(home: Path, tmp_path: Path) -> None:
+    def threshold(*settings: str) -> Any:
+        out = tmp_path / "page.html"
+        arguments = ["report", "--home", str(home), "--dataset", SET, "--out", str(out)]
+        assert main([*arguments, *settings]) == 0
+        figure = found_figures(out.read_text(), f"{SET}-scores-text").popitem()[1]
+        return [shape["y0"] for shape in figure["layout"]["shapes"]]
+
+    assert threshold("--set", "threshold=0.125") == [0.125]
+    assert threshold() == [Workspace(SET, "mini", home).recipe.threshold]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -374,6 +404,8 @@ def test_the_command_writes_the_page(home: Path, tmp_path: Path, capsys: Any) ->
         (["--profile", "minni"], "minni"),
         (["--rule", "E"], "no grouping rule 'E'"),
         (["--select", "best"], "'best'"),
+        (["--set", "treshold=0.5"], "did you mean 'threshold'?"),
+        (["--set", "threshold"], "expected NAME=VALUE"),
         (["--pictures", "0"], "'0' is not a whole number from 1"),
     ],
 )

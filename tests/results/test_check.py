@@ -306,6 +306,9 @@ def test_exit_codes(capsys: Any, home: Path) -> None:
     assert out.startswith(f"Passed: profile {PROFILE}: 40 cells compared, none fell\n")
     assert main(["check", "--profile", "tiny", "--home", str(home)]) == 2
     assert main(["check", "--dataset", "cifar", "--home", str(home)]) == 2
+    assert command(capsys, home, "--set", "scratch.lr=0.05")[0] == 0
+    code, _, err = command(capsys, home, "--set", "scratch.lrr=0.05")
+    assert (code, "did you mean 'scratch.lr'?" in err) == (2, True)
     assert command(capsys, home, "--update")[0] == 2
     assert command(capsys, home, "--reason", "why")[0] == 2
     assert command(capsys, home, "--update", "--reason", " ")[0] == 0  # nothing has changed

@@ -295,3 +295,11 @@ def test_the_command_tells_what_it_lacks(tmp_path: Path, capsys: Any) -> None:
     assert "no data set has records of profile mini" in capsys.readouterr().err
     assert main(["findings", "--home", str(tmp_path), "--dataset", SET]) == 0
     assert "NO RUNS: DisCL lifts" in capsys.readouterr().out
+
+
+def test_the_command_takes_fields_of_the_recipe(tmp_path: Path, capsys: Any) -> None:
+    command = ["findings", "--home", str(tmp_path), "--dataset", SET, "--set"]
+    assert main([*command, "scratch.lr=0.05"]) == 0
+    assert "NO RUNS: DisCL lifts" in capsys.readouterr().out
+    assert main([*command, "scratch.lrr=0.05"]) == 2
+    assert "did you mean 'scratch.lr'?" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from harness.datasets.cifar100_lt import MINI
 from harness.datasets.subsets import class_counts
 from harness.results import published, records
 from harness.results.leaderboard import Table, table
-from harness.results.published import Number
+from harness.results.published_table import Number
 from harness.results.tables import FORMATS, render, to_markdown, to_text
 
 TABLE2 = Path(__file__).parents[2] / "results/paper/table2.toml"
@@ -317,6 +317,29 @@ def test_other_profiles_data_sets_and_methods_stay_out(small: Path) -> None:
 def test_runs_that_do_not_belong_together(small: Path, other: dict[str, Any], says: str) -> None:
     with pytest.raises(DataError, match=says):
         table(small, [run("CE", 0), other], "mini")
+
+
+def test_of_recipes_that_differ_only_the_fields_that_differ_are_named(small: Path) -> None:
+    assert MINI.scratch is not None
+    other = run("BS", 0, recipe=replace(MINI, scratch=replace(MINI.scratch, epochs=7, lr=0.25)))
+    with pytest.raises(DataError) as caught:
+        table(small, [run("CE", 0), other], "mini")
+    scratch = MINI.scratch
+    fields = (
+        f"scratch.lr ({scratch.lr} and 0.25); scratch.epochs ({scratch.epochs} and 7), expected"
+    )
+    assert f" differ in {fields} the same in one table" in str(caught.value)
+
+
+def test_the_message_about_records_that_differ_is_short(small: Path) -> None:
+    file = small.parent / "long.toml"
+    method = f"CE+DisCL(levels=({', '.join(['0.5'] * 90)}))"
+    file.write_text(small.read_text().replace('method = "BS"', f'method = "{method}"'))
+    longer = run(method, 0)
+    longer["counts"] = [5] * 1000
+    with pytest.raises(DataError, match=r"^records of .* differ in counts \(.*…") as caught:
+        table(file, [run("CE", 0), longer], "mini")
+    assert len(str(caught.value)) <= 300
 
 
 def test_record_without_the_number(small: Path) -> None:

@@ -12,7 +12,7 @@ from harness.pipeline.jobs import recipes
 from harness.pipeline.request import Choices, resolve
 from harness.pipeline.workspace import Workspace
 from harness.report import boards
-from harness.results import leaderboard, published, tables
+from harness.results import leaderboard, published, same_recipe, tables
 from harness.results.own_rows import leaderboard_of, table_for, with_rows
 
 OWN = "CE+DisCL(threshold=0.4)"
@@ -129,7 +129,7 @@ def test_records_of_another_recipe_are_refused_before_any_work(records, tmp_path
     def check(seeds, **settings):
         workspace = Workspace("cifar100-lt", "mini", tmp_path, settings=tuple(settings.items()))
         planned = recipes(workspace, ["CE", OWN], [100], seeds)
-        leaderboard.check_recipe(paper, records, "mini", planned)
+        same_recipe.check_recipe(paper, records, "mini", planned)
 
     check([0])
     check([0, 1, 2], width=8)  # all records are written anew

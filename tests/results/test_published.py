@@ -11,7 +11,7 @@ from harness.datasets.subsets import class_counts
 from harness.methods.compose import compose
 from harness.results import published
 from harness.results.audit import Finding, audit
-from harness.results.published import Number, Paper
+from harness.results.published_table import Number, Paper
 
 PAPERS = {file.stem: published.read(file) for file in published.files()}
 RUNS = {name: paper for name, paper in PAPERS.items() if paper.kind == "runs"}

@@ -160,7 +160,7 @@ def test_a_full_disk_is_a_data_error(data, tmp_path, monkeypatch):
     def full(path, content):
         raise DataError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr("harness.training.checkpoint.write_atomic", full)
+    monkeypatch.setattr("harness.models.torch_files.write_atomic", full)
     with pytest.raises(DataError, match="No space left"):
         fit(compose("CE"), data, MINI, 0, tmp_path, CPU)
 

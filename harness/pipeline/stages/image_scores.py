@@ -15,7 +15,7 @@ from harness.pipeline.stages.image_generation import failed
 from harness.pipeline.stages.image_requests import SPECTRUM, PoolPart, edit_texts, requests
 from harness.pipeline.stages.source_pictures import pictures
 from harness.pipeline.workspace import Workspace
-from harness.pool import cache
+from harness.pool import cache, failures
 
 SCORE_COLUMNS = ("key", "source", "guidance", "seed", "text_score", "image_score")
 
@@ -30,8 +30,7 @@ def score(workspace: Workspace, device: str = "cpu", part: PoolPart = SPECTRUM) 
     """
     parallel.check_device(device)
     images, pool_index = requests(workspace, part), cache.read_index(workspace.pool)
-    missing = images.join(pool_index, on="key", how="anti")
-    missing = missing.join(failed(workspace, part), on="key", how="anti")
+    missing = failures.outstanding(images, pool_index, failed(workspace, part))
     if len(missing):
         gone = f"{len(missing)} of {len(images)} images are not in {workspace.pool}"
         raise DataError(f"{gone}; `harness generate` makes them")
