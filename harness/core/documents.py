@@ -1,6 +1,7 @@
 """Reads text, JSON, TOML and YAML; every error is a sentence with the file and what is wrong.
 
-what: what the file is expected to be, as errors name it: "record", "golden numbers".
+what: the content as errors name it: "record", "golden numbers". expected: what a missing file
+should hold, where users put it there themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from harness.core.errors import DataError, brief
 
 
-def text(path: Path) -> str:
+def text(path: Path, expected: str | None = None) -> str:
     """A file as text, without a byte order mark; DataError when it cannot be read or is no UTF-8.
 
     The line of the first byte that is no UTF-8 is named.
@@ -24,15 +25,19 @@ def text(path: Path) -> str:
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
     except OSError as error:
+        if expected is not None and isinstance(error, FileNotFoundError):
+            raise DataError(f"{path}: no such file; expected {expected}") from None
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def json_value(path: Path, what: str) -> Any:
+def json_value(path: Path, what: str, expected: str | None = None) -> Any:
     """The value in a JSON file; DataError, with line and column, when it is damaged."""
-    content = text(path)
+    content = text(path, expected)
     try:
         return json.loads(content)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise DataError(f"{path}: damaged {what}, nested too deeply") from None
+    except ValueError as error:
         raise DataError(f"{path}: damaged {what}, not JSON ({brief(error)})") from None
 
 

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from harness.core import documents
 from harness.core.errors import DataError
-from harness.datasets import rows, texts
+from harness.datasets import rows
 
 
 def class_names(path: Path) -> list[str]:
@@ -15,8 +16,8 @@ def class_names(path: Path) -> list[str]:
 
     DataError unless it is a list of categories with the ids 0, 1, 2, ... in this order.
     """
-    found = texts.document(path, "the categories with their real names")
-    categories = _Entries(path, "", found)
+    expected = "the categories with their real names"
+    categories = _Entries(path, "", documents.json_value(path, "categories", expected))
     if categories.column("id", int) != list(range(len(categories.entries))):
         raise DataError(f"{path}: ids are not 0, 1, 2, ... in this order")
     names = categories.column("name", str)
@@ -35,11 +36,12 @@ def listing(path: Path, classes: int) -> rows.Listing:
 
     DataError for a file that is damaged or says otherwise.
     """
-    found = texts.document(path, "images, annotations and categories as in COCO's files")
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: a {type(found).__name__}, expected an object with images")
+    expected = "images, annotations and categories as in COCO's files"
+    content = documents.json_value(path, "annotations", expected)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: a {type(content).__name__}, expected an object with images")
     parts = {
-        name: _Entries(path, name, found.pop(name, None)) for name in ("images", "annotations")
+        name: _Entries(path, name, content.pop(name, None)) for name in ("images", "annotations")
     }
     images, notes = parts["images"], parts["annotations"]
     if len(images.entries) != len(notes.entries):

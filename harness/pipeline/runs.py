@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from harness.core import parallel
+from harness.core import documents, parallel
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
 from harness.core.guidance import REAL, hundredths
@@ -151,7 +151,7 @@ def _levels(job: Job) -> list[list[Any]] | None:
     path = job.folder / "epochs.jsonl"
     if not path.is_file():
         return None
-    epochs = [json.loads(line)["levels"] for line in path.read_text().splitlines()]
+    epochs = [epoch["levels"] for epoch in documents.json_lines(path, "history of a run")]
     whole = [[hundredths(level) for level in levels] for levels in epochs]
     return [[levels, len(list(some))] for levels, some in itertools.groupby(whole)]
 

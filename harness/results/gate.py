@@ -8,14 +8,13 @@ for one in some thousands; the point is for cells whose seeds happen to agree.
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import registry
+from harness.core import documents, registry
 from harness.core.errors import DataError
 from harness.results import golden, leaderboard, published, records, table_data, tables
 from harness.results.golden import Cell, Golden, Row
@@ -260,12 +259,7 @@ def _when(pair: tuple[Path, dict[str, Any]]) -> tuple[str, float]:
 
 
 def _profile(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{file}: damaged profile, not JSON ({error})") from error
+    found = documents.json_value(file, "profile")
     if not isinstance(found, dict):
         raise DataError(f"{file}: damaged profile, a {type(found).__name__}")
     ratio = found.get("ratio_to_stock", 1)

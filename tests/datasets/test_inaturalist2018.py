@@ -169,10 +169,10 @@ def test_wrong_entries(root: Path, how: Callable[[Any], Any], says: str) -> None
 def test_damaged_files(root: Path, name: str) -> None:
     text = (root / name).read_text()
     (root / name).write_text(text[: len(text) // 2])
-    with pytest.raises(DataError, match=rf"{name}, line 1, column \d+: damaged JSON"):
+    with pytest.raises(DataError, match=rf"{name}: damaged [a-z]+, not JSON .*line 1 column \d+"):
         inat.load(root, None, MINI)
     (root / name).write_text("[" * 100_000)
-    with pytest.raises(DataError, match=f"{name}: nested too deeply"):
+    with pytest.raises(DataError, match=rf"{name}: damaged [a-z]+, nested too deeply"):
         inat.load(root, None, MINI)
     (root / name).write_text('"images"')
     with pytest.raises(DataError, match=f"{name}: .*expected"):

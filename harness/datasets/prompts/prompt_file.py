@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import DataError, brief
+from harness.core import documents
+from harness.core.errors import DataError
 from harness.core.files import write_atomic
 
 VERSION = 1  # of the file
@@ -43,15 +44,10 @@ def read(path: Path, classes: Iterable[str] = (), dataset: str | None = None) ->
     Raises DataError: no such file, damaged, another version or data set, a class that is missing
     or has not nine or ten texts.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read the prompts {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the prompts {path} are damaged: {brief(error)}") from error
+    value = documents.json_value(path, "prompts")
     if not isinstance(value, dict) or value.get("version") != VERSION:
-        found = value.get("version") if isinstance(value, dict) else None
-        raise DataError(f"the prompts {path} have version {found!r}; this reads {VERSION}")
+        version = value.get("version") if isinstance(value, dict) else None
+        raise DataError(f"the prompts {path} have version {version!r}; this reads {VERSION}")
     of, source, name = (value.get(field) for field in ("prompts", "source", "dataset"))
     if not (isinstance(of, dict) and isinstance(source, dict) and isinstance(name, str)):
         raise DataError(f"the prompts {path} are damaged: no dataset, source or prompts")
