@@ -13,6 +13,8 @@ from annotated_types import Interval, MinLen, Predicate
 
 from harness.core.guidance import is_exact
 
+SMALL_UP_TO_PX = 64  # pictures of at most this side are stored lossless and read as raw pixels
+
 T = TypeVar("T")
 
 

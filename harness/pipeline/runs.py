@@ -17,13 +17,13 @@ from harness.core import documents, parallel
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
 from harness.core.guidance import REAL, hundredths
-from harness.core.specs import Machine, key, plain
+from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
 from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.jobs import Job, hard, plan, spectrum
-from harness.pipeline.workspace import LOSSLESS_UP_TO_PX, Workspace
+from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
 from harness.results import predictions, records
@@ -238,7 +238,7 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
     made = {recipe.size_px, recipe.height_px or recipe.size_px}
     fixed = recipe.augment in ("crop-flip", "none") and made != {recipe.view_px}
     side = recipe.view_px if fixed else None
-    if max(made) <= LOSSLESS_UP_TO_PX:
+    if max(made) <= SMALL_UP_TO_PX:
         return Block(cache.pixels(workspace.pool, index, side))
     return Pool(workspace.pool, index, side_px=side)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.errors import UsageError
-from harness.core.specs import GeneratorSpec, Recipe
+from harness.core.specs import SMALL_UP_TO_PX, GeneratorSpec, Recipe
 from harness.mini.weights import (
     BUILT_IN,
     built_in_clip,
@@ -27,7 +27,6 @@ AUGMENTATIONS, BACKBONES = (
     "harness.training.augmentation",
     "harness.models.backbones",
 )  # a name is a function
-LOSSLESS_UP_TO_PX = 64
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class Workspace:
     def generator(self) -> GeneratorSpec:
         """The identity of the synthetic images that this recipe asks for."""
         recipe = self.recipe
-        small = max(recipe.size_px, recipe.height_px) <= LOSSLESS_UP_TO_PX
+        small = max(recipe.size_px, recipe.height_px) <= SMALL_UP_TO_PX
         return GeneratorSpec(
             model=recipe.generator,
             weights=weights_digest(self.generator_source),

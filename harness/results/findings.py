@@ -11,7 +11,7 @@ from harness.core.errors import DataError, UsageError
 from harness.results import comparison
 from harness.results.claims import Claim
 from harness.results.comparison import Difference
-from harness.results.leaderboard import PROFILES, Record
+from harness.results.leaderboard import PROFILE_TEXTS, Record
 from harness.results.markdown import escape, grid
 from harness.results.published_table import Block, Column
 
@@ -221,8 +221,8 @@ def notes(found: Findings) -> list[str]:
     counts = [f"{n} {v}" for v in VERDICTS if (n := sum(f.verdict == v for f in found.found))]
     told = [
         f"{len(found.found)} claim{'s' * (len(found.found) != 1)}: {', '.join(counts) or 'none'}.",
-        f"Ours: profile {PROFILES.get(found.profile, found.profile)}. Groups by rule {found.rule}; "
-        f"{found.select} epoch.",
+        f"Ours: profile {PROFILE_TEXTS.get(found.profile, found.profile)}. "
+        f"Groups by rule {found.rule}; {found.select} epoch.",
         "Effects in points. Paired over the seeds that all rows have and over the test images; p "
         "is two-sided, corrected (Holm) for all tests here. A claim holds where all of its tests "
         f"are significant at {LEVEL:g} in its direction, and does not where one is in the other; "

@@ -23,7 +23,7 @@ SDS = 2.0
 SLACK = 0.009  # a fraction: just under a point
 SLOWER = 0.8  # of golden's ratio to the stock pipeline
 TABLES, METRICS = Path("results/tables"), Path("results/metrics")
-PROFILES = Path("results/profile")
+PROFILING = Path("results/profile")
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _newest(
     kept: dict[str, Any] | None, home: Path, asked: Path | None
 ) -> tuple[Path, dict[str, Any]] | None:
     """The file asked for, or the newest one with a ratio: of golden's machine if there is one."""
-    files = [asked] if asked is not None else sorted((home / PROFILES).glob("*.json"))
+    files = [asked] if asked is not None else sorted((home / PROFILING).glob("*.json"))
     found = [(file, told) for file in files if "ratio_to_stock" in (told := _profile(file))]
     if asked is not None and not found:
         raise DataError(f"{asked}: no ratio_to_stock; `harness profile --against stock` writes it")
