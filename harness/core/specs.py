@@ -81,9 +81,9 @@ def key(spec: Any) -> str:
     return key_of_plain(plain(spec))
 
 
-def key_of_plain(said: Any) -> str:
+def key_of_plain(value: Any) -> str:
     """The key of a spec from what `plain` made of it, as records keep it."""
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

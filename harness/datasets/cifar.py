@@ -94,11 +94,11 @@ def verify(folder: Path) -> str:
     for name, md5 in [*listed, (known.meta["filename"], known.meta["md5"])]:
         path = folder / name
         try:
-            found = hashlib.md5(path.read_bytes()).hexdigest()
+            digest = hashlib.md5(path.read_bytes()).hexdigest()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-        if found != md5:
-            raise DataError(f"{path}: md5 {found}, the official file has {md5}")
+        if digest != md5:
+            raise DataError(f"{path}: md5 {digest}, the official file has {md5}")
     return "train, test and meta have the official checksums"
 
 

@@ -45,8 +45,8 @@ def listing(path: Path, classes: int) -> rows.Listing:
     }
     images, notes = parts["images"], parts["annotations"]
     if len(images.entries) != len(notes.entries):
-        said = f"{len(images.entries)} images and {len(notes.entries)} annotations"
-        raise DataError(f"{path}: {said}, expected one annotation per image")
+        sizes = f"{len(images.entries)} images and {len(notes.entries)} annotations"
+        raise DataError(f"{path}: {sizes}, expected one annotation per image")
     ids = images.column("id", int)
     _same(ids, notes, "id")
     _same(ids, notes, "image_id")
@@ -58,10 +58,10 @@ def listing(path: Path, classes: int) -> rows.Listing:
 
 def _same(ids: list[int], notes: _Entries, name: str) -> None:
     """DataError unless annotations[i] is that of images[i]."""
-    for number, (mine, its) in enumerate(zip(ids, notes.column(name, int), strict=True)):
-        if mine != its:
+    for number, (expected, value) in enumerate(zip(ids, notes.column(name, int), strict=True)):
+        if expected != value:
             where = notes.where(number)
-            raise DataError(f"{where}: {name} {its}, expected {mine} as of images[{number}]")
+            raise DataError(f"{where}: {name} {value}, expected {expected} as of images[{number}]")
 
 
 class _Entries:
@@ -91,17 +91,17 @@ class _Entries:
 
     def _check(self, number: int, entry: Any, name: str, kind: type) -> None:
         if not isinstance(entry, dict):
-            said = f"a {type(entry).__name__}, expected an object"
+            fault = f"a {type(entry).__name__}, expected an object"
         elif name not in entry:
-            said = f"no field {name!r} among {', '.join(entry) or 'none'}"
+            fault = f"no field {name!r} among {', '.join(entry) or 'none'}"
         elif type(entry[name]) is not kind or not (_numbers if kind is int else _texts)(
             [entry[name]]
         ):
             allowed = "a whole number from 0" if kind is int else "a text"
-            said = f"{name} {entry[name]!r}, expected {allowed}"
+            fault = f"{name} {entry[name]!r}, expected {allowed}"
         else:
             return
-        raise DataError(f"{self.where(number)}: {said}")
+        raise DataError(f"{self.where(number)}: {fault}")
 
 
 def _numbers(values: list[int]) -> bool:

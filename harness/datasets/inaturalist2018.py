@@ -125,13 +125,13 @@ def check(root: Path, profile: str, decode: bool = False) -> list[str]:
     """
     root = Path(root)
     data, listings = _load(root, profile)
-    said = [verify.described(data)]
+    lines = [verify.described(data)]
     for some in listings.values():
         _check_folders(some)
-    said.append("every picture lies in the folder of its category")
-    said.append(verify.apart(listings, "train", "test"))
-    said.append(verify.files(root, listings.values(), decode))
-    return said + verify.archives(root, SOURCES)
+    lines.append("every picture lies in the folder of its category")
+    lines.append(verify.apart(listings, "train", "test"))
+    lines.append(verify.files(root, listings.values(), decode))
+    return lines + verify.archives(root, SOURCES)
 
 
 def _check_folders(some: rows.Listing) -> None:

@@ -173,15 +173,15 @@ def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, dict[
     predictions: split, id, label, prediction. DataError for a split without predictions, a
     repeated id, and labels or predictions outside 0..C-1.
     """
-    found = {}
+    scores = {}
     for name, split in SCORED.items():
-        mine = longtail.tested(predictions, split)
-        if mine["id"].n_unique() < mine.height or mine["id"].null_count():
+        of_split = longtail.tested(predictions, split)
+        if of_split["id"].n_unique() < of_split.height or of_split["id"].null_count():
             raise DataError(f"predictions of {split}: an id is missing or repeated")
-        labels, guesses = (_classes(mine, c, len(counts)) for c in ("label", "prediction"))
+        labels, guesses = (_classes(of_split, c, len(counts)) for c in ("label", "prediction"))
         accuracy = float((labels == guesses).mean())
-        found[name] = {"macro_f1": macro_f1(labels, guesses), "accuracy": accuracy}
-    return found
+        scores[name] = {"macro_f1": macro_f1(labels, guesses), "accuracy": accuracy}
+    return scores
 
 
 def _classes(predictions: pl.DataFrame, column: str, size: int) -> np.ndarray:
@@ -222,10 +222,10 @@ def check(root: Path, profile: str, decode: bool = False) -> list[str]:
     """
     root = camera_traps.folder(Path(root))
     data, listings = _load(root, profile)
-    said = [verify.described(data), "no picture is in two splits"]
+    lines = [verify.described(data), "no picture is in two splits"]
     names = camera_traps.class_names(root)[1]
     kind = "common" if names == LABELS else "scientific"
-    said.append(f"{kind} names of the classes, from {names}")
+    lines.append(f"{kind} names of the classes, from {names}")
     where = {split: set(some.table["location"].to_list()) for split, some in listings.items()}
     for split in ("val", "test"):
         if shared := where["train"] & where[split]:
@@ -233,9 +233,9 @@ def check(root: Path, profile: str, decode: bool = False) -> list[str]:
                 f"{root / METADATA}: location {min(shared)} is in train and in {split}, which "
                 "should have new locations only"
             )
-    said.append("val and test are of locations that are not in train")
-    said.append(verify.files(root, listings.values(), decode))
-    return said + verify.archives(root, SOURCES)
+    lines.append("val and test are of locations that are not in train")
+    lines.append(verify.files(root, listings.values(), decode))
+    return lines + verify.archives(root, SOURCES)
 
 
 def fetch(root: Path) -> None:

@@ -41,7 +41,7 @@ def prompt(
 ) -> str:
     """What the generator is asked for: one of ten scenes, fixed by class and seed.
 
-    sentences: by class name, from a file of prompts; without them the grammar's. The embedded
+    sentences: by class name, from a file of prompts; without them the grammar's. The built-in
     generator gets captions of its own world.
     """
     if recipe.generator == "mini":
@@ -74,11 +74,11 @@ def tested(predictions: pl.DataFrame, split: str) -> pl.DataFrame:
     """The predictions of one split; DataError when there are none."""
     if "split" not in predictions.columns:
         raise DataError(f"predictions: no column split among {', '.join(predictions.columns)}")
-    found = predictions.filter(pl.col("split") == split)
-    if not found.height:
+    of_split = predictions.filter(pl.col("split") == split)
+    if not of_split.height:
         known = ", ".join(predictions["split"].unique().sort().to_list()) or "none"
         raise DataError(f"predictions: none of split {split!r}; there are those of {known}")
-    return found
+    return of_split
 
 
 def headline(scores: dict[str, Any]) -> float:

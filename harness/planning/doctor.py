@@ -147,7 +147,7 @@ def missing(workspace: Workspace, cache: Path | None = None) -> tuple[str, ...]:
     found, name = packages(), workspace.module.NAME
     looked = list(weights_of(workspace.recipe, cache))
     if workspace.profile == "paper":
-        root = workspace.given or _root(name, None, None)
+        root = workspace.root or _root(name, None, None)
         looked.append(official_files(workspace.module, root, name))
     devices = gpus(found) if has_driver() else ()
     needs = _needs(workspace.profile, found, devices, looked, workspace.home)

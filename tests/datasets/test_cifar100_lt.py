@@ -441,7 +441,7 @@ def test_prompt_is_stable_and_varies() -> None:
     assert cifar.score_prompt("apple") == "a photo of apple"
 
 
-def test_embedded_generator_was_trained_on_the_words_of_the_prompts() -> None:
+def test_built_in_generator_was_trained_on_the_words_of_the_prompts() -> None:
     from harness.mini.captions import WITH_SCENE
     from harness.mini.scene import SCENES
 

@@ -291,7 +291,7 @@ def test_checksum_of_the_pictures_is_torchvisions() -> None:
     assert (pictures.url, pictures.digest) == (DATASET_URLS["2018"], f"md5:{DATASET_MD5['2018']}")
 
 
-def test_the_embedded_twin_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_built_in_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fiftieth of its pictures, at least one of each class and split."""
     monkeypatch.setattr("harness.datasets.longtail.SHARES", {"smoke": 0.02})
     inat.write_built_in(tmp_path, "smoke")

@@ -80,7 +80,7 @@ def test_golden_sentences():
 
 
 @pytest.mark.parametrize("kind", [None, *prompts.KINDS])
-def test_ten_scenes_for_every_class_of_the_embedded_world(kind):
+def test_ten_scenes_for_every_class_of_the_built_in_world(kind):
     for name in (*CIFAR100, *CONCEPTS):
         assert_good(prompts.scenes(name, kind), name)
 

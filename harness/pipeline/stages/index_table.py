@@ -22,7 +22,7 @@ def index(workspace: Workspace) -> pl.DataFrame:
     Columns imbalance, id, label, classname, count. The built-in profiles first write their data
     set in its official format.
     """
-    if workspace.given is None and workspace.recipe.generator == BUILT_IN:
+    if workspace.root is None and workspace.recipe.generator == BUILT_IN:
         if not hasattr(workspace.module, "write_built_in"):
             why = "is not part of the built-in world: name the folder of its files by --root"
             raise UsageError(f"{workspace.module.NAME} {why}")

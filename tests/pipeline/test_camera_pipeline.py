@@ -1,5 +1,6 @@
-"""The whole road of a data set of camera traps: image-text models, hard images by their own runs,
-edits by language, ensembles of weights.
+"""The whole pipeline of a data set of camera traps.
+
+Image-text models, hard images by their own runs, edits by language, ensembles of weights.
 """
 
 from collections.abc import Iterator
