@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.core.specs import REAL
+from harness.core.guidance import REAL
 from harness.methods.arguments import Range
 from harness.methods.terms import Augment, Progress, TermParts, Tools
 

@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import DataError, UsageError
+from harness.core.guidance import REAL
 from harness.core.registry import function, functions
-from harness.core.specs import REAL
 from harness.methods import curriculum as curricula
 from harness.methods import spectra
 from harness.methods.arguments import OneOf, Range

@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from harness.core.parallel import cores
-from harness.core.specs import GeneratorSpec, key
+from harness.core.specs import SMALL_UP_TO_PX, GeneratorSpec, key
 from harness.datasets.pictures import Block
 from harness.pool import cache
 from harness.pool.exports import export
@@ -131,7 +131,7 @@ def test_reading(benchmark: Any, pool: Any, tmp_path: Path) -> None:
     """Images per second, and ours over each of the others': by CPU time, and by the clock."""
     n = len(pool[1])
     works = {"ours": ours(pool, 1), "ours, threads": ours(pool, cores())}
-    if small := pool[2] <= cache.PIXELS_UP_TO_PX:
+    if small := pool[2] <= SMALL_UP_TO_PX:
         works["ours, mapped"] = mapped(pool)
     for name, peer in PEERS.items():
         works[name] = peer(pool, tmp_path)

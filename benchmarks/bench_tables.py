@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from harness.core.specs import RunSpec
-from harness.datasets import cifar100_lt, longtail
+from harness.datasets import cifar100_lt, longtail, subsets
 from harness.results import comparison, predictions, records
 from harness.results.published import FOLDER, read
 
@@ -30,7 +30,7 @@ def record(method: str, imbalance: int, seed: int) -> dict[str, Any]:
         pl.Series("label", labels),
         pl.Series("prediction", np.where(right, labels, (labels + 1) % CLASSES)),
     )
-    counts = cifar100_lt.class_counts(200, CLASSES, imbalance)
+    counts = subsets.class_counts(200, CLASSES, imbalance)
     spec = RunSpec(
         dataset="cifar100-lt",
         imbalance=imbalance,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.core.guidance import fraction
 from harness.pipeline.request import Request
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class PlanResult:
         rows = [
             {
                 "kind": level.kind,
-                "guidance": level.guidance / 100,
+                "guidance": fraction(level.guidance),
                 "images": level.images,
                 "steps": level.steps,
                 "pflop": level.pflop,

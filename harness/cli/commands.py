@@ -143,8 +143,8 @@ def cache(args: argparse.Namespace) -> None:
             raise DataError(f"{len(problems)} problems in {pool}; `harness cache gc` clears")
         print(f"{len(cache.read_index(pool))} images, nothing wrong")
     elif args.action == "gc":
-        removed = cache.gc(pool, [stages.asked_by(workspace)])
-        old = failures.stale(pool, [stages.asked_by(workspace)])
+        removed = cache.gc(pool, [stages.generator_key(workspace)])
+        old = failures.stale(pool, [stages.generator_key(workspace)])
         for path in old:
             path.unlink(missing_ok=True)
         print(f"{len(removed) + len(old)} files removed")

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from harness.core.guidance import fraction
 from harness.planning.costs import Plan, Run, number
 from harness.planning.dataset_sizes import DatasetSizes
 
@@ -49,7 +50,7 @@ def _images(plan: Plan) -> str:
         hours = plan.gpu_h(level.pflop, False)
         each = "-" if level.tflop is None else f"{level.tflop:.1f}"
         cells = (f"{level.images:,}", level.steps, each, number(level.pflop), number(hours))
-        body.append([level.kind, f"{level.guidance / 100:.2f}", *cells])
+        body.append([level.kind, f"{fraction(level.guidance):.2f}", *cells])
     total, images = plan.generation_pflop, sum(level.images for level in plan.pool)
     sums = ["all", "", f"{images:,}", "", "", number(total), number(plan.gpu_h(total, False))]
     return _grid(head, [*body, sums])

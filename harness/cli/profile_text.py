@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.files import write_atomic
+from harness.core.guidance import fraction
 from harness.pipeline.workspace import Workspace
 
 
@@ -64,7 +65,12 @@ def _generation(profile: Mapping[str, Any]) -> str:
 
     form = {"tablefmt": "simple", "disable_numparse": True, "stralign": "right"}
     levels = [
-        [f"{row['guidance'] / 100:.2f}", row["images"], row["steps"], f"{row['images_per_s']:.2f}"]
+        [
+            f"{fraction(row['guidance']):.2f}",
+            row["images"],
+            row["steps"],
+            f"{row['images_per_s']:.2f}",
+        ]
         for row in profile["levels"]
     ]
     levels.append(["all", profile["images"], "", f"{profile['images_per_s']:.2f}"])

@@ -29,7 +29,7 @@ def data(args: argparse.Namespace) -> None:
 def prompts(args: argparse.Namespace) -> None:
     """Scene descriptions for the classes of a data set."""
     from harness.datasets import prompts as grammar
-    from harness.datasets import prompts_endpoint as endpoint
+    from harness.datasets.prompts import chat_client, endpoint
     from harness.pipeline import stages
 
     workspace = request_of(args).workspace
@@ -41,7 +41,7 @@ def prompts(args: argparse.Namespace) -> None:
         grammar.write(out, grammar.grammar(workspace.module.NAME, classes))
         say(f"{out}: ten scenes for each of {len(classes)} classes, by the grammar")
         return
-    key = endpoint.key_from_environment(args.key)
+    key = chat_client.key_from_environment(args.key)
     about = {"endpoint": args.endpoint, "model": args.model, "key": key}
     failed = endpoint.fetch(classes, out, dataset=workspace.module.NAME, **about)
     for name, why in failed.items():

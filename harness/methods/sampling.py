@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.core import guidance
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import REAL, Mixture
+from harness.core.guidance import REAL
+from harness.core.specs import Mixture
 from harness.methods.terms import Augment, Progress
 
 if TYPE_CHECKING:
@@ -119,9 +121,9 @@ def hundredths(levels: Any, where: str = "levels") -> tuple[int, ...]:
     for level in levels:
         if isinstance(level, bool) or not isinstance(level, int | float) or not 0 <= level <= 1:
             raise UsageError(f"{where}: {level!r} is not allowed; guidance is in [0, 1]")
-        if abs(100 * level - round(100 * level)) > 1e-6:
+        if not guidance.is_exact(level):
             raise UsageError(f"{where}: {level!r} is not allowed; guidance has two decimals")
-    codes = sorted(round(100 * level) for level in levels)
+    codes = sorted(map(guidance.hundredths, levels))
     if not codes or len(set(codes)) < len(codes):
         raise UsageError(f"{where}: {levels!r} is empty or names a level twice")
     return (*(code for code in codes if code != REAL), REAL)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import REAL
+from harness.core.guidance import REAL, level_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,7 +22,7 @@ def above(rows: pl.DataFrame, levels: Sequence[int], threshold: float) -> pl.Dat
     for level in sorted(set(levels) - set(passing["guidance"].unique().to_list())):
         there = rows.filter(rows["guidance"] == level).height
         raise DataError(
-            f"no synthetic image of guidance {level / 100:g} has a CLIPScore of at least "
+            f"no synthetic image of guidance {level_text(level)} has a CLIPScore of at least "
             f"{threshold:g} (the pool has {there} of that guidance)"
         )
     return passing

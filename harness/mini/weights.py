@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
+from harness.core import documents
 from harness.core.errors import DataError
 
 MODELS = Path(__file__).parent / "models"
@@ -26,7 +26,9 @@ def built_in_clip(name: str) -> Path | None:
 def built_in_px() -> int | None:
     """Side of the built-in generator's pictures; None where it is not installed."""
     path = built_in_generator() / "vae" / "config.json"
-    return int(json.loads(path.read_text())["sample_size"]) if path.is_file() else None
+    return (
+        int(documents.json_value(path, "configuration")["sample_size"]) if path.is_file() else None
+    )
 
 
 def weights_digest(source: str) -> str:

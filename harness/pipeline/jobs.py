@@ -226,7 +226,8 @@ def spectrum(
     levels: of the spectrum, in hundredths; None takes the recipe's.
     """
     rows = stages.read(workspace.work / f"{kind}.parquet", "harness score")
-    cells = stages.grid(workspace, kind, levels).select("guidance", "seed").unique()
+    cells = stages.grid(workspace, stages.PoolPart(kind, levels))
+    cells = cells.select("guidance", "seed").unique()
     rows = rows.join(cells, on=("guidance", "seed"), how="semi", maintain_order="left")
     sources = hard(workspace, imbalance).select("source")
     return rows.join(sources, on="source", how="semi", maintain_order="left")
@@ -240,9 +241,10 @@ def _check_spectrum(
     levels: tuple[int, ...] | None,
 ) -> None:
     """DataError unless these are the images that the recipe asks for now, but for failed ones."""
-    requests = stages.requests(workspace, kind, levels)
+    part = stages.PoolPart(kind, levels)
+    requests = stages.requests(workspace, part)
     requests = requests.join(hard(workspace, imbalance), on="source", how="semi")
-    missing = failures.outstanding(requests, rows, stages.failed(workspace, kind, levels))
+    missing = failures.outstanding(requests, rows, stages.failed(workspace, part))
     if len(missing) or len(rows) > len(requests):
         raise DataError(
             f"{len(missing)} of {len(requests)} synthetic images are not scored; "
@@ -253,4 +255,4 @@ def _check_spectrum(
 def hard(workspace: Workspace, imbalance: int | None) -> pl.DataFrame:
     """The hard samples at an imbalance ratio."""
     rows = stages.read(workspace.work / "hard.parquet", "harness hard")
-    return rows.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
+    return rows.filter(stages.at_imbalance(imbalance))

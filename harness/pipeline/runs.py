@@ -13,16 +13,17 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from harness.core import parallel
+from harness.core import documents, parallel
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
-from harness.core.specs import REAL, Machine, key, plain
+from harness.core.guidance import REAL, hundredths
+from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
 from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.jobs import Job, hard, plan, spectrum
-from harness.pipeline.workspace import LOSSLESS_UP_TO_PX, Workspace
+from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
 from harness.results import predictions, records
@@ -150,8 +151,8 @@ def _levels(job: Job) -> list[list[Any]] | None:
     path = job.folder / "epochs.jsonl"
     if not path.is_file():
         return None
-    epochs = [json.loads(line)["levels"] for line in path.read_text().splitlines()]
-    whole = [[round(100 * level) for level in levels] for levels in epochs]
+    epochs = [epoch["levels"] for epoch in documents.json_lines(path, "history of a run")]
+    whole = [[hundredths(level) for level in levels] for levels in epochs]
     return [[levels, len(list(some))] for levels, some in itertools.groupby(whole)]
 
 
@@ -237,7 +238,7 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
     sides = {recipe.size_px, recipe.height_px or recipe.size_px}
     fixed = recipe.augment in ("crop-flip", "none") and sides != {recipe.view_px}
     side = recipe.view_px if fixed else None
-    if max(sides) <= LOSSLESS_UP_TO_PX:
+    if max(sides) <= SMALL_UP_TO_PX:
         return Block(cache.pixels(workspace.pool, index, side))
     return Pool(workspace.pool, index, side_px=side)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.core.specs import SMALL_UP_TO_PX
 from harness.pipeline.workspace import Workspace
 from harness.planning.costs import Plan, number
 from harness.planning.dataset_sizes import published_share
@@ -17,7 +18,6 @@ from harness.planning.flops import (
     is_known,
     shape_of,
 )
-from harness.pool.cache import PIXELS_UP_TO_PX
 
 
 def assumptions(
@@ -83,7 +83,7 @@ def _about_runs(plan: Plan, workspace: Workspace) -> Iterator[str]:
     yield (
         "Runs: passes with gradients, and tests after every epoch and at the end; not augmentation."
     )
-    if workspace.recipe.view_px > PIXELS_UP_TO_PX:
+    if workspace.recipe.view_px > SMALL_UP_TO_PX:
         read = sum((p.trained + p.forward) * n for p, n in passes)
         hours = read * DECODE_MS / 3.6e6
         yield (

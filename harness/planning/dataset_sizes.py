@@ -100,9 +100,8 @@ def _of_numbers(workspace: Workspace, imbalance: int | None, known: dict[str, An
 
 def _listed(workspace: Workspace, imbalance: int | None) -> DatasetSizes:
     import numpy as np
-    import polars as pl
 
-    at_ratio = pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32))
+    at_ratio = stages.at_imbalance(imbalance)
     path = _list(workspace, "index")
     labels = stages.read(path, "harness index").filter(at_ratio)["label"].to_numpy()
     counts = np.bincount(labels)

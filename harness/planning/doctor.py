@@ -102,7 +102,7 @@ def missing(workspace: Workspace, cache: Path | None = None) -> tuple[str, ...]:
     required, name = packages(), workspace.module.NAME
     files = list(weights_of(workspace.recipe, cache))
     if workspace.profile == "paper":
-        root = workspace.given or root_of(name, None, None)
+        root = workspace.root or root_of(name, None, None)
         files.append(official_files(workspace.module, root, name))
     devices = gpus(required) if has_driver() else ()
     needs = _needs(workspace.profile, required, devices, files, workspace.home)

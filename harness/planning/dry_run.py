@@ -15,7 +15,8 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from harness.core.specs import REAL, Recipe
+from harness.core.guidance import REAL
+from harness.core.specs import Recipe
 from harness.methods.terms import Finetune, Method, Phase, Tools
 from harness.planning.dataset_sizes import DatasetSizes
 from harness.training.data import COLUMNS, batches

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.core import registry
+from harness.core import documents, registry
 from harness.core.specs import Recipe
 
 COUNTS = Path(__file__).with_name("network_counts.json")  # of the networks of all recipes
@@ -116,7 +115,7 @@ def is_known(shape: Shape) -> bool:
 
 @lru_cache(maxsize=1)
 def _shipped() -> dict[str, Network]:
-    counts = json.loads(COUNTS.read_text(encoding="utf-8"))
+    counts = documents.json_value(COUNTS, "counts")
     return {name: Network(**numbers) for name, numbers in counts.items()}
 
 

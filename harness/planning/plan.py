@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import cast
 
 from harness.core.errors import DataError, UsageError, brief
+from harness.core.specs import SMALL_UP_TO_PX
 from harness.generation.schedule import denoising_steps
 from harness.methods.compose import compose
 from harness.methods.terms import Method
@@ -32,7 +33,6 @@ from harness.planning.flops import (
     picture_kb,
     shape_of,
 )
-from harness.pool.cache import PIXELS_UP_TO_PX
 
 ROLES = {"start": "start", "reference": "consulted", "merges": "merged"}  # as a plan names them
 
@@ -151,7 +151,9 @@ def _run(
     seeds: tuple[int, ...],
     share: float | None,
 ) -> Run:
-    grid = None if method.reads is None else stages.grid(workspace, method.reads, method.levels)
+    grid = None
+    if method.reads is not None:
+        grid = stages.grid(workspace, stages.PoolPart(method.reads, method.levels))
     passing = published_share(workspace, sizes.imbalance) if share is None else share
     cost = network(shape_of(workspace.recipe, len(sizes.counts)))
     passes = DryRun(method, workspace.recipe, sizes, cost.features, grid, passing).passes()
@@ -173,7 +175,8 @@ def _run(
 
 def _pool(workspace: Workspace, kind: str, levels: Sequence[int], sources: int) -> Iterator[Images]:
     recipe = workspace.recipe
-    cells = stages.grid(workspace, kind, levels)["guidance"].to_list()
+    part = stages.PoolPart(kind, tuple(levels))
+    cells = stages.grid(workspace, part)["guidance"].to_list()
     for guidance, per_source in sorted(Counter(cells).items()):
         steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
         tflop = image_tflop(recipe.generator, recipe.size_px, steps, recipe.height_px)
@@ -188,7 +191,7 @@ def _disk(
     recipe, images = workspace.recipe, sum(level.images for level in pool)
     stored_kb = picture_kb(workspace.generator.codec, recipe.size_px, recipe.height_px) + ROW_KB
     gb = {"synthetic images": images * stored_kb / 1e6}
-    if recipe.view_px <= PIXELS_UP_TO_PX:
+    if recipe.view_px <= SMALL_UP_TO_PX:
         gb["their pixels, unpacked"] = images * 3 * recipe.view_px**2 / 1e9
     gb["weights of the runs"] = sum(len(run.seeds) * run.weights_gb for run in runs)
     files = sum(len(run.seeds) for run in runs) * (2 + sizes.validated)

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from harness.core.errors import DataError
-from harness.core.specs import Machine, Schedule
+from harness.core.specs import SMALL_UP_TO_PX, Machine, Schedule
 from harness.datasets.pictures import Block
 from harness.methods.compose import compose
 from harness.pipeline import runs
 from harness.pipeline.workspace import Workspace
 from harness.planning import measure
 from harness.planning.flops import network, shape_of
-from harness.pool.cache import PIXELS_UP_TO_PX, pixels, read_index
+from harness.pool.cache import pixels, read_index
 from harness.pool.reader import open_pool
 from harness.training.trainer import fit
 
@@ -45,7 +45,7 @@ def reading(workspace: Workspace) -> dict[str, Any]:
     for workers in sorted({1, open_pool(workspace.pool).workers}):
         pool = open_pool(workspace.pool, workers=workers)
         rates[f"decoded, threads: {workers}"] = _rate(pool, len(index))
-    small = max(pool[0].shape[:2]) <= PIXELS_UP_TO_PX
+    small = max(pool[0].shape[:2]) <= SMALL_UP_TO_PX
     if small:
         block = Block(pixels(workspace.pool, index))
         rates["pixels, mapped"] = _rate(block, len(index))

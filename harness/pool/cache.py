@@ -25,6 +25,7 @@ import polars as pl
 
 from harness.core.errors import DataError, UsageError
 from harness.core.files import atomic, leftovers, sweep, write_atomic
+from harness.core.specs import SMALL_UP_TO_PX
 from harness.datasets.codec import decode, encode, resized
 from harness.pool.shards import (
     REQUEST,
@@ -53,7 +54,6 @@ INDEX: dict[str, Any] = REQUEST | {
     "crc32": pl.UInt32,
 }
 SCORES: dict[str, Any] = {"key": pl.String, "text_score": pl.Float32, "image_score": pl.Float32}
-PIXELS_UP_TO_PX = 64
 _CHUNK = 1024  # images decoded at once
 
 
@@ -167,9 +167,9 @@ def pixels(pool: Path, index: pl.DataFrame, side_px: int | None = None) -> np.nd
         return np.zeros((0, 0, 0, 3), np.uint8)
     first = _read(pool, index[:1], side_px)
     shape = (len(index), *first.shape[1:])
-    if max(shape[1:3]) > PIXELS_UP_TO_PX:
+    if max(shape[1:3]) > SMALL_UP_TO_PX:
         size = f"{shape[2]}x{shape[1]} px"
-        raise UsageError(f"{pool} holds pictures of {size}, pixels are for {PIXELS_UP_TO_PX} px")
+        raise UsageError(f"{pool} holds pictures of {size}, pixels are for {SMALL_UP_TO_PX} px")
     content = f"{side_px}\n" if side_px else ""
     content += "".join(f"{k} {crc32}\n" for k, crc32 in index.select("key", "crc32").iter_rows())
     path = pool / f"pixels-{hashlib.sha256(content.encode()).hexdigest()[:16]}.u8"

@@ -22,8 +22,9 @@ import pyarrow as pa
 
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
+from harness.core.guidance import REAL
 from harness.core.registry import one_of
-from harness.core.specs import REAL, GeneratorSpec, ImageSpec, key
+from harness.core.specs import GeneratorSpec, ImageSpec, key
 from harness.datasets.codec import EXTENSION
 
 ROWS_PER_SHARD = 256

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from harness.core.guidance import fraction
 from harness.core.specs import GeneratorSpec
 from harness.generation.clip_scores import Scorer
 from harness.generation.engine import Generator, Request, load_pipeline, picture_of
@@ -137,7 +138,10 @@ def spectra(
     for level in LEVELS:
         images = np.stack([by_key[f"{c}/{level}"] for c in labels])
         vectors = scorer.images(images)
-        row = {"guidance": level / 100, "image_similarity": float((vectors * real).sum(1).mean())}
+        row = {
+            "guidance": fraction(level),
+            "image_similarity": float((vectors * real).sum(1).mean()),
+        }
         row |= {"text_score": float((vectors * text_vectors).sum(1).mean())}
         rows.append(row | {"recognised": float(recognised(named_by, images, labels).mean())})
     grid = np.stack([by_key[f"{c}/{level}"] for c in labels[1::10] for level in LEVELS])

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.core.guidance import REAL, fraction, level_text
+
 # Mid tones: to be told apart on light and on dark ground, and mostly without colour vision.
 COLOURS = (
     "#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#d6a72c",
@@ -61,7 +63,7 @@ def symbol(i: int) -> str:
 
 def level_colour(guidance: int) -> str:
     """Colour of a guidance level in hundredths, 0 to 100."""
-    at = guidance / 100 * (len(SPECTRUM) - 1)
+    at = fraction(guidance) * (len(SPECTRUM) - 1)
     i = min(int(at), len(SPECTRUM) - 2)
     low, high = SPECTRUM[i], SPECTRUM[i + 1]
     mixed = (round(a + (at - i) * (b - a)) for a, b in zip(low, high, strict=True))
@@ -70,7 +72,7 @@ def level_colour(guidance: int) -> str:
 
 def level_name(guidance: int) -> str:
     """A guidance level in hundredths, in words where it has some."""
-    return {0: "0 (text only)", 100: "1 (real)"}.get(guidance, f"{guidance / 100:g}")
+    return {0: "0 (text only)", REAL: "1 (real)"}.get(guidance, level_text(guidance))
 
 
 def percent(values: Iterable[float | None]) -> list[float | None]:

@@ -18,7 +18,7 @@ from harness.report.finding_cards import claim
 from harness.report.sections import Section
 from harness.report.throughput import Throughput
 from harness.results.findings import HEAD, Findings, notes
-from harness.results.leaderboard import PROFILES, Record
+from harness.results.leaderboard import PROFILE_TEXTS, Record
 from harness.results.records import installed
 
 
@@ -37,7 +37,7 @@ def render(sections: Sequence[Section], findings: Findings, throughput: Throughp
             headline="Does synthetic data help?",
             summary=_summary(sections, records, profile),
             facts=_facts(sections, records),
-            profile_says=PROFILES.get(profile, profile),
+            profile_says=PROFILE_TEXTS.get(profile, profile),
             sections=sections,
             claims=[claim(finding) for finding in findings.results],
             head=HEAD,
@@ -131,7 +131,7 @@ def _provenance(
     seeds = sorted({int(r["seed"]) for r in records})
     keys = hashlib.sha256("".join(sorted(str(r["key"]) for r in records)).encode()).hexdigest()
     return [
-        ("Profile", PROFILES.get(profile, profile)),
+        ("Profile", PROFILE_TEXTS.get(profile, profile)),
         (
             "Groups",
             f"rule {rule}: training images per class {RULES[rule].says} ({RULES[rule].origin})",

@@ -6,13 +6,12 @@ rate of are the names on the way to it. In lists, an entry's `name` stands for i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import DataError
+from harness.core import documents
 from harness.report.figures import Figure, axis, colour, rows_px, text, wrapped
 
 RATE = "images_per_s"
@@ -29,10 +28,7 @@ def throughput(folder: Path) -> Throughput | None:
     """A chart per file with rates, None where there is none; DataError for what is no JSON."""
     figures = []
     for i, file in enumerate(sorted(folder.glob("*.json"))):
-        try:
-            profile = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: no profile, not JSON ({error})") from error
+        profile = documents.json_value(file, "profile")
         rates = list(_rates(profile, ()))
         if rates:
             machine = _machine(profile)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.core import documents
 from harness.core.errors import DataError
+from harness.core.guidance import hundredths
 from harness.report.figures import (
     Figure,
     axis,
@@ -35,9 +36,9 @@ def trace(record: Record, runs: Path) -> Trace | None:
     if not path.is_file():
         return None
     try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        chosen = [tuple(round(100 * level) for level in entry["levels"]) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        entries = documents.json_lines(path, "history of a run")
+        chosen = [tuple(hundredths(level) for level in entry["levels"]) for entry in entries]
+    except (KeyError, TypeError) as error:
         raise DataError(f"{path}: not the history of a run ({error})") from error
     return tuple((levels, len(list(same))) for levels, same in itertools.groupby(chosen))
 

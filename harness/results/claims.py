@@ -19,12 +19,12 @@ note        what a reader should know
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core import documents
 from harness.core.errors import DataError, UsageError
 from harness.core.registry import nearest
 from harness.results import published
@@ -53,12 +53,7 @@ class Claim:
 
 def read(file: Path = FILE) -> tuple[Claim, ...]:
     """The claims in their order; DataError names the file, the claim and what is wrong with it."""
-    try:
-        raw = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # TOML and UTF-8 errors are both of this kind
-        raise DataError(f"{file}: not TOML ({error})") from error
+    raw = documents.toml_table(Path(file), "claims")
     _known(f"{file}", raw, ("version", "claims"))
     if raw.get("version") != VERSION:
         raise DataError(f"{file}: version {raw.get('version')!r}, expected {VERSION}")

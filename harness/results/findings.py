@@ -12,7 +12,7 @@ from harness.core.errors import DataError, UsageError
 from harness.results import comparison
 from harness.results.claims import Claim
 from harness.results.comparison import Difference
-from harness.results.leaderboard import PROFILES, Record
+from harness.results.leaderboard import PROFILE_TEXTS, Record
 from harness.results.markdown import escape, grid
 from harness.results.published_table import Block, Column
 
@@ -223,7 +223,7 @@ def notes(findings: Findings) -> list[str]:
     counts = [f"{by_verdict[v]} {v}" for v in VERDICTS if by_verdict[v]]
     remarks = [
         f"{n} claim{'s' * (n != 1)}: {', '.join(counts) or 'none'}.",
-        f"Ours: profile {PROFILES.get(findings.profile, findings.profile)}. "
+        f"Ours: profile {PROFILE_TEXTS.get(findings.profile, findings.profile)}. "
         f"Groups by rule {findings.rule}; {findings.select} epoch.",
         "Effects in points. Paired over the seeds that all rows have and over the test images; p "
         "is two-sided, corrected (Holm) for all tests here. A claim holds where all of its tests "

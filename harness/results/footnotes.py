@@ -14,7 +14,7 @@ MISSING = "·"  # no run
 EMPTY = "–"  # a run, but nothing to measure (a group without classes), or nothing published
 OTHER = "†"  # grouped by another rule than the one shown
 
-PROFILES = {
+PROFILE_TEXTS = {
     "mini": "mini, the embedded world: small drawn images, not the real data set; compare these "
     "numbers with each other, never with the published ones",
     "smoke": "smoke, mini cut down to test the machinery; these numbers mean nothing",
@@ -26,7 +26,7 @@ def notes(
     paper: Paper, used: Sequence[Record], unlisted: int, profile: str, rule: str, select: str
 ) -> Iterable[str]:
     """Of the table of a paper with these runs; `unlisted`: how many more there are."""
-    yield f"Ours: profile {PROFILES.get(profile, profile)}."
+    yield f"Ours: profile {PROFILE_TEXTS.get(profile, profile)}."
     if paper.compared:
         yield f"Published: {paper.source}."
     unit = "points" if all(c.unit == "points" for c in paper.columns) else "percent"

@@ -8,14 +8,13 @@ for one in some thousands; the point is for cells whose seeds happen to agree.
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import registry
+from harness.core import documents, registry
 from harness.core.errors import DataError
 from harness.results import golden, leaderboard, published, records, table_data, tables
 from harness.results.golden import Cell, Golden, Row
@@ -24,7 +23,7 @@ SDS = 2.0
 SLACK = 0.009  # a fraction: just under a point
 SLOWER = 0.8  # of golden's ratio to the stock pipeline
 TABLES, METRICS = Path("results/tables"), Path("results/metrics")
-PROFILES = Path("results/profile")
+PROFILING = Path("results/profile")
 
 
 @dataclass(frozen=True)
@@ -249,7 +248,9 @@ def _newest(
     expected: dict[str, Any] | None, home: Path, profile_json: Path | None
 ) -> tuple[Path, dict[str, Any]] | None:
     """The file asked for, or the newest one with a ratio: of golden's machine if there is one."""
-    files = [profile_json] if profile_json is not None else sorted((home / PROFILES).glob("*.json"))
+    files = (
+        [profile_json] if profile_json is not None else sorted((home / PROFILING).glob("*.json"))
+    )
     profiles = [
         (file, profile) for file in files if "ratio_to_stock" in (profile := _profile(file))
     ]
@@ -268,12 +269,7 @@ def _when(pair: tuple[Path, dict[str, Any]]) -> tuple[str, float]:
 
 
 def _profile(file: Path) -> dict[str, Any]:
-    try:
-        profile = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{file}: damaged profile, not JSON ({error})") from error
+    profile = documents.json_value(file, "profile")
     if not isinstance(profile, dict):
         raise DataError(f"{file}: damaged profile, a {type(profile).__name__}")
     ratio = profile.get("ratio_to_stock", 1)

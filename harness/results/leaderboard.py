@@ -19,7 +19,7 @@ from harness.results.comparison import worst
 from harness.results.footnotes import EMPTY as EMPTY
 from harness.results.footnotes import MISSING as MISSING
 from harness.results.footnotes import OTHER as OTHER
-from harness.results.footnotes import PROFILES as PROFILES
+from harness.results.footnotes import PROFILE_TEXTS as PROFILE_TEXTS
 from harness.results.published_table import Block, Number, Paper
 from harness.results.records import SELECTIONS
 from harness.results.same_recipe import check_same, of_table, run_name

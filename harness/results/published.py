@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import tomllib
 from pathlib import Path
 
+from harness.core import documents
 from harness.core.errors import DataError, UsageError
 from harness.results import published_parsing
 from harness.results.published_parsing import Fault, nearest
@@ -66,13 +66,7 @@ def read(file: Path) -> Paper:
 @functools.lru_cache(maxsize=256)
 def _read(file: str, mtime_ns: int, size: int) -> Paper:
     """The table in a file of that age and size."""
-    try:
-        with Path(file).open("rb") as opened:
-            raw = tomllib.load(opened)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # TOML and UTF-8 errors are both of this kind
-        raise DataError(f"{file}: not TOML ({error})") from error
+    raw = documents.toml_table(Path(file), "table")
     try:
         return published_parsing.paper(file, raw)
     except Fault as fault:

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harness.core import documents
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.specs import RunSpec, key, key_of_plain, plain
@@ -138,12 +139,7 @@ def short_lists(text: str) -> str:
 
 def read(file: Path) -> dict[str, Any]:
     """The record in a file; DataError, which names the file, when it is damaged or misplaced."""
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # JSON and UTF-8 errors are both of this kind
-        raise DataError(f"{file}: damaged record, not JSON ({error})") from error
+    content: dict[str, Any] = documents.json_value(file, "record")
     fault = _fault(content)
     if fault:
         raise DataError(f"{file}: damaged record: {fault}")
@@ -160,10 +156,7 @@ def is_of(file: Path, run: str) -> bool:
     """
     if not file.is_file():
         return False
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None  # `read` says what is wrong
+    content = documents.json_value(file, "record")
     older = isinstance(content, dict) and type(content.get("version")) is int
     if older and 1 <= content["version"] < VERSION:
         return False

@@ -18,6 +18,7 @@ from torch import Tensor
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
+from harness.core.guidance import fraction
 from harness.core.specs import Machine, Recipe, Schedule, key
 from harness.methods.terms import Method, Objective, Phase
 from harness.models import backbones
@@ -257,7 +258,7 @@ def _epoch(
     entry = {
         "phase": phase.name,
         "epoch": state.epoch,
-        "levels": [level / 100 for level in levels],
+        "levels": [fraction(level) for level in levels],
         "images": images,
         "lr": lr,
         "loss": loss,

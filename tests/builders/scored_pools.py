@@ -40,7 +40,7 @@ def pool(
     cells = index.select("guidance", "seed").rows()
     text = pl.Series("text_score", [scores[cell] for cell in cells], pl.Float32)
     image = pl.Series("image_score", [cell[0] / 100 for cell in cells], pl.Float32)
-    table = index.with_columns(text, image).select(stages.SPECTRUM).sort("key")
+    table = index.with_columns(text, image).select(stages.SCORE_COLUMNS).sort("key")
     workspace.work.mkdir(parents=True, exist_ok=True)
     table.write_parquet(workspace.work / "spectrum.parquet")
 

@@ -12,7 +12,7 @@ from harness.cli import argument_tables
 from harness.cli.main import main
 from harness.core import registry
 from harness.core.errors import UsageError
-from harness.datasets import longtail
+from harness.datasets import recipes
 from harness.datasets.protocol import MEMBERS
 from harness.methods import curriculum as curricula
 from harness.methods.arguments import OneOf, Range, check, declared
@@ -60,7 +60,7 @@ def test_a_data_set_needs_a_name_and_load(datasets):
     module = registry.find(datasets(few=LOAD), "few")
     for member in MEMBERS:
         assert hasattr(module, member.name) == (member.required or member.default is not None)
-    assert module.RECIPES is longtail.RECIPES
+    assert module.RECIPES is recipes.RECIPES
     assert (module.TEST, module.VAL, module.HARD_BY) == ("test", None, None)
     with pytest.raises(UsageError, match="few cannot be downloaded: put its files below data"):
         module.fetch("data")

@@ -251,7 +251,7 @@ def test_missing_pipeline(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def data(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data set whose hard images are known; models are the tiny ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "MODELS", models)
@@ -270,9 +270,9 @@ def prepared(home: Path, data: Path, **changes: Any) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(road: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Files of the pool that this process made."""
-    workspace = prepared(tmp_path_factory.mktemp("one"), road)
+    workspace = prepared(tmp_path_factory.mktemp("one"), data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "run", small_workspace.here)
         assert stages.generate(workspace) == small_workspace.HARD * small_workspace.SPECTRUM * len(
@@ -297,14 +297,14 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_worker_and_two_others_make_the_same_bytes(road, models, undisturbed, tmp_path):
-    workspace = prepared(tmp_path / "home", road)
+def test_a_killed_worker_and_two_others_make_the_same_bytes(data, models, undisturbed, tmp_path):
+    workspace = prepared(tmp_path / "home", data)
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     tests = Path(__file__).parents[1] / "builders"
     paths = os.pathsep.join([str(tests), str(tests.parents[1])])
     run = subprocess.Popen(
-        [sys.executable, str(script), str(models), str(workspace.home), str(road)],
+        [sys.executable, str(script), str(models), str(workspace.home), str(data)],
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
     )
@@ -343,24 +343,24 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_built_in_models_that_are_not_there(road, tmp_path, monkeypatch):
+def test_built_in_models_that_are_not_there(data, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "MODELS", tmp_path / "models")
-    workspace = prepared(tmp_path, road)
+    workspace = prepared(tmp_path, data)
     with pytest.raises(DataError, match=r"no model files in .*models/generator"):
         stages.generate(workspace, 1)
 
 
-def test_no_hard_image(road, tmp_path, monkeypatch):
-    workspace = small_workspace.workspace(tmp_path, road, imbalances=[1])
+def test_no_hard_image(data, tmp_path, monkeypatch):
+    workspace = small_workspace.workspace(tmp_path, data, imbalances=[1])
     stages.index(workspace)
     stages.hard(workspace)
     with pytest.raises(DataError, match="no image of cifar100-lt is hard"):
         stages.generate(workspace, 1)
 
 
-def test_sources_that_are_gone(road, tmp_path):
+def test_sources_that_are_gone(data, tmp_path):
     """The tables are those of other files."""
-    workspace = prepared(tmp_path, road)
+    workspace = prepared(tmp_path, data)
     other = small_workspace.write_data(tmp_path / "other", seed=1)
     with pytest.raises(DataError, match="10 of 10 source pictures are not in"):
         stages.generate(small_workspace.workspace(tmp_path, other), 1)

@@ -10,6 +10,7 @@ from baselines.alia import not_surer
 from harness.core.errors import DataError, UsageError
 from harness.methods.compose import compose
 from harness.pipeline import stages
+from harness.pipeline.stages import image_scores
 
 
 def test_an_edit_goes_when_the_classifier_is_surer_than_of_its_class():
@@ -96,7 +97,7 @@ def test_edits_cost_what_the_spectrum_costs(tmp_path):
     )
     stages.index(workspace)
     stages.hard(workspace)
-    spectrum, edits = (stages.requests(workspace, kind) for kind in stages.KINDS)
+    spectrum, edits = (stages.requests(workspace, p) for p in (stages.SPECTRUM, stages.EDITS))
     assert len(edits) == len(spectrum) == small_workspace.HARD * 9
     assert edits["guidance"].unique().to_list() == [50]
     assert edits["key"].n_unique() == len(edits)
@@ -107,4 +108,4 @@ def test_edits_cost_what_the_spectrum_costs(tmp_path):
 
 def test_the_lead_is_over_the_best_of_the_other_texts():
     similarity = np.array([[0.5, 0.2, 0.4], [0.1, 0.3, 0.0]])
-    assert stages._lead(similarity).tolist() == pytest.approx([0.1, -0.2])
+    assert image_scores.lead(similarity).tolist() == pytest.approx([0.1, -0.2])

@@ -14,7 +14,7 @@ from torch import nn
 from baselines import ldmlr
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Schedule
-from harness.datasets.cifar100_lt import class_counts
+from harness.datasets.subsets import class_counts
 from harness.methods.arguments import check, declared
 from harness.methods.compose import compose
 from harness.methods.terms import Phase

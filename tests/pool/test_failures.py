@@ -243,7 +243,7 @@ def test_the_forward_pass_is_one_graph(pipeline, images):
 
 
 @pytest.fixture(scope="module")
-def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def data(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "MODELS", models)
         patch.setattr(parallel, "run", small_workspace.here)
@@ -251,8 +251,8 @@ def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
 
 
 @pytest.fixture
-def workspace(road: Path, tmp_path: Path) -> Workspace:
-    folder_space = small_workspace.workspace(tmp_path, road, steps=2)
+def workspace(data: Path, tmp_path: Path) -> Workspace:
+    folder_space = small_workspace.workspace(tmp_path, data, steps=2)
     stages.index(folder_space)
     stages.hard(folder_space)
     return folder_space

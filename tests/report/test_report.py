@@ -369,7 +369,7 @@ def test_rates_wherever_they_stand(tmp_path: Path) -> None:
     assert len(rates.figures) == 1
     assert throughput(tmp_path / "none") is None
     file.write_text("{")
-    with pytest.raises(DataError, match=r"generate\.json: no profile, not JSON"):
+    with pytest.raises(DataError, match=r"generate\.json: damaged profile, not JSON"):
         throughput(tmp_path)
 
 

@@ -14,7 +14,8 @@ import pytest
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import RULES, groups
 from harness.core.specs import RunSpec
-from harness.datasets.cifar100_lt import MINI, class_counts
+from harness.datasets.cifar100_lt import MINI
+from harness.datasets.subsets import class_counts
 from harness.results import published, records
 from harness.results.leaderboard import Table, table
 from harness.results.published_table import Number

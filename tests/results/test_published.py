@@ -7,7 +7,7 @@ import pytest
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import RULES, groups
-from harness.datasets.cifar100_lt import class_counts
+from harness.datasets.subsets import class_counts
 from harness.methods.compose import compose
 from harness.results import published
 from harness.results.audit import Finding, audit
