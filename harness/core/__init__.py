@@ -1,1 +1,1 @@
-"""Errors, hashed specs, the registry of names, atomic files, workers, metrics."""
+"""Errors, hashed specs, guidance levels, the registry of names, reading files, workers, metrics."""
