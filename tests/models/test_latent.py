@@ -154,7 +154,7 @@ def test_halving_keeps_the_first_of_two():
     level.attention.register_forward_hook(lambda *a: inputs.update(out=a[2]))
     level.change.register_forward_pre_hook(lambda *a: inputs.update(halved=a[1][0]))
     network(torch.rand(1, 16), torch.tensor([0]), torch.tensor([0]))
-    assert torch.equal(inputs["kept"], inputs["out"][:, :, torch.arange(0, 16, 2)])
+    assert torch.equal(inputs["halved"], inputs["out"][:, :, torch.arange(0, 16, 2)])
 
 
 def parts(layer, x):
