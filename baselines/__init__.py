@@ -1,1 +1,1 @@
-"""The methods: one file per term of an expression; a term's name is its file's."""
+"""The terms of expressions, one file each, found by name; what a term is: `harness.methods`."""

@@ -41,21 +41,21 @@ class Edits(Augment):
         assert progress.tools is not None
         pool = progress.tools.data.pool
         if "edits" not in progress.state:
-            progress.state["edits"] = self._kept(rows, pool, progress)
+            progress.state["edits"] = self._chosen(rows, pool, progress)
         return pl.concat([rows, pool.filter(pool["image"].is_in(progress.state["edits"]))])
 
-    def _kept(self, rows: pl.DataFrame, pool: pl.DataFrame, progress: Progress) -> list[int]:
+    def _chosen(self, rows: pl.DataFrame, pool: pl.DataFrame, progress: Progress) -> list[int]:
         """Numbers of the images kept, ascending."""
         assert progress.tools is not None
-        found = pool.filter(pool["score"] > self.margin)
-        if self.confidence and found.height:
-            real, edited = progress.tools.consult(rows), progress.tools.consult(found)
-            found = found.filter(
-                not_surer(real, rows["label"].to_numpy(), edited, found["label"].to_numpy())
+        edits = pool.filter(pool["score"] > self.margin)
+        if self.confidence and edits.height:
+            real, edited = progress.tools.consult(rows), progress.tools.consult(edits)
+            edits = edits.filter(
+                not_surer(real, rows["label"].to_numpy(), edited, edits["label"].to_numpy())
             )
-        if not found.height:
+        if not edits.height:
             raise DataError(f"ALIA: none of {pool.height} edited images passes the filters")
-        shuffled = found[progress.rng.permutation(found.height)]
+        shuffled = edits[progress.rng.permutation(edits.height)]
         one = shuffled.unique("parent", keep="first", maintain_order=True)
         return sorted(one["image"].to_list())
 

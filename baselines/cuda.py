@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.core.specs import REAL
+from harness.core.guidance import REAL
 from harness.methods.arguments import Range
 from harness.methods.terms import Augment, Progress, TermParts, Tools
 
@@ -82,16 +82,16 @@ class ClassLevels(Augment):
         members, n = np.argsort(labels, kind="stable"), np.bincount(labels, minlength=len(levels))
         first, passes = np.cumsum(n) - n, n > 0
         for below in range(TOP + 1):
-            asked = np.flatnonzero(passes & (levels >= below))
-            if not len(asked):
+            classes_left = np.flatnonzero(passes & (levels >= below))
+            if not len(classes_left):
                 break
-            states = levels[asked] - below
+            states = levels[classes_left] - below
             draws = self.trials * (states + 1)
-            classes = np.repeat(asked, draws)
+            classes = np.repeat(classes_left, draws)
             chosen = members[first[classes] + rng.integers(n[classes])]
             right = _right(real[chosen], np.repeat(states, draws), tools, rng)
-            share = np.bincount(classes, right, len(levels))[asked] / draws
-            passes[asked] = share > self.accept
+            share = np.bincount(classes, right, len(levels))[classes_left] / draws
+            passes[classes_left] = share > self.accept
         return np.where(n > 0, np.clip(levels + np.where(passes, 1, -1), 0, TOP), 0)
 
 
@@ -116,12 +116,12 @@ def _right(
     from harness.training import operations, operations_fast
 
     generator = torch.Generator().manual_seed(seed)
-    plan, seen = operations.draw(states, generator), 0
+    plan, start = operations.draw(states, generator), 0
 
     def change(images: torch.Tensor) -> torch.Tensor:
-        nonlocal seen
-        part = plan.part(slice(seen, seen + len(images)))
-        seen += len(images)
+        nonlocal start
+        part = plan.part(slice(start, start + len(images)))
+        start += len(images)
         return torch.from_numpy(operations_fast.apply(images.numpy(), part))
 
     guesses, _ = tools.probe(rows, change, generator)

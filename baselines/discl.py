@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import DataError, UsageError
+from harness.core.guidance import REAL
 from harness.core.registry import function, functions
-from harness.core.specs import REAL
 from harness.methods import curriculum as curricula
 from harness.methods import spectra
 from harness.methods.arguments import OneOf, Range
@@ -74,10 +74,10 @@ class Spectrum(Augment):
         """Guidance levels of this epoch; () after the curriculum."""
         epoch = _released_epoch(progress) if "schedule" in self.released else progress.epoch
         candidates = self._candidates(progress)
-        seen = dataclasses.replace(
+        view = dataclasses.replace(
             progress, epoch=epoch, levels=candidates, trial=lambda: self._trial(progress)
         )
-        chosen = self.choose(seen)
+        chosen = self.choose(view)
         if not isinstance(chosen, tuple) or not all(level in candidates for level in chosen):
             raise UsageError(
                 f"the curriculum {self.choose.__name__} returns {chosen!r}; expected a tuple of "
@@ -111,8 +111,8 @@ class Spectrum(Augment):
         default = progress.recipe.threshold
         threshold = default if self.threshold is None else self.threshold
         threshold = round(threshold + self.stricter, 6)
-        wanted = [level for level in levels if level != REAL]
-        return spectra.above(progress.at(wanted), wanted, threshold)
+        below_real = [level for level in levels if level != REAL]
+        return spectra.above(progress.at(below_real), below_real, threshold)
 
     # ------------------------------------------------------------ Algorithm 2
 
@@ -121,9 +121,9 @@ class Spectrum(Augment):
         assert progress.tools is not None
         candidates = self._candidates(progress)
         if "validation" not in progress.state:
-            found, n = self._spectra(progress, candidates), progress.recipe.probe_images
+            synthetic, n = self._spectra(progress, candidates), progress.recipe.probe_images
             progress.state["validation"] = spectra.validation(
-                progress.at([REAL]), found, candidates, n, VALIDATION_SEED
+                progress.at([REAL]), synthetic, candidates, n, VALIDATION_SEED
             )
         images = progress.state["validation"]["images"]
         rows = progress.at(candidates)
@@ -224,12 +224,12 @@ def _levels(name: str, levels: Any, level_zero: str) -> tuple[int, ...] | None:
         raise UsageError('DisCL(curriculum="fixed") needs its level: levels=(0.5,)')
     if levels is None:
         return None
-    found = hundredths(levels, where)
-    below = [code for code in found if code != REAL and (code or level_zero == "paper")]
+    codes = hundredths(levels, where)
+    below = [code for code in codes if code != REAL and (code or level_zero == "paper")]
     if not below or (name == "fixed" and len(below) > 1):
-        wanted = "one level" if name == "fixed" else "a level"
-        raise UsageError(f"{where}: {levels!r}: the curriculum {name} needs {wanted} below 1")
-    return found
+        expected = "one level" if name == "fixed" else "a level"
+        raise UsageError(f"{where}: {levels!r}: the curriculum {name} needs {expected} below 1")
+    return codes
 
 
 def _released_epoch(progress: Progress) -> int:

@@ -72,7 +72,7 @@ class LatentDiffusion(Finetune):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.made_and_real: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.features: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def start(self, model: Any, tools: Tools) -> None:
         import torch
@@ -80,12 +80,12 @@ class LatentDiffusion(Finetune):
         name = self._name(model, tools.data.rows)
         z, y = self._encoded(tools)  # in every process, even where another one's files are found
         labels = self._labels(tools.data.counts)
-        kept = _read(tools, GENERATED, name)
-        made: list[torch.Tensor] = [] if kept is None else kept["z"]
-        if sum(map(len, made)) < len(labels):
+        saved = _read(tools, GENERATED, name)
+        generated: list[torch.Tensor] = [] if saved is None else saved["z"]
+        if sum(map(len, generated)) < len(labels):
             network = self._network(tools, name, z, y)
-            made = self._generated(tools, name, network, labels, made)
-        self.made_and_real = torch.cat([*made, z]), torch.cat([labels, y])
+            generated = self._generated(tools, name, network, labels, generated)
+        self.features = torch.cat([*generated, z]), torch.cat([labels, y])
 
     def phases(self, schedule: Schedule) -> tuple[Phase, ...]:
         s = self.settings
@@ -107,14 +107,14 @@ class LatentDiffusion(Finetune):
 
         s, n = self.settings, sum(counts)
         flop = pass_flop(features, len(counts), s.network)
-        made = sum(numbers(counts, s.share, s.minimum, s.groups))
-        passes = 3 * n * s.epochs + made * s.timesteps  # backward takes two
+        images = sum(numbers(counts, s.share, s.minimum, s.groups))
+        passes = 3 * n * s.epochs + images * s.timesteps  # backward takes two
         return n, passes * flop / 1e12
 
     def table(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The generated features, class by class, then the encoded ones, in the order drawn."""
-        assert self.made_and_real is not None
-        return self.made_and_real
+        assert self.features is not None
+        return self.features
 
     # ------------------------------------------------------------ stages 1 and 2
 
@@ -149,15 +149,15 @@ class LatentDiffusion(Finetune):
         network = Network(z.shape[1], classes, *shape, generator).to(tools.device)
         kind = getattr(torch.optim, OPTIMISERS[s.optimiser])
         optimiser = kind(network.parameters(), lr=s.lr, fused=True)
-        first, kept = 0, _read(tools, NETWORK, name)
-        if kept is not None:
-            first = kept["epoch"]
-            network.load_state_dict(kept["network"])
-            optimiser.load_state_dict(kept["optimiser"])
+        first, saved = 0, _read(tools, NETWORK, name)
+        if saved is not None:
+            first = saved["epoch"]
+            network.load_state_dict(saved["network"])
+            optimiser.load_state_dict(saved["optimiser"])
         process, z, y = Process(s.timesteps), z.to(tools.device), y.to(tools.device)
         batches = list(zip(z.split(s.batch), y.split(s.batch), strict=True))
-        told: dict[str, Any] = {"initial": first, "desc": "diffusion", "unit": "epoch"}
-        with tqdm(total=s.epochs, disable=not tools.bars, **told) as bar:
+        progress: dict[str, Any] = {"initial": first, "desc": "diffusion", "unit": "epoch"}
+        with tqdm(total=s.epochs, disable=not tools.bars, **progress) as bar:
             for epoch in range(first, s.epochs):
                 loss = learn(network, process, optimiser, batches, self._generator(LEARN, epoch))
                 bar.set_postfix(loss=f"{loss:.4g}")
@@ -174,24 +174,24 @@ class LatentDiffusion(Finetune):
         name: str,
         network: Network,
         labels: torch.Tensor,
-        made: list[torch.Tensor],
+        batches_done: list[torch.Tensor],
     ) -> list[torch.Tensor]:
-        """Features of these classes, in batches, of which `made` are the first."""
+        """Features of these classes, in batches, of which `batches_done` are the first."""
         from tqdm import tqdm
 
         from harness.models.feature_diffusion import Process
 
         process = Process(self.settings.timesteps)
         batches = labels.split(self.settings.sample_batch)
-        total, done = (part * process.timesteps for part in (len(batches), len(made)))
-        told: dict[str, Any] = {"initial": done, "desc": "features", "unit": "step"}
-        with tqdm(total=total, disable=not tools.bars, **told) as bar:
-            for number in range(len(made), len(batches)):
+        total, done = (part * process.timesteps for part in (len(batches), len(batches_done)))
+        progress: dict[str, Any] = {"initial": done, "desc": "features", "unit": "step"}
+        with tqdm(total=total, disable=not tools.bars, **progress) as bar:
+            for number in range(len(batches_done), len(batches)):
                 y, generator = batches[number].to(tools.device), self._generator(SAMPLE, number)
                 z = process.sample(network, y, network.length, generator, bar.update)
-                made = [*made, z.cpu()]
-                _write(tools, GENERATED, name, {"z": made})
-        return made
+                batches_done = [*batches_done, z.cpu()]
+                _write(tools, GENERATED, name, {"z": batches_done})
+        return batches_done
 
     # ------------------------------------------------------------ identity
 

@@ -110,7 +110,7 @@ class ProbeFirst(Finetune):
         return fingerprint(parts)
 
     def _fitted(
-        self, tools: Tools, judges: torch.Tensor, truth: np.ndarray, seen: np.ndarray
+        self, tools: Tools, judges: torch.Tensor, truth: np.ndarray, training: np.ndarray
     ) -> Probe:
         """The probe with the best validation accuracy, of equal ones that of the smallest C."""
         import numpy as np
@@ -123,13 +123,13 @@ class ProbeFirst(Finetune):
         strengths = np.geomspace(settings.smallest, settings.largest, settings.grid)
         ends = (settings.max_iter, settings.tolerance)
         best, theta = None, None
-        for probe, optimum in fit.path(z[seen], labels[seen], strengths, *ends):
+        for probe, optimum in fit.path(z[training], labels[training], strengths, *ends):
             guesses = (judges @ probe.weight.T + probe.bias).argmax(1).numpy()
             probe.accuracy = float((guesses == truth).mean())
             if best is None or probe.accuracy > best.accuracy:
                 best, theta = probe, optimum
         assert best is not None
-        if len(seen) < len(labels):
+        if len(training) < len(labels):
             again = fit.path(z, labels, np.array([best.strength]), *ends, first=theta)
             best = replace(next(again)[0], accuracy=best.accuracy)
         return best
@@ -184,11 +184,11 @@ def _read(tools: Tools, name: str) -> Probe | None:
         return None
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
-            if told.get("name") != name:
+            metadata = file.metadata() or {}
+            if metadata.get("name") != name:
                 return None
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
-            return Probe(weight, bias, float(told["C"]), float(told["accuracy"]))
+            return Probe(weight, bias, float(metadata["C"]), float(metadata["accuracy"]))
     except (SafetensorError, KeyError, ValueError) as error:
         raise DataError(f"{path} is damaged; remove it to fit the probe again") from error
 
@@ -198,9 +198,9 @@ def _write(tools: Tools, name: str, probe: Probe) -> None:
 
     from harness.core.files import write_atomic
 
-    told = {"name": name, "C": repr(probe.strength), "accuracy": repr(probe.accuracy)}
+    metadata = {"name": name, "C": repr(probe.strength), "accuracy": repr(probe.accuracy)}
     tensors = {"weight": probe.weight, "bias": probe.bias}
-    write_atomic(tools.folder / FILE, save(tensors, metadata=told))
+    write_atomic(tools.folder / FILE, save(tensors, metadata=metadata))
 
 
 # ---------------------------------------------------------------- the term

@@ -30,7 +30,7 @@ def quickest_s(work: Callable[[], Any], rounds: int) -> float:
     return min(once() for _ in range(rounds))
 
 
-def given(n: int) -> tuple[np.ndarray, Plan]:
+def images_and_plan(n: int) -> tuple[np.ndarray, Plan]:
     """Soft shapes with grain, and their chains."""
     rng = np.random.default_rng(0)
     shapes = rng.normal(120, 40, (n, 8, 8, 3)).repeat(4, 1).repeat(4, 2)
@@ -43,7 +43,7 @@ def given(n: int) -> tuple[np.ndarray, Plan]:
 def test_at_once(benchmark: Any, n: int) -> None:
     """All pictures that need an operation of a family next have it together."""
     torch.set_num_threads(1)
-    images, plan = given(n)
+    images, plan = images_and_plan(n)
     np.testing.assert_array_equal(apply(images, plan), apply_one_by_one(images, plan))
     benchmark.pedantic(apply, (images, plan), rounds=ROUNDS, warmup_rounds=3)
     benchmark.extra_info["images_per_s"] = n / benchmark.stats.stats.min
@@ -54,6 +54,6 @@ def test_at_once(benchmark: Any, n: int) -> None:
 @pytest.mark.parametrize("n", BATCHES)
 def test_one_by_one(benchmark: Any, n: int) -> None:
     """Pillow alone."""
-    images, plan = given(n)
+    images, plan = images_and_plan(n)
     benchmark.pedantic(apply_one_by_one, (images, plan), rounds=ROUNDS // 3, warmup_rounds=1)
     benchmark.extra_info["images_per_s"] = n / benchmark.stats.stats.min

@@ -16,7 +16,7 @@ import pytest
 from harness.cli import profile_text
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
-from harness.planning import profile
+from harness.planning import generation_run, profile
 
 SOURCES = int(os.environ.get("HARNESS_BENCH_SOURCES", "4"))
 LEVELS = [0.0, 0.1, 0.3, 0.5]
@@ -30,18 +30,18 @@ def todo(tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
     stages.index(workspace)
     stages.hard(workspace)
-    return profile.work(workspace, SOURCES, "cpu")
+    return generation_run.work(workspace, SOURCES, "cpu")
 
 
 def test_engine_against_its_peers(benchmark: Any, todo: Any) -> None:
     """Rates of all three, and the engine's over the others'."""
-    found = benchmark.pedantic(
+    result = benchmark.pedantic(
         profile.profile, (todo,), {"against": profile.PIPELINES}, rounds=1, warmup_rounds=0
     )
-    benchmark.extra_info["images_per_s"] = found["images_per_s"]
-    benchmark.extra_info["denoise_share"] = found["phases"]["denoise"]["share"]
+    benchmark.extra_info["images_per_s"] = result["images_per_s"]
+    benchmark.extra_info["denoise_share"] = result["phases"]["denoise"]["share"]
     for name in profile.PIPELINES:
-        benchmark.extra_info[f"times_{name}"] = found[name]["ratio"]
-    print(f"\n{profile_text.render(found)}")
+        benchmark.extra_info[f"times_{name}"] = result[name]["ratio"]
+    print(f"\n{profile_text.render(result)}")
     where = Workspace(todo.workspace.dataset, todo.workspace.profile, Path())
-    profile_text.write(where, found)
+    profile_text.write(where, result)

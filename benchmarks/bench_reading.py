@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from harness.core.parallel import cores
-from harness.core.specs import GeneratorSpec, key
+from harness.core.specs import SMALL_UP_TO_PX, GeneratorSpec, key
 from harness.datasets.pictures import Block
 from harness.pool import cache
 from harness.pool.exports import export
@@ -131,18 +131,18 @@ def test_reading(benchmark: Any, pool: Any, tmp_path: Path) -> None:
     """Images per second, and ours over each of the others': by CPU time, and by the clock."""
     n = len(pool[1])
     works = {"ours": ours(pool, 1), "ours, threads": ours(pool, cores())}
-    if small := pool[2] <= cache.PIXELS_UP_TO_PX:
+    if small := pool[2] <= SMALL_UP_TO_PX:
         works["ours, mapped"] = mapped(pool)
     for name, peer in PEERS.items():
         works[name] = peer(pool, tmp_path)
     seconds = turns(works, n)
-    for i, (clock, mine) in enumerate((("CPU time", "ours"), ("clock", "ours, threads"))):
-        best = seconds["ours, mapped" if small else mine][i]
+    for i, (clock, way) in enumerate((("CPU time", "ours"), ("clock", "ours, threads"))):
+        best = seconds["ours, mapped" if small else way][i]
         rates = {name: n / s[i] for name, s in seconds.items()}
         ratios = {name: seconds[name][i] / best for name in PEERS}
         benchmark.extra_info |= {f"{name}, images/s of {clock}": r for name, r in rates.items()}
         benchmark.extra_info |= {f"times {name}, {clock}": r for name, r in ratios.items()}
-        told = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
+        summary = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items())
         compared = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in ratios.items())
-        print(f"\n{pool[2]} px, images/s of {clock}: {told}; {compared}")
+        print(f"\n{pool[2]} px, images/s of {clock}: {summary}; {compared}")
     benchmark.pedantic(works["ours"], rounds=1)

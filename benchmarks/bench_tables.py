@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from harness.core.specs import RunSpec
-from harness.datasets import cifar100_lt, longtail
+from harness.datasets import cifar100_lt, longtail, subsets
 from harness.results import comparison, predictions, records
 from harness.results.published import FOLDER, read
 
@@ -30,7 +30,7 @@ def record(method: str, imbalance: int, seed: int) -> dict[str, Any]:
         pl.Series("label", labels),
         pl.Series("prediction", np.where(right, labels, (labels + 1) % CLASSES)),
     )
-    counts = cifar100_lt.class_counts(200, CLASSES, imbalance)
+    counts = subsets.class_counts(200, CLASSES, imbalance)
     spec = RunSpec(
         dataset="cifar100-lt",
         imbalance=imbalance,
@@ -44,9 +44,9 @@ def record(method: str, imbalance: int, seed: int) -> dict[str, Any]:
         reference=None,
         pretrained=None,
     )
-    found = {name: longtail.metrics(rows, counts) for name in ("last", "oracle")}
-    packed = predictions.pack(dict.fromkeys(found, rows), CLASSES)
-    return records.record(spec, found, counts, len(rows), packed=packed)
+    metrics = {name: longtail.metrics(rows, counts) for name in ("last", "oracle")}
+    packed = predictions.pack(dict.fromkeys(metrics, rows), CLASSES)
+    return records.record(spec, metrics, counts, len(rows), guessed=packed)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def test_table_of_2000_records(benchmark: Any, home: Path) -> None:
 
 @pytest.mark.parametrize("seeds", [3, SEEDS])
 def test_comparison_in_four_columns_at_two_ratios(benchmark: Any, home: Path, seeds: int) -> None:
-    found = records.read_all("mini", "cifar100-lt", home / records.ROOT)
-    some = [r for r in found if r["seed"] < seeds]
+    runs = records.read_all("mini", "cifar100-lt", home / records.ROOT)
+    some = [r for r in runs if r["seed"] < seeds]
     columns = {c: f"rules.A.{c}" for c in ("many", "medium", "few")} | {"overall": "overall"}
     compared = benchmark.pedantic(
         lambda: comparison.versus(some, ["CE+DisCL", "CE"], columns, [100, 50]), rounds=5

@@ -74,8 +74,8 @@ class Bench:
         )  # fmt: skip
         return Generator(self.parts, spec, self.source, self.device, compiled)
 
-    def make(self, engine: Generator, asked: Sequence[Request]) -> dict[str, np.ndarray]:
-        return {r.key: picture_of(image) for r, image in engine.images(asked)}
+    def make(self, engine: Generator, requests: Sequence[Request]) -> dict[str, np.ndarray]:
+        return {r.key: picture_of(image) for r, image in engine.images(requests)}
 
     def rate(self, work: Callable[[], Any], levels: Sequence[int], n: int) -> dict[str, float]:
         """Images per second, useful TFLOP/s and the share of the limit, for n of each level."""
@@ -104,26 +104,26 @@ class Bench:
         p = self.parts
         unet = UNet2DConditionModel.from_config(p.unet.config)  # no engine has touched it
         unet.load_state_dict(p.unet.state_dict())
-        made = StableDiffusionXLImg2ImgPipeline(
+        stock = StableDiffusionXLImg2ImgPipeline(
             vae=p.vae, text_encoder=None, text_encoder_2=p.text_encoder_2, tokenizer=None,
             tokenizer_2=None, unet=unet.to(self.device, torch.bfloat16), scheduler=p.scheduler,
             requires_aesthetics_score=True, force_zeros_for_empty_prompt=False,
             add_watermarker=False,
         )  # fmt: skip
-        made.set_progress_bar_config(disable=True)
-        return made
+        stock.set_progress_bar_config(disable=True)
+        return stock
 
     @torch.inference_mode()
     def embed(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         ids = torch.tensor([Words()(prompt).input_ids for prompt in prompts], device=self.device)
-        said = self.parts.text_encoder_2(ids, output_hidden_states=True)
-        return said.hidden_states[-2], said[0]
+        states = self.parts.text_encoder_2(ids, output_hidden_states=True)
+        return states.hidden_states[-2], states[0]
 
     def stock(self, pipeline: Any, some: Sequence[Request]) -> list[Image.Image]:
         states, pooled = self.embed([r.prompt for r in some])
         empty, empty_pooled = self.embed([""] * len(some))
         left = denoising_steps(some[0].guidance, STEPS)
-        made: list[Image.Image] = pipeline(
+        images: list[Image.Image] = pipeline(
             prompt_embeds=states, pooled_prompt_embeds=pooled, negative_prompt_embeds=empty,
             negative_pooled_prompt_embeds=empty_pooled,
             image=[Image.fromarray(self.source(r.source)) for r in some],
@@ -131,17 +131,17 @@ class Bench:
             guidance_scale=10.0, original_size=(self.height, self.width),
             generator=[torch.Generator().manual_seed(noise_seed(r.source, r.seed)) for r in some],
         ).images  # fmt: skip
-        return made
+        return images
 
-    def batched(self, pipeline: Any, asked: Sequence[Request], batch: int) -> None:
-        for level in dict.fromkeys(r.guidance for r in asked):
-            mine = [r for r in asked if r.guidance == level]
-            for i in range(0, len(mine), batch):
-                self.stock(pipeline, mine[i : i + batch])
+    def batched(self, pipeline: Any, requests: Sequence[Request], batch: int) -> None:
+        for level in dict.fromkeys(r.guidance for r in requests):
+            of_level = [r for r in requests if r.guidance == level]
+            for i in range(0, len(of_level), batch):
+                self.stock(pipeline, of_level[i : i + batch])
 
     @torch.inference_mode()
-    def loop(self, pipeline: Any, asked: Sequence[Request]) -> None:
-        for request in asked:
+    def loop(self, pipeline: Any, requests: Sequence[Request]) -> None:
+        for request in requests:
             image = self.stock(pipeline, [request])[0]
             for picture in (image, Image.fromarray(self.source(request.source))):
                 x = torch.from_numpy(np.asarray(picture.resize((224, 224)), np.float32) / 255)
@@ -151,12 +151,12 @@ class Bench:
 
 def rates(bench: Bench, compiled: bool, n: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Every way, every set of levels; n sources for the engine, fewer for the slow ways."""
-    asked, mixed = requests(LEVELS, n), requests(MIX, n)
+    four, mixed = requests(LEVELS, n), requests(MIX, n)
     kinds = {"engine, eager": False} | ({"engine, compiled": True} if compiled else {})
     for name, whether in kinds.items():
         engine = bench.engine(whether)
         bench.make(engine, requests((90,), bench.slots))  # warm up, compile
-        for label, levels, some in (("four levels", LEVELS, asked), ("six levels", MIX, mixed)):
+        for label, levels, some in (("four levels", LEVELS, four), ("six levels", MIX, mixed)):
             yield f"{name}, {label}", bench.rate(partial(bench.make, engine, some), levels, n)
     pipeline = bench.pipeline()
     bench.stock(pipeline, requests((90,), 2))
@@ -175,18 +175,18 @@ def rates(bench: Bench, compiled: bool, n: int) -> Iterator[tuple[str, dict[str,
 
 def differences(bench: Bench) -> dict[str, int]:
     """Largest difference of a pixel, grey levels, from one order, set of neighbours and batch."""
-    asked = requests((0, 50), bench.slots)
+    some = requests((0, 50), bench.slots)
     engine = bench.engine()
-    usual = bench.make(engine, asked)
+    usual = bench.make(engine, some)
 
-    def largest(found: dict[str, np.ndarray]) -> int:
-        return max(int(np.abs(usual[k].astype(int) - found[k]).max()) for k in found)
+    def largest(images: dict[str, np.ndarray]) -> int:
+        return max(int(np.abs(usual[k].astype(int) - images[k]).max()) for k in images)
 
-    mixed = random.Random(0).sample(asked, len(asked))
+    mixed = random.Random(0).sample(some, len(some))
     return {
         "slots shuffled": largest(bench.make(engine, mixed)),
-        "neighbours changed": largest(bench.make(engine, asked[::3])),
-        "batch 1 instead of the usual": largest(bench.make(bench.engine(batch=1), asked[:4])),
+        "neighbours changed": largest(bench.make(engine, some[::3])),
+        "batch 1 instead of the usual": largest(bench.make(bench.engine(batch=1), some[:4])),
     }
 
 
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="tiny networks; figures mean nothing")
     args = parser.parse_args()
     cuda = args.device.startswith("cuda")
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "device": torch.cuda.get_device_name(args.device) if cuda else args.device,
         "torch": torch.__version__,
         "tiny": args.tiny,
@@ -247,19 +247,20 @@ def main() -> None:
     parts = build(args.device, args.tiny)
     for size in sizes:
         bench, name = Bench(parts, args.device, size), f"{size[0]}x{size[1]}"
-        found[name] = {}
+        results[name] = {}
         for way, rate in rates(bench, cuda, sources):
-            found[name][way] = rate
+            results[name][way] = rate
             print(f"{name}, {way}: {rate['images_per_s']:.2f} images/s, {rate['tflops']:.0f} "
                   f"TFLOP/s, {100 * rate['share_of_limit']:.0f} % of {LIMIT:.0f}")  # fmt: skip
-        found[name]["largest difference of a pixel"] = differences(bench)
+        results[name]["largest difference of a pixel"] = differences(bench)
         print(
-            f"{name}, largest difference of a pixel:", found[name]["largest difference of a pixel"]
+            f"{name}, largest difference of a pixel:",
+            results[name]["largest difference of a pixel"],
         )
-    found["resnet10"] = {} if args.tiny else resnet(args.device)
-    print("ResNet-10:", found["resnet10"])
+    results["resnet10"] = {} if args.tiny else resnet(args.device)
+    print("ResNet-10:", results["resnet10"])
     if args.out:
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `import harness` offers: functions that take names and give results, without printing."""
+"""The functions and objects of `import harness`; they print nothing, which is up to `cli`."""
 
 from harness.api.functions import compare, compose, plan, table, train
 from harness.api.pools import open_pool

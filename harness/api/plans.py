@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.core.guidance import fraction
 from harness.pipeline.request import Request
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from harness.planning.plan import Plan
+    from harness.planning.costs import Plan
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class PlanResult:
         rows = [
             {
                 "kind": level.kind,
-                "guidance": level.guidance / 100,
+                "guidance": fraction(level.guidance),
                 "images": level.images,
                 "steps": level.steps,
                 "pflop": level.pflop,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from harness.api.functions import pairs
 from harness.core.errors import UsageError
+from harness.core.guidance import REAL
 from harness.pipeline.request import Choices, resolve
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _of_workspace(workspace: Workspace) -> LabelledPool:
     pairs = index.select("label", "classname").unique().sort("label").rows()
     labels = hard.select("source", "label").unique("source", keep="first", maintain_order=True)
     images = cache.read_index(workspace.pool)
-    images = images.filter(pl.col("generator") == stages.asked_by(workspace))
+    images = images.filter(pl.col("generator") == stages.generator_key(workspace))
     images = images.join(labels, on="source", how="inner", maintain_order="left")
     scorers = [stages.scorer(workspace, kind) for kind in stages.KINDS]
     table = _scored(images, [cache.read_scores(workspace.pool, name) for name in scorers])
@@ -161,8 +162,8 @@ def _only_scores(pool: Path, scorer: str | None) -> pl.DataFrame | None:
         return scores
     files = sorted(pool.glob("scores-*.parquet"))
     if len(files) > 1:
-        found = ", ".join(file.stem.removeprefix("scores-") for file in files)
-        raise UsageError(f"{pool} has scores of several models ({found}): name one by scorer=")
+        names = ", ".join(file.stem.removeprefix("scores-") for file in files)
+        raise UsageError(f"{pool} has scores of several models ({names}): name one by scorer=")
     return cache.read_scores(pool, files[0].stem.removeprefix("scores-")) if files else None
 
 
@@ -171,7 +172,7 @@ def _scored(images: pl.DataFrame, scores: Sequence[pl.DataFrame | None]) -> pl.D
     import polars as pl
 
     table = images.select(*ROW).with_columns(
-        (pl.col("guidance") / 100).alias("guidance"),
+        (pl.col("guidance") / REAL).alias("guidance"),
         pl.lit(None, pl.Float32).alias("text_score"),
         pl.lit(None, pl.Float32).alias("image_score"),
     )

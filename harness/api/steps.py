@@ -57,10 +57,10 @@ def generate(request: Request) -> Generated:
     """Make the synthetic images that the rows read and the pool lacks."""
     from harness.pipeline import stages
 
-    workspace, kinds, levels = request.workspace, request.kinds, request.levels
+    workspace, parts = request.workspace, request.parts
     workspace.check_built_in()
-    images = stages.generate(workspace, request.workers, request.device, kinds, levels)
-    failed = {kind: stages.failed(workspace, kind, levels) for kind in kinds}
+    images = stages.generate(workspace, request.workers, request.device, parts)
+    failed = {part.kind: stages.failed(workspace, part) for part in parts}
     return Generated(images, {kind: rows for kind, rows in failed.items() if len(rows)})
 
 
@@ -68,8 +68,8 @@ def score(request: Request) -> int:
     """Score the synthetic images that have no score; returns how many."""
     from harness.pipeline import stages
 
-    workspace, levels = request.workspace, request.levels
-    return sum(stages.score(workspace, request.device, kind, levels) for kind in request.kinds)
+    parts = request.parts
+    return sum(stages.score(request.workspace, request.device, part) for part in parts)
 
 
 def train(requests: Sequence[Request]) -> Trained:

@@ -1,1 +1,1 @@
-"""The command line: parser, one thin function per command, and all that prints reports as text."""
+"""The command line: parser, commands, text output; what the commands compute is elsewhere."""

@@ -43,7 +43,7 @@ def choices(args: argparse.Namespace, **changes: Any) -> Choices:
     return Choices(**(named | changes))
 
 
-def request(args: argparse.Namespace, **parts: bool) -> Request:
+def request_of(args: argparse.Namespace, **parts: bool) -> Request:
     """The request of a command; `parts` as `harness.pipeline.request.resolve` takes them."""
     from harness.pipeline.request import resolve
 

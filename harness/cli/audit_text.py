@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.core.metrics import RULES
 from harness.core.registry import one_of
 from harness.results import audit
-from harness.results.audit import HEADLINE, TOLERANCE, Change, Finding, Product, Twins
+from harness.results.audit import HEADLINE, TOLERANCE, Change, EqualRows, Finding, Product
 from harness.results.markdown import escape
 from harness.results.published_table import Paper
 
@@ -28,13 +28,13 @@ class Section:
 
 def sections(papers: Sequence[Paper], every: bool = False) -> list[Section]:
     """Findings by kind. every: rows that add up under the usual grouping, too."""
-    found = audit.audit(papers)
+    findings = audit.audit(papers)
     named = {name: says for paper in papers for name, says in paper.groupings.items()}
     return [
-        _groupings(found, every),
-        _foreign(found, named),
-        _unexplained(found),
-        _twins(audit.twins(papers)),
+        _groupings(findings, every),
+        _foreign(findings, named),
+        _unexplained(findings),
+        _equal_rows(audit.equal_rows(papers)),
         _changes(audit.changes(papers)),
         _products(audit.products(papers)),
     ]
@@ -44,8 +44,8 @@ def _where(f: Finding) -> tuple[str, str, str]:
     return f"{f.table}{', v1' if f.v1 else ''}", f.block, f.row
 
 
-def _groupings(found: Sequence[Finding], every: bool) -> Section:
-    off = [f for f in found if f.flagged]
+def _groupings(findings: Sequence[Finding], every: bool) -> Section:
+    off = [f for f in findings if f.flagged]
     rows = [
         (
             *_where(f),
@@ -55,12 +55,12 @@ def _groupings(found: Sequence[Finding], every: bool) -> Section:
             f.best if f.explained else NONE,
             f"{f.by_rule[f.best].residual:+z.2f}",
         )
-        for f in (found if every else off)
+        for f in (findings if every else off)
     ]
     rules = "; ".join(f"{name}: {rule.says}" for name, rule in RULES.items())
     says = (
-        f"{len(found)} rows: {len(off)} are more than {TOLERANCE} points off under rule "
-        f"{HEADLINE}, {sum(not f.explained for f in found)} under every rule. Off: the printed "
+        f"{len(findings)} rows: {len(off)} are more than {TOLERANCE} points off under rule "
+        f"{HEADLINE}, {sum(not f.explained for f in findings)} under every rule. Off: the printed "
         "Overall less the mean of Many, Medium and Few weighted by the rule's numbers of classes; "
         "on a balanced test set it is nought but for rounding. Nearest: the same under the "
         f"grouping that fits best. {rules}."
@@ -79,19 +79,19 @@ def _groupings(found: Sequence[Finding], every: bool) -> Section:
     return Section(title if every else f"{title}: off under rule {HEADLINE}", says, head, rows)
 
 
-def _foreign(found: Sequence[Finding], named: dict[str, str]) -> Section:
-    mine = [f for f in found if f.best not in RULES]
-    rows = [(*_where(f), f.best, f"{f.by_rule[f.best].residual:+z.2f}") for f in mine]
+def _foreign(findings: Sequence[Finding], named: dict[str, str]) -> Section:
+    foreign = [f for f in findings if f.best not in RULES]
+    rows = [(*_where(f), f.best, f"{f.by_rule[f.best].residual:+z.2f}") for f in foreign]
     says = "Many, Medium and Few of these rows cannot stand beside those of the other rows. "
-    says += "; ".join(f"{name}: {named[name]}" for name in sorted({f.best for f in mine})) + "."
+    says += "; ".join(f"{name}: {named[name]}" for name in sorted({f.best for f in foreign})) + "."
     head = ("Table", "Block", "Row", "Grouping", "Off under it")
     return Section("Rows grouped by another table's classes", says, head, rows)
 
 
-def _unexplained(found: Sequence[Finding]) -> Section:
+def _unexplained(findings: Sequence[Finding]) -> Section:
     rows = [
         (*_where(f), f"{f.overall:.2f}", f.best, f"{f.by_rule[f.best].residual:+z.2f}")
-        for f in found
+        for f in findings
         if not f.explained
     ]
     says = "A misprint, or numbers of different epochs or runs."
@@ -99,18 +99,18 @@ def _unexplained(found: Sequence[Finding]) -> Section:
     return Section("Rows that no grouping explains", says, head, rows)
 
 
-def _twins(found: Sequence[Twins]) -> Section:
-    rows = [(t.table, t.block, " = ".join(t.rows), " ".join(t.notes) or "–") for t in found]
+def _equal_rows(groups: Sequence[EqualRows]) -> Section:
+    rows = [(t.table, t.block, " = ".join(t.rows), " ".join(t.notes) or "–") for t in groups]
     says = "The same number in every column."
     return Section("Rows printed twice", says, ("Table", "Block", "Rows", "Note"), rows)
 
 
-def _changes(found: Sequence[Change]) -> Section:
+def _changes(changes: Sequence[Change]) -> Section:
     def off(value: float | None) -> str:
         return "–" if value is None else f"{value:+z.2f}"
 
     rows = [
-        (c.table, c.block, c.row, c.what, c.v1, c.v4, off(c.v1_off), off(c.v4_off)) for c in found
+        (c.table, c.block, c.row, c.what, c.v1, c.v4, off(c.v1_off), off(c.v4_off)) for c in changes
     ]
     says = (
         f"Off: Overall less the mean of the row's groups under rule {HEADLINE}, with all numbers "
@@ -120,18 +120,18 @@ def _changes(found: Sequence[Change]) -> Section:
     return Section("Version 1 of the paper against version 4", says, head, rows)
 
 
-def _products(found: Sequence[Product]) -> Section:
+def _products(counts: Sequence[Product]) -> Section:
     rows = [
         (
             p.block,
             f"{p.generated:,}",
-            f"{p.asked:,}",
-            f"{100 * p.generated / p.asked:.2f} %",
+            f"{p.expected:,}",
+            f"{100 * p.generated / p.expected:.2f} %",
             "yes" if p.generated == p.one_level else "no",
             f"{p.rate:.2f}",
             f"{p.kept_share:.2f}",
         )
-        for p in found
+        for p in counts
     ]
     says = (
         "Asked: hard images x levels x seeds. One level: whether what was generated is hard images "
@@ -144,12 +144,12 @@ def _products(found: Sequence[Product]) -> Section:
 # ---------------------------------------------------------------- formats
 
 
-def render(found: Sequence[Section], form: str = "text") -> str:
+def render(parts: Sequence[Section], form: str = "text") -> str:
     """In one of FORMATS."""
     one_of("format", form, FORMATS)
     if form == "json":
-        return json.dumps([_plain(s) for s in found], indent=1, ensure_ascii=False)
-    return "\n\n".join(_readable(s, form == "markdown") for s in found)
+        return json.dumps([_plain(s) for s in parts], indent=1, ensure_ascii=False)
+    return "\n\n".join(_readable(s, form == "markdown") for s in parts)
 
 
 def _plain(section: Section) -> dict[str, object]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.arguments import choices, give, request, say
+from harness.cli.arguments import choices, give, request_of, say
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 
@@ -26,12 +26,12 @@ def compare(args: argparse.Namespace) -> None:
     from harness.api.result import Result
     from harness.results import comparison
 
-    asked = request(args, methods=True, table=True)
-    asked.workspace.check_built_in()
-    for step in steps.run(asked):
+    request = request_of(args, methods=True, table=True)
+    request.workspace.check_built_in()
+    for step in steps.run(request):
         DONE[step.name](step.result)
         say(f"  {step.name} took {step.seconds:.1f} s")
-    result = Result(asked)
+    result = Result(request)
     print(_rendered(result, args, "text"))
     _beside_reference(result)
     compared = result.comparisons()
@@ -54,29 +54,29 @@ def _beside_reference(result: Result) -> None:
 def index(args: argparse.Namespace) -> None:
     from harness.api import steps
 
-    _index_done(steps.index(request(args)))
+    _index_done(steps.index(request_of(args)))
 
 
 def hard(args: argparse.Namespace) -> None:
     from harness.api import steps
     from harness.pipeline import pool_statistics
 
-    asked = request(args)
-    table = steps.hard(asked)
-    print(pool_statistics.render(asked.workspace, pool_statistics.count(asked.workspace)))
+    request = request_of(args)
+    table = steps.hard(request)
+    print(pool_statistics.render(request.workspace, pool_statistics.count(request.workspace)))
     _hard_done(table)
 
 
 def generate(args: argparse.Namespace) -> None:
     from harness.api import steps
 
-    _generate_done(steps.generate(request(args, methods=True)))
+    _generate_done(steps.generate(request_of(args, methods=True)))
 
 
 def score(args: argparse.Namespace) -> None:
     from harness.api import steps
 
-    _score_done(steps.score(request(args, methods=True)))
+    _score_done(steps.score(request_of(args, methods=True)))
 
 
 def train(args: argparse.Namespace) -> None:
@@ -133,7 +133,7 @@ def table(args: argparse.Namespace) -> None:
     from harness.core.files import write_atomic
     from harness.results import table_data
 
-    result = Result(request(args, table=True))
+    result = Result(request_of(args, table=True))
     if args.metrics:
         write_atomic(args.metrics, table_data.to_metrics(result.leaderboard).encode())
     give(_rendered(result, args, args.format), args.out)
@@ -144,7 +144,7 @@ def cache(args: argparse.Namespace) -> None:
     from harness.pool import cache, failures
     from harness.pool.exports import export
 
-    workspace = request(args).workspace
+    workspace = request_of(args).workspace
     pool = workspace.pool
     if args.action == "verify":
         problems = cache.verify(pool)
@@ -154,8 +154,8 @@ def cache(args: argparse.Namespace) -> None:
             raise DataError(f"{len(problems)} problems in {pool}; `harness cache gc` clears")
         print(f"{len(cache.read_index(pool))} images, nothing wrong")
     elif args.action == "gc":
-        removed = cache.gc(pool, [stages.asked_by(workspace)])
-        old = failures.stale(pool, [stages.asked_by(workspace)])
+        removed = cache.gc(pool, [stages.generator_key(workspace)])
+        old = failures.stale(pool, [stages.generator_key(workspace)])
         for path in old:
             path.unlink(missing_ok=True)
         print(f"{len(removed) + len(old)} files removed")

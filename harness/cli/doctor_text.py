@@ -6,7 +6,9 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from harness.planning.doctor import OK, Package, Report, gpu_text, pip
+from harness.planning.devices import gpu_text
+from harness.planning.doctor import Report
+from harness.planning.packages import OK, Package, pip
 
 WIDTH = 100  # in characters
 
@@ -30,16 +32,16 @@ def render(report: Report) -> str:
     ]
     for profile, by_data in r.ready.items():
         for needs, names in _grouped(by_data).items():
-            said = f"needs {', '.join(needs)}" if needs else "ready"
-            pieces += _wrapped(f"{profile:<6} {', '.join(names)}: {said}")
+            state = f"needs {', '.join(needs)}" if needs else "ready"
+            pieces += _wrapped(f"{profile:<6} {', '.join(names)}: {state}")
     return "\n".join(pieces) + "\n"
 
 
-def _package_lines(found: Iterable[Package]) -> list[str]:
+def _package_lines(packages: Iterable[Package]) -> list[str]:
     """Those that are there in one paragraph, then a line for each of the others."""
-    there = [f"{p.name} {p.found}" for p in found if p.status == OK]
+    there = [f"{p.name} {p.installed}" for p in packages if p.status == OK]
     lines = _wrapped(", ".join(there)) if there else []
-    for p in found:
+    for p in packages:
         if p.status != OK:
             use = f"optional, for {p.extra}" if p.extra else "needed"
             lines.append(f"  {p.name}: {p.status} ({use}); {pip(p)}")
@@ -48,10 +50,10 @@ def _package_lines(found: Iterable[Package]) -> list[str]:
 
 def _grouped(by_data: dict[str, tuple[str, ...]]) -> dict[tuple[str, ...], list[str]]:
     """Data sets by what they need."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    groups: dict[tuple[str, ...], list[str]] = {}
     for name, needs in by_data.items():
-        found.setdefault(needs, []).append(name)
-    return found
+        groups.setdefault(needs, []).append(name)
+    return groups
 
 
 def _grid(rows: Iterable[tuple[str, str, str]]) -> list[str]:

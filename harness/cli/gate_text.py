@@ -123,8 +123,8 @@ def _listed(report: Report) -> Iterator[str]:
 def _speed(speed: Speed) -> str:
     if speed.now is None:
         return "speed: not measured in this run; --speed measures it"
-    said = f"speed: {speed.now:.2f} times the stock pipeline ({speed.where})"
+    sentence = f"speed: {speed.now:.2f} times the stock pipeline ({speed.where})"
     if speed.before is None:
-        return f"{said}; golden does not have it yet"
+        return f"{sentence}; golden does not have it yet"
     worse = f", less than {SLOWER:.0%} of it: slower" if speed.slower else ""
-    return f"{said}, golden {speed.before:.2f}{worse}"
+    return f"{sentence}, golden {speed.before:.2f}{worse}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from harness.cli.arguments import check_rule_and_selection, choices, give, request, say
+from harness.cli.arguments import check_rule_and_selection, choices, give, request_of, say
 from harness.core import registry
 from harness.core.errors import DataError, Regression, UsageError
 
@@ -18,7 +18,7 @@ SOURCES = 4  # whose spectra a check of the speed makes
 
 def data(args: argparse.Namespace) -> None:
     """Check the official files of a data set, or fetch them."""
-    workspace = request(args).workspace
+    workspace = request_of(args).workspace
     if args.action == "fetch":
         if args.root is None:
             raise UsageError("fetch needs a folder to download to: --root DIR")
@@ -32,10 +32,10 @@ def data(args: argparse.Namespace) -> None:
 def prompts(args: argparse.Namespace) -> None:
     """Scene descriptions for the classes of a data set."""
     from harness.datasets import prompts as grammar
-    from harness.datasets import prompts_endpoint as endpoint
+    from harness.datasets.prompts import chat_client, endpoint
     from harness.pipeline import stages
 
-    workspace = request(args).workspace
+    workspace = request_of(args).workspace
     classes, out = (
         stages.load(workspace, workspace.imbalances()[0]).classes,
         args.out or workspace.prompts,
@@ -44,7 +44,7 @@ def prompts(args: argparse.Namespace) -> None:
         grammar.write(out, grammar.grammar(workspace.module.NAME, classes))
         say(f"{out}: ten scenes for each of {len(classes)} classes, by the grammar")
         return
-    key = endpoint.key_from_environment(args.key)
+    key = chat_client.key_from_environment(args.key)
     about = {"endpoint": args.endpoint, "model": args.model, "key": key}
     failed = endpoint.fetch(classes, out, dataset=workspace.module.NAME, **about)
     for name, why in failed.items():
@@ -64,11 +64,11 @@ def findings(args: argparse.Namespace) -> None:
 
     check_rule_and_selection(args)
     workspaces = _workspaces(args)
-    found = findings_of(workspaces, claims.read(), args.rule, args.select)
+    results = findings_of(workspaces, claims.read(), args.rule, args.select)
     if args.format == "json":
-        text = json.dumps(testing.plain(found), indent=1, ensure_ascii=False)
+        text = json.dumps(testing.plain(results), indent=1, ensure_ascii=False)
     else:
-        text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(found)
+        text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(results)
     give(text, args.out)
 
 
@@ -77,8 +77,8 @@ def report(args: argparse.Namespace) -> None:
     from harness import report as page
 
     check_rule_and_selection(args)
-    made = page.make(_workspaces(args), args.rule, args.select, args.pictures)
-    page.write(args.out, made)
+    html = page.make(_workspaces(args), args.rule, args.select, args.pictures)
+    page.write(args.out, html)
     size_mb = args.out.stat().st_size / 1e6
     say(f"report: {args.out}, {size_mb:.1f} MB")
 
@@ -128,12 +128,13 @@ def _speed(args: argparse.Namespace) -> Speed:
     """How fast the generator is beside the stock pipeline, measured now."""
     from harness.pipeline.request import Choices, resolve
     from harness.planning import profile as profiling
+    from harness.planning.generation_run import work
     from harness.results.gate import Speed
 
     name = (args.dataset or ["cifar100-lt"])[0]
     workspace = resolve(Choices(name, profile=args.profile, home=args.home)).workspace
     workspace.check_built_in()
-    measured = profiling.profile(profiling.work(workspace, SOURCES, "cpu"), ["stock"], [])
+    measured = profiling.profile(work(workspace, SOURCES, "cpu"), ["stock"], [])
     where = f"measured now, {SOURCES} sources of {workspace.module.NAME}"
     return Speed(now=float(measured["ratio_to_stock"]), where=where)
 
@@ -152,7 +153,7 @@ def plan(args: argparse.Namespace) -> None:
     from harness.api.plans import plan_of
     from harness.cli import plan_text
 
-    result = plan_of(request(args, methods=True), args.tflops)
+    result = plan_of(request_of(args, methods=True), args.tflops)
     print(plan_text.render(result.plan))
 
 
@@ -164,6 +165,7 @@ def profile(args: argparse.Namespace) -> None:
     from harness.pipeline.request import resolve
     from harness.planning import profile as profiling
     from harness.planning import profile_data
+    from harness.planning.generation_run import work
 
     named = choices(args)
     if args.levels:
@@ -172,14 +174,14 @@ def profile(args: argparse.Namespace) -> None:
     for what in dict.fromkeys(args.what):
         if what == "generation":
             workspace.check_built_in()
-            todo = profiling.work(workspace, args.sources, args.device)
-            found = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
+            todo = work(workspace, args.sources, args.device)
+            results = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
         elif what == "reading":
-            found = profile_data.reading(workspace)
+            results = profile_data.reading(workspace)
         else:
-            found = profile_data.training(workspace, args.device)
-        print(profile_text.render(found), end="\n\n")
-        say(f"profile: {profile_text.write(workspace, found)}")
+            results = profile_data.training(workspace, args.device)
+        print(profile_text.render(results), end="\n\n")
+        say(f"profile: {profile_text.write(workspace, results)}")
 
 
 def doctor(args: argparse.Namespace) -> None:

@@ -1,1 +1,1 @@
-"""Errors, hashed specs, the registry of names, atomic files, workers, metrics."""
+"""Errors, hashed specs, the registry, atomic files, workers, metrics; nothing of one data set."""

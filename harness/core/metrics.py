@@ -59,10 +59,10 @@ def rule_named(name: str) -> Rule:
 def groups(counts: Sequence[int], rule: str = "A") -> tuple[list[int], list[int], list[int]]:
     """Labels of the many, medium and few classes, by training images per class."""
     chosen = rule_named(rule)
-    found: tuple[list[int], list[int], list[int]] = ([], [], [])
+    by_group: tuple[list[int], list[int], list[int]] = ([], [], [])
     for label, count in enumerate(counts):
-        found[chosen.group(count)].append(label)
-    return found
+        by_group[chosen.group(count)].append(label)
+    return by_group
 
 
 def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
@@ -96,10 +96,10 @@ def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
 def _by_rule(
     name: str, counts: Sequence[int], right: Sequence[int], total: Sequence[int]
 ) -> dict[str, Any]:
-    found = groups(counts, name)
+    by_group = groups(counts, name)
     score = _pooled if RULES[name].pooled else _mean_of_classes
-    values = (score(g, right, total) if g else None for g in found)
-    return {**dict(zip(GROUPS, values, strict=True)), "classes": [len(g) for g in found]}
+    values = (score(g, right, total) if g else None for g in by_group)
+    return {**dict(zip(GROUPS, values, strict=True)), "classes": [len(g) for g in by_group]}
 
 
 def _pooled(group: Sequence[int], right: Sequence[int], total: Sequence[int]) -> float:
@@ -129,8 +129,8 @@ def _classes(predictions: pl.DataFrame, column: str, size: int) -> list[int]:
     values = predictions[column].to_list()
     wrong = {v for v in values if not isinstance(v, int) or not 0 <= v < size}
     if wrong:
-        found = _some(sorted(wrong, key=str))
-        raise DataError(f"predictions: {column} {found} found, expected integers 0..{size - 1}")
+        examples = _some(sorted(wrong, key=str))
+        raise DataError(f"predictions: {column} {examples} found, expected integers 0..{size - 1}")
     return values
 
 

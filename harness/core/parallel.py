@@ -50,23 +50,24 @@ def check_device(device: str) -> None:
 
 
 def run(
-    function: Callable[[J], R],
+    function: Callable[..., R],
     jobs: Sequence[J],
     workers: int,
     start: Callable[..., Any] | None = None,
     arguments: tuple[Any, ...] = (),
 ) -> Iterator[tuple[J, R]]:
-    """Yield (job, result) as they finish. `start(*arguments)` runs once in every worker.
+    """Yield (job, function(job)) as they finish.
 
+    With `start`, `start(*arguments)` runs once in every worker, and a job's result is
+    function(what it returned, job): `start` may be a class and `function` a method of it.
     One thread per worker, so that results do not depend on the number of workers. An error in a
     job or in `start` ends all of them and is raised here; jobs that were finished stay finished.
     """
     if not jobs:
         return
     if ranks() > 1:  # each job is for all of them
-        if start is not None:
-            start(*arguments)
-        yield from ((job, function(job)) for job in jobs)
+        states = () if start is None else (start(*arguments),)
+        yield from ((job, function(*states, job)) for job in jobs)
         return
     saved = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
@@ -105,7 +106,7 @@ def _main_hidden(*functions: Callable[..., Any] | None) -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-_failed: list[UsageError | DataError] = []  # why `start` failed in this worker
+_states: list[Any] = []  # what `start` returned in this worker, or the error that it raised
 
 
 def _begin(start: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None:
@@ -113,15 +114,16 @@ def _begin(start: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None
     threading.Thread(target=_follow_parent, daemon=True).start()
     try:
         if start is not None:
-            start(*arguments)
+            _states.append(start(*arguments))
     except (UsageError, DataError) as error:  # raised here, it would only break the pool
-        _failed.append(error)
+        _states.append(error)
 
 
-def _do(function: Callable[[J], R], job: J) -> R:
-    if _failed:
-        raise _failed[0]
-    return function(job)
+def _do(function: Callable[..., R], job: J) -> R:
+    for state in _states:
+        if isinstance(state, UsageError | DataError):
+            raise state
+    return function(*_states, job)
 
 
 def _follow_parent() -> None:

@@ -131,12 +131,12 @@ def _files(package: str) -> dict[str, tuple[str, str]]:
     """File stem -> (printed name, module) of the package's files that carry a NAME."""
     spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or []
-    found = {}
+    files = {}
     for path in (path for folder in folders for path in sorted(Path(folder).glob("*.py"))):
         match = _NAME_LINE.search(_text(path))
         if match and not path.stem.startswith("_"):
-            found[path.stem] = (match["name"], f"{package}.{path.stem}")
-    return found
+            files[path.stem] = (match["name"], f"{package}.{path.stem}")
+    return files
 
 
 def _text(path: Path) -> str:

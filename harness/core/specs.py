@@ -7,21 +7,15 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Interval, MinLen, Predicate
 
-if TYPE_CHECKING:
-    pass
+from harness.core.guidance import is_exact
 
-REAL = 100  # guidance, in hundredths, of a real image
-
+SMALL_UP_TO_PX = 64  # pictures of at most this side are stored lossless and read as raw pixels
 
 T = TypeVar("T")
-
-
-def _two_decimals(guidance: float) -> bool:
-    return abs(100 * guidance - round(100 * guidance)) <= 1e-6
 
 
 def _each_once(values: tuple[Any, ...]) -> bool:
@@ -66,7 +60,7 @@ Seeds = Annotated[
 Guidance = Annotated[
     float,
     Interval(ge=0, le=0.99),
-    Predicate(_two_decimals),
+    Predicate(is_exact),
     "guidance of synthetic images is in [0, 1), with at most two decimals",
 ]
 
@@ -87,9 +81,9 @@ def key(spec: Any) -> str:
     return key_of_plain(plain(spec))
 
 
-def key_of_plain(said: Any) -> str:
+def key_of_plain(value: Any) -> str:
     """The key of a spec from what `plain` made of it, as records keep it."""
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

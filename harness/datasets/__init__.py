@@ -1,1 +1,1 @@
-"""Data sets: one file each, with what they share: official files, pictures, prompts."""
+"""Data sets, one file each, with images and prompts; writing the built-in ones is `mini`."""

@@ -52,20 +52,20 @@ def _names(path: Path, column: str) -> list[tuple[int, str]]:
     """Category id and name by label; categories that are not in the benchmark are left out."""
     table = texts.Table(path, ("y", "category_id", column), "the categories of the labels")
     labels, categories = table.numbers("y"), table.numbers("category_id")
-    found: dict[int, tuple[int, str]] = {}
+    by_label: dict[int, tuple[int, str]] = {}
     for row, name in enumerate(table.column(column)):
         if labels[row] == ABSENT:
             continue
-        if labels[row] in found:
+        if labels[row] in by_label:
             raise DataError(f"{table.where(row)}: label {labels[row]} again, expected each once")
         spoken = " ".join(name.replace("_", " ").split()).lower()
         if not any(c.isalnum() for c in spoken):
             raise DataError(f"{table.where(row)}: {name!r} is no class name")
-        found[labels[row]] = (categories[row], spoken)
-    missing = next((label for label in range(len(found)) if label not in found), None)
-    if missing is not None or not found:
+        by_label[labels[row]] = (categories[row], spoken)
+    missing = next((label for label in range(len(by_label)) if label not in by_label), None)
+    if missing is not None or not by_label:
         raise DataError(f"{path}: no label {missing or 0}, expected 0, 1, 2, ... without a gap")
-    return [found[label] for label in range(len(found))]
+    return [by_label[label] for label in range(len(by_label))]
 
 
 def listings(root: Path, classes: int) -> dict[str, rows.Listing]:
@@ -90,10 +90,10 @@ def listings(root: Path, classes: int) -> dict[str, rows.Listing]:
     everything = rows.listing(entries, rows.Where(path), classes)
     of_place = pl.DataFrame({"place": table.lines, "split": splits})
     marked = everything.table.join(of_place, on="place", maintain_order="left")
-    found = {}
+    by_split = {}
     for split in SPLITS:
         part = marked.filter(pl.col("split") == split).drop("split")
         if not part.height:
             raise DataError(f"{path}: no picture of split {split}, expected some of all five")
-        found[split] = rows.Listing(part, everything.where)
-    return found
+        by_split[split] = rows.Listing(part, everything.where)
+    return by_split

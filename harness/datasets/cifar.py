@@ -1,12 +1,84 @@
-"""The official files of CIFAR-100: their checksums, and fetching them; torchvision knows both."""
+"""The official files of CIFAR-100: reading them, their checksums, and fetching them.
+
+torchvision knows checksums and address.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from harness.core.errors import DataError, brief
+from harness.datasets.unpickle import load as unpickle
+
+T = TypeVar("T")
+
+FOLDER = "cifar-100-python"
+SIDE_PX = 32
+OFFICIAL = (100, 50_000, 10_000)  # classes, training and test images; asked of profile `paper`
+
+
+def class_names(path: Path) -> list[str]:
+    """Spoken names by label, from the file `meta`; DataError when it is damaged."""
+    names = _entry(path, unpickle(path), b"fine_label_names", list)
+    if len(names) < 2 or not all(isinstance(n, bytes) for n in names):
+        raise DataError(
+            f"{path}: fine_label_names holds {len(names)} entries, expected two or more names in "
+            "bytes"
+        )
+    return [n.decode("utf-8", errors="replace").replace("_", " ") for n in names]
+
+
+def images(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 3072) uint8 and labels (N,) int64 of one file, checked."""
+    content = unpickle(path)
+    pixels = _entry(path, content, b"data", np.ndarray)
+    labels = _entry(path, content, b"fine_labels", list)
+    width = 3 * SIDE_PX * SIDE_PX
+    if pixels.ndim != 2 or pixels.shape[1] != width:
+        raise DataError(f"{path}: data has shape {pixels.shape}, expected (N, {width})")
+    if len(labels) != len(pixels):
+        raise DataError(
+            f"{path}: {len(labels)} fine_labels for {len(pixels)} images, expected one per image"
+        )
+    wrong = [v for v in labels if type(v) is not int or not 0 <= v < classes]
+    if wrong:
+        raise DataError(
+            f"{path}: fine_labels holds {wrong[0]!r}, expected whole numbers from 0 to "
+            f"{classes - 1} ({classes} names in meta)"
+        )
+    return pixels, np.asarray(labels, dtype=np.int64)
+
+
+def _entry(path: Path, content: dict[bytes, Any], name: bytes, kind: type[T]) -> T:
+    """The entry of that name and type, or a DataError."""
+    if name not in content:
+        entries = ", ".join(sorted(str(k) for k in content)) or "nothing"
+        raise DataError(f"{path}: holds {entries}, expected an entry {name!r}")
+    if not isinstance(content[name], kind):
+        got = type(content[name]).__name__
+        raise DataError(f"{path}: {name!r} is a {got}, expected a {kind.__name__}")
+    entry: T = content[name]
+    return entry
+
+
+def check_official(folder: Path, sizes: tuple[int, int, int]) -> None:
+    """DataError unless there are as many classes, training and test images as officially."""
+    if sizes != OFFICIAL:
+        raise DataError(
+            f"{folder}: {sizes[0]} classes, {sizes[1]} training and {sizes[2]} test images, but "
+            f"profile paper needs the official CIFAR-100: {OFFICIAL[0]}, {OFFICIAL[1]} and "
+            f"{OFFICIAL[2]}"
+        )
+
+
+def hwc(pixels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Rows RRR..GGG..BBB (N, 3072) as images (n, 32, 32, 3), contiguous."""
+    planes = pixels[ids].reshape(-1, 3, SIDE_PX, SIDE_PX)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
 
 
 def _official() -> Any:
@@ -22,11 +94,11 @@ def verify(folder: Path) -> str:
     for name, md5 in [*listed, (known.meta["filename"], known.meta["md5"])]:
         path = folder / name
         try:
-            found = hashlib.md5(path.read_bytes()).hexdigest()
+            digest = hashlib.md5(path.read_bytes()).hexdigest()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-        if found != md5:
-            raise DataError(f"{path}: md5 {found}, the official file has {md5}")
+        if digest != md5:
+            raise DataError(f"{path}: md5 {digest}, the official file has {md5}")
     return "train, test and meta have the official checksums"
 
 

@@ -7,11 +7,10 @@ Protocol: Cao et al. 2019 (LDAM), as CUDA uses it; the test set stays balanced.
 from __future__ import annotations
 
 import hashlib
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,17 +18,12 @@ import polars as pl
 from harness.core import metrics as scoring
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Mixture, Recipe, Schedule
-from harness.datasets import cifar, longtail, prompts
+from harness.datasets import cifar, longtail, prompts, recipes
 from harness.datasets.base import Dataset, Split, index_hash
 from harness.datasets.pictures import Block
-from harness.datasets.unpickle import load as unpickle
-
-T = TypeVar("T")
+from harness.datasets.subsets import class_counts, select, sizes
 
 NAME = "cifar100-lt"
-FOLDER = "cifar-100-python"
-SIDE_PX = 32
-OFFICIAL = (100, 50_000, 10_000)  # classes, training and test images; asked of profile `paper`
 
 # Ours: the paper asked a language model for ten scenes per class; these need none. The words are
 # those of the built-in world's captions, so that its small generator knows them too.
@@ -64,8 +58,8 @@ STD = (0.2023, 0.1994, 0.2010)
 
 # ---------------------------------------------------------------- recipes
 
-PAPER = Recipe(
-    profile="paper",
+PAPER = replace(
+    recipes.PAPER,  # DisCL's ImageNet-LT run; for CIFAR the paper says "same settings"
     backbone="resnet10",  # paper, Table 2; the ImageNet network on raw 32 px fits its accuracies
     width=64,  # 4,957,092 parameters with 100 classes
     scratch=Schedule(  # CUDA's CIFAR code, which LDAM's protocol agrees with up to warm-up
@@ -79,61 +73,28 @@ PAPER = Recipe(
         milestones=(160, 180),  # CUDA: 1-based epoch > 160 and > 180
         gamma=0.01,  # CUDA: x 0.01, and again (LDAM too)
     ),
-    onward=Schedule(  # DisCL's ImageNet-LT run; for CIFAR the paper says "same settings"
-        optimiser="adam",  # paper, Table 9
-        lr=1e-3,  # paper, Table 9
-        weight_decay=1e-5,  # released code
-        batch=128,  # paper, Table 9
-        epochs=65,  # paper, Table 9
-        decay="cosine",  # paper, Table 9; to 0 per batch: released code
-    ),
-    curriculum_epochs=60,  # paper, Table 9
     mixture=Mixture(
         keep=0.3,  # released command (downsample ratio)
         tail_fraction=None,  # share of tail classes: 136 of 1000 = the released 0.136, ImageNet-LT
     ),
     levels=(0.5, 0.7, 0.9),  # paper, A.3 (its Table 5 says four levels for CIFAR)
-    pool_seeds=(10, 20, 30, 40, 42, 50, 60, 70),  # released code; paper: 8 seeds
-    threshold=0.30,  # paper, Table 9 (long-tailed sets)
-    generator="stabilityai/stable-diffusion-xl-refiner-1.0",  # paper, Table 9
-    clip="ViT-B-32-quickgelu",  # paper, Table 9; OpenAI's weights were trained with QuickGELU
-    steps=50,  # released code's default; the paper says 1000
-    text_guidance=10.0,  # paper, Table 9
     size_px=512,  # ours: not published for CIFAR
     view_px=32,
+    augment="crop-flip",  # CUDA
+    test_view="none",  # CUDA
     probe_images=100,  # released code, ImageNet-LT; for CIFAR not published
     imbalances=(100, 50),  # paper, Table 2
 )
 
-_MINI_ONWARD = Schedule(optimiser="adam", lr=1e-3, batch=64, epochs=30, decay="cosine")
-
-MINI = Recipe(
-    profile="mini",  # all values ours: minutes on two cores
-    backbone="resnet10",
-    width=16,
-    scratch=Schedule(
-        optimiser="sgd",
-        lr=0.1,
-        momentum=0.9,
-        weight_decay=5e-4,
-        batch=64,
-        epochs=30,
-        warmup=2,
-        milestones=(24, 28),
-    ),
-    onward=_MINI_ONWARD,
+MINI = replace(
+    recipes.MINI,  # all values ours: minutes on two cores
+    scratch=replace(recipes.MINI.scratch, nesterov=False, epochs=30, warmup=2, milestones=(24, 28)),
+    onward=replace(recipes.MINI_ONWARD, epochs=30),
     curriculum_epochs=25,
-    mixture=Mixture(keep=0.3, tail_fraction=None),
     levels=(0.0, 0.3, 0.5, 0.7),
     pool_seeds=(10, 20, 30, 40),
-    threshold=0.55,
-    generator="mini",
-    clip="mini",
-    steps=12,
-    text_guidance=3.0,
     size_px=64,  # what the built-in generator makes; brought to 32 px for training
     view_px=32,
-    probe_images=30,
     imbalances=(100, 50),
 )
 
@@ -141,96 +102,30 @@ SMOKE = replace(
     MINI,
     profile="smoke",
     scratch=replace(MINI.scratch, epochs=4, warmup=1, milestones=(3,)),
-    onward=replace(_MINI_ONWARD, epochs=6),
-    curriculum_epochs=5,  # one per level and one at the real images
-    pool_seeds=(10,),
-    steps=6,
-    run_seeds=(0,),
+    onward=recipes.SMOKE.onward,
+    curriculum_epochs=recipes.SMOKE.curriculum_epochs,
+    pool_seeds=recipes.SMOKE.pool_seeds,
+    steps=recipes.SMOKE.steps,
+    run_seeds=recipes.SMOKE.run_seeds,
     imbalances=(100,),
 )
 
 RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
-_DEEPER = {"resnet34": {"backbone": "resnet34"}}
 BACKBONES: dict[str, dict[str, dict[str, Any]]] = {
-    "paper": _DEEPER | {"resnet32": {"backbone": "resnet32", "width": 16}},  # CUDA's and LDMLR's
-    "mini": _DEEPER | {"resnet32": {"backbone": "resnet32", "width": 8}},
-    "smoke": _DEEPER,
+    "paper": recipes.DEEPER
+    | {"resnet32": {"backbone": "resnet32", "width": 16}},  # CUDA's and LDMLR's
+    "mini": recipes.DEEPER | {"resnet32": {"backbone": "resnet32", "width": 8}},
+    "smoke": recipes.DEEPER,
 }
 
-# ---------------------------------------------------------------- the long tail
-
-
-def class_counts(
-    n_max: int, classes: int, imbalance: int, count_profile: str = "floor"
-) -> tuple[int, ...]:
-    """Images to keep per class: floor(n_max * f ** (i / (C - 1))) with f = 1 / imbalance (LDAM).
-
-    "floor" takes the exact power. "multiplicative" takes mu ** i with a root mu that was rounded
-    down, so a whole number is just missed and the last class has one image fewer; with the rule
-    <= 20 this gives the 324 and 268 hard images that the paper counts at imbalance 100 and 50.
-    Both are computed in integers: in floats, the last class depends on whose pow() computes mu
-    (at imbalance 100, Python's leaves 5 images and numpy's 4).
-    """
-    if count_profile not in ("floor", "multiplicative"):
-        raise UsageError(f"count profile {count_profile!r}; there are 'floor', 'multiplicative'")
-    reach = operator.le if count_profile == "floor" else operator.lt
-    largest = n_max if count_profile == "floor" else n_max - 1
-    if not 1 <= imbalance <= largest:
-        raise UsageError(
-            f"imbalance {imbalance}; expected a whole number from 1 to {largest} (class size "
-            f"{n_max}, count profile {count_profile})"
-        )
-    tail = (_largest(n_max, imbalance, i, classes - 1, reach) for i in range(1, classes))
-    return (n_max, *tail)
-
-
-def _largest(
-    n_max: int, imbalance: int, i: int, last: int, reach: Callable[[int, int], bool]
-) -> int:
-    """The largest n whose power n ** last * imbalance ** i does reach n_max ** last."""
-    bound, factor = n_max**last, imbalance**i
-    n = int(n_max * imbalance ** (-i / last))  # a float: off by one at most
-    while not reach(n**last * factor, bound):
-        n -= 1
-    while reach((n + 1) ** last * factor, bound):
-        n += 1
-    return n
-
-
-def _sizes(n_max: int, classes: int) -> Callable[[int | None, Recipe], tuple[int, ...]]:
-    """Class sizes as a function of imbalance and recipe."""
-
-    def counts(imbalance: int | None, recipe: Recipe) -> tuple[int, ...]:
-        if imbalance is None:
-            return (n_max,) * classes
-        return class_counts(n_max, classes, imbalance, recipe.count_profile)
-
-    return counts
-
-
 # Of the built-in world: 60 classes of 200 training and 20 test pictures (harness.mini.world).
-_BUILT_IN = {"counts": _sizes(200, 60), "splits": {"test": 60 * 20}}
+_BUILT_IN = {"counts": sizes(200, 60), "splits": {"test": 60 * 20}}
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
-    "files": tuple(f"{FOLDER}/{name}" for name in ("train", "test", "meta")),
-    "paper": {"counts": _sizes(500, 100), "splits": {"test": OFFICIAL[2]}},
+    "files": tuple(f"{cifar.FOLDER}/{name}" for name in ("train", "test", "meta")),
+    "paper": {"counts": sizes(500, 100), "splits": {"test": cifar.OFFICIAL[2]}},
     "mini": _BUILT_IN,
     "smoke": _BUILT_IN,
 }
-
-
-def select(labels: np.ndarray, counts: Sequence[int]) -> np.ndarray:
-    """Indices (int64, by class) of the images kept, as LDAM draws them.
-
-    numpy's legacy generator, seeded once with 0; for each label in order, its ascending indices
-    are shuffled and the first counts[label] taken. So a smaller imbalance contains a larger one.
-    """
-    rng = np.random.RandomState(0)  # the protocol names this generator and this seed
-    kept = []
-    for label, count in enumerate(counts):
-        indices = np.flatnonzero(labels == label)
-        rng.shuffle(indices)
-        kept.append(indices[:count])
-    return np.concatenate(kept).astype(np.int64)
 
 
 # ---------------------------------------------------------------- reading
@@ -242,12 +137,12 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
     DataError when a file is missing, damaged or not what the official one holds; UsageError for
     an imbalance that no subset has.
     """
-    folder = Path(root) / FOLDER
-    classes = _class_names(folder / "meta")
-    pixels, labels = _images(folder / "train", len(classes))
-    test_pixels, test_labels = _images(folder / "test", len(classes))
+    folder = Path(root) / cifar.FOLDER
+    classes = cifar.class_names(folder / "meta")
+    pixels, labels = cifar.images(folder / "train", len(classes))
+    test_pixels, test_labels = cifar.images(folder / "test", len(classes))
     if recipe.profile == "paper":
-        _check_official(folder, (len(classes), len(labels), len(test_labels)))
+        cifar.check_official(folder, (len(classes), len(labels), len(test_labels)))
     counts = _counts(folder / "train", labels, len(classes), imbalance, recipe.count_profile)
     ids = select(labels, counts)
     train = _table(ids, labels[ids]).select(
@@ -259,7 +154,7 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
         "location",
     )
     test_ids = np.arange(len(test_labels))
-    images = _hwc(pixels, ids)
+    images = cifar.hwc(pixels, ids)
     return Dataset(
         name=NAME,
         imbalance=imbalance,
@@ -267,61 +162,11 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
         counts=counts,
         train=train,
         train_images=Block(images),
-        splits={TEST: Split(_table(test_ids, test_labels), Block(_hwc(test_pixels, test_ids)))},
+        splits={
+            TEST: Split(_table(test_ids, test_labels), Block(cifar.hwc(test_pixels, test_ids)))
+        },
         index_hash=index_hash(train, hashlib.sha256(images.tobytes()).hexdigest()),
     )
-
-
-def _class_names(path: Path) -> list[str]:
-    names = _entry(path, unpickle(path), b"fine_label_names", list)
-    if len(names) < 2 or not all(isinstance(n, bytes) for n in names):
-        raise DataError(
-            f"{path}: fine_label_names holds {len(names)} entries, expected two or more names in "
-            "bytes"
-        )
-    return [n.decode("utf-8", errors="replace").replace("_", " ") for n in names]
-
-
-def _images(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (N, 3072) uint8 and labels (N,) int64 of one file, checked."""
-    content = unpickle(path)
-    pixels = _entry(path, content, b"data", np.ndarray)
-    labels = _entry(path, content, b"fine_labels", list)
-    width = 3 * SIDE_PX * SIDE_PX
-    if pixels.ndim != 2 or pixels.shape[1] != width:
-        raise DataError(f"{path}: data has shape {pixels.shape}, expected (N, {width})")
-    if len(labels) != len(pixels):
-        raise DataError(
-            f"{path}: {len(labels)} fine_labels for {len(pixels)} images, expected one per image"
-        )
-    wrong = [v for v in labels if type(v) is not int or not 0 <= v < classes]
-    if wrong:
-        raise DataError(
-            f"{path}: fine_labels holds {wrong[0]!r}, expected whole numbers from 0 to "
-            f"{classes - 1} ({classes} names in meta)"
-        )
-    return pixels, np.asarray(labels, dtype=np.int64)
-
-
-def _entry(path: Path, content: dict[bytes, Any], name: bytes, kind: type[T]) -> T:
-    """The entry of that name and type, or a DataError."""
-    if name not in content:
-        found = ", ".join(sorted(str(k) for k in content)) or "nothing"
-        raise DataError(f"{path}: holds {found}, expected an entry {name!r}")
-    if not isinstance(content[name], kind):
-        got = type(content[name]).__name__
-        raise DataError(f"{path}: {name!r} is a {got}, expected a {kind.__name__}")
-    entry: T = content[name]
-    return entry
-
-
-def _check_official(folder: Path, found: tuple[int, int, int]) -> None:
-    if found != OFFICIAL:
-        raise DataError(
-            f"{folder}: {found[0]} classes, {found[1]} training and {found[2]} test images, but "
-            f"profile paper needs the official CIFAR-100: {OFFICIAL[0]}, {OFFICIAL[1]} and "
-            f"{OFFICIAL[2]}"
-        )
 
 
 def _counts(
@@ -341,12 +186,6 @@ def _counts(
                 f"{imbalance}"
             )
     return counts
-
-
-def _hwc(pixels: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Rows RRR..GGG..BBB (N, 3072) as images (n, 32, 32, 3), contiguous."""
-    planes = pixels[ids].reshape(-1, 3, SIDE_PX, SIDE_PX)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
 
 
 def _table(ids: np.ndarray, labels: np.ndarray) -> pl.DataFrame:
@@ -398,12 +237,12 @@ def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
 def check(root: Path, profile: str, decode: bool = False) -> list[str]:
     """What was verified, a line each; DataError at the first offence. The pictures are decoded."""
     data = load(Path(root), None, RECIPES[profile])
-    sizes = f"{len(data.train)} training and {len(data.splits[TEST].table)} test pictures"
-    said = [f"{len(data.classes)} classes, {sizes}, all decoded"]
+    pictures = f"{len(data.train)} training and {len(data.splits[TEST].table)} test pictures"
+    lines = [f"{len(data.classes)} classes, {pictures}, all decoded"]
     for imbalance in RECIPES[profile].imbalances:
         subset = load(Path(root), imbalance, RECIPES[profile])
-        said.append(f"imbalance {imbalance}: {len(subset.train)} training pictures")
-    return said + ([cifar.verify(Path(root) / FOLDER)] if profile == "paper" else [])
+        lines.append(f"imbalance {imbalance}: {len(subset.train)} training pictures")
+    return lines + ([cifar.verify(Path(root) / cifar.FOLDER)] if profile == "paper" else [])
 
 
 fetch = cifar.fetch

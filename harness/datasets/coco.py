@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from harness.core import documents
 from harness.core.errors import DataError
-from harness.datasets import rows, texts
+from harness.datasets import rows
 
 
 def class_names(path: Path) -> list[str]:
@@ -15,8 +16,8 @@ def class_names(path: Path) -> list[str]:
 
     DataError unless it is a list of categories with the ids 0, 1, 2, ... in this order.
     """
-    found = texts.document(path, "the categories with their real names")
-    categories = _Entries(path, "", found)
+    expected = "the categories with their real names"
+    categories = _Entries(path, "", documents.json_value(path, "categories", expected))
     if categories.column("id", int) != list(range(len(categories.entries))):
         raise DataError(f"{path}: ids are not 0, 1, 2, ... in this order")
     names = categories.column("name", str)
@@ -35,16 +36,17 @@ def listing(path: Path, classes: int) -> rows.Listing:
 
     DataError for a file that is damaged or says otherwise.
     """
-    found = texts.document(path, "images, annotations and categories as in COCO's files")
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: a {type(found).__name__}, expected an object with images")
+    expected = "images, annotations and categories as in COCO's files"
+    content = documents.json_value(path, "annotations", expected)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: a {type(content).__name__}, expected an object with images")
     parts = {
-        name: _Entries(path, name, found.pop(name, None)) for name in ("images", "annotations")
+        name: _Entries(path, name, content.pop(name, None)) for name in ("images", "annotations")
     }
     images, notes = parts["images"], parts["annotations"]
     if len(images.entries) != len(notes.entries):
-        said = f"{len(images.entries)} images and {len(notes.entries)} annotations"
-        raise DataError(f"{path}: {said}, expected one annotation per image")
+        sizes = f"{len(images.entries)} images and {len(notes.entries)} annotations"
+        raise DataError(f"{path}: {sizes}, expected one annotation per image")
     ids = images.column("id", int)
     _same(ids, notes, "id")
     _same(ids, notes, "image_id")
@@ -56,10 +58,10 @@ def listing(path: Path, classes: int) -> rows.Listing:
 
 def _same(ids: list[int], notes: _Entries, name: str) -> None:
     """DataError unless annotations[i] is that of images[i]."""
-    for number, (mine, its) in enumerate(zip(ids, notes.column(name, int), strict=True)):
-        if mine != its:
+    for number, (expected, value) in enumerate(zip(ids, notes.column(name, int), strict=True)):
+        if expected != value:
             where = notes.where(number)
-            raise DataError(f"{where}: {name} {its}, expected {mine} as of images[{number}]")
+            raise DataError(f"{where}: {name} {value}, expected {expected} as of images[{number}]")
 
 
 class _Entries:
@@ -89,17 +91,17 @@ class _Entries:
 
     def _check(self, number: int, entry: Any, name: str, kind: type) -> None:
         if not isinstance(entry, dict):
-            said = f"a {type(entry).__name__}, expected an object"
+            fault = f"a {type(entry).__name__}, expected an object"
         elif name not in entry:
-            said = f"no field {name!r} among {', '.join(entry) or 'none'}"
+            fault = f"no field {name!r} among {', '.join(entry) or 'none'}"
         elif type(entry[name]) is not kind or not (_numbers if kind is int else _texts)(
             [entry[name]]
         ):
             allowed = "a whole number from 0" if kind is int else "a text"
-            said = f"{name} {entry[name]!r}, expected {allowed}"
+            fault = f"{name} {entry[name]!r}, expected {allowed}"
         else:
             return
-        raise DataError(f"{self.where(number)}: {said}")
+        raise DataError(f"{self.where(number)}: {fault}")
 
 
 def _numbers(values: list[int]) -> bool:

@@ -19,7 +19,7 @@ import polars as pl
 
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Mixture, Recipe
-from harness.datasets import longtail, rows, texts, verify
+from harness.datasets import longtail, recipes, rows, texts, verify
 from harness.datasets.base import Dataset, Source
 
 NAME = "imagenet-lt"
@@ -82,16 +82,16 @@ SOURCES = (
 # ---------------------------------------------------------------- recipes
 
 PAPER = replace(
-    longtail.PAPER,
+    recipes.PAPER,
     mixture=Mixture(
         keep=0.3,  # released command (downsample ratio)
         tail_fraction=0.136,  # paper, section 5.4, and released code: the share of tail classes
     ),
 )
-MINI, SMOKE = longtail.MINI, longtail.SMOKE
+MINI, SMOKE = recipes.MINI, recipes.SMOKE
 
 RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
-BACKBONES = longtail.BACKBONES
+BACKBONES = recipes.BACKBONES
 
 # ---------------------------------------------------------------- reading
 
@@ -122,7 +122,7 @@ def _load(root: Path, profile: str) -> tuple[Dataset, dict[str, rows.Listing]]:
 def _class_names(root: Path) -> tuple[list[str], list[str] | None]:
     """Names by label, and the synsets by label: [] for alphabetical order, None where unknown."""
     if (root / NAMES).exists():
-        return _given(root / NAMES), None
+        return _class_names_of(root / NAMES), None
     synsets, first_names = _mapping(root / SYNSETS) if (root / SYNSETS).exists() else ([], [])
     if synsets and len(synsets) != OFFICIAL["classes"]:
         return first_names, synsets
@@ -131,13 +131,13 @@ def _class_names(root: Path) -> tuple[list[str], list[str] | None]:
     return list(IMAGENET_CLASSNAMES), synsets
 
 
-def _given(path: Path) -> list[str]:
+def _class_names_of(path: Path) -> list[str]:
     """A name per line; it may begin with the synset (n01440764 tench), which is left out."""
-    found = texts.lines(path, "a class name per line")
-    names = [_spoken(re.sub(r"^n\d{8}\s+", "", line)) for line in found]
+    lines = texts.lines(path, "a class name per line")
+    names = [_spoken(re.sub(r"^n\d{8}\s+", "", line)) for line in lines]
     for number, name in enumerate(names, 1):
         if not any(c.isalnum() for c in name):
-            raise DataError(f"{path}, line {number}: {found[number - 1]!r} is no class name")
+            raise DataError(f"{path}, line {number}: {lines[number - 1]!r} is no class name")
     return names
 
 
@@ -162,8 +162,8 @@ def _listing(path: Path, classes: int) -> rows.Listing:
     for number, line in enumerate(texts.lines(path, "lines 'relative/path label'"), 1):
         fields = line.split()
         if len(fields) != 2:
-            said = f"{len(fields)} fields in {line!r}"
-            raise DataError(f"{path}, line {number}: {said}, expected 'relative/path label'")
+            fault = f"{len(fields)} fields in {line!r}"
+            raise DataError(f"{path}, line {number}: {fault}, expected 'relative/path label'")
         paths.append(fields[0])
         labels.append(texts.whole(fields[1], f"{path}, line {number}", "label"))
     entries = {"place": range(1, len(paths) + 1), "id": range(len(paths))}
@@ -179,10 +179,10 @@ def _check_order(train: rows.Listing, synsets: list[str]) -> None:
     pairs = train.table.sort("place").select("label", folder, "place")
     pairs = pairs.unique(["label", "folder"], keep="first", maintain_order=True)
     in_order = dict(enumerate(synsets or sorted(pairs["folder"].unique())))
-    for label, found, place in pairs.rows():
-        if in_order.get(label) != found:
+    for label, name, place in pairs.rows():
+        if in_order.get(label) != name:
             raise DataError(
-                f"{train.where(place)}: label {label} for {found}, expected {in_order.get(label)}; "
+                f"{train.where(place)}: label {label} for {name}, expected {in_order.get(label)}; "
                 f"labels of another order need names of their own, in {NAMES}"
             )
 
@@ -206,19 +206,19 @@ def check(root: Path, profile: str, decode: bool = False) -> list[str]:
     """
     root = Path(root)
     data, listings = _load(root, profile)
-    said = [verify.described(data)]
+    lines = [verify.described(data)]
     if profile == "paper":
-        found = hashlib.sha256(",".join(map(str, data.counts)).encode()).hexdigest()
-        if found != OFFICIAL_COUNTS:
+        digest = hashlib.sha256(",".join(map(str, data.counts)).encode()).hexdigest()
+        if digest != OFFICIAL_COUNTS:
             raise DataError(
-                f"{root / LISTS['train']}: the class sizes have SHA-256 {found}, expected the "
+                f"{root / LISTS['train']}: the class sizes have SHA-256 {digest}, expected the "
                 f"official {OFFICIAL_COUNTS}"
             )
-        said.append("the class sizes are the official ones")
-    said.append(verify.apart(listings, "train", "test"))
-    said.append(verify.apart(listings, "train", "val"))
-    said.append(verify.files(root, listings.values(), decode))
-    return said + verify.archives(root, SOURCES)
+        lines.append("the class sizes are the official ones")
+    lines.append(verify.apart(listings, "train", "test"))
+    lines.append(verify.apart(listings, "train", "val"))
+    lines.append(verify.files(root, listings.values(), decode))
+    return lines + verify.archives(root, SOURCES)
 
 
 def fetch(root: Path) -> None:

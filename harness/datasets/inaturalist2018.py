@@ -17,7 +17,7 @@ import polars as pl
 
 from harness.core.errors import DataError, UsageError, brief
 from harness.core.specs import Mixture, Recipe, Schedule
-from harness.datasets import coco, longtail, rows, verify
+from harness.datasets import coco, longtail, recipes, rows, verify
 from harness.datasets.base import Dataset, Source
 
 NAME = "inaturalist2018"
@@ -58,7 +58,7 @@ SOURCES = tuple(
 # ---------------------------------------------------------------- recipes
 
 PAPER = replace(  # the paper: "same settings" as on ImageNet-LT; what differs is named
-    longtail.PAPER,
+    recipes.PAPER,
     backbone="resnet10",  # paper, Table 3; 9,082,638 parameters with 8,142 classes
     scratch=Schedule(  # CE of CUDA's large-scale code
         optimiser="sgd",
@@ -79,10 +79,10 @@ PAPER = replace(  # the paper: "same settings" as on ImageNet-LT; what differs i
     augment="inaturalist",  # CUDA: random resized crop and flip
 )
 
-MINI, SMOKE = longtail.MINI, longtail.SMOKE
+MINI, SMOKE = recipes.MINI, recipes.SMOKE
 
 RECIPES = {"mini": MINI, "smoke": SMOKE, "paper": PAPER}
-BACKBONES = longtail.BACKBONES
+BACKBONES = recipes.BACKBONES
 
 # ---------------------------------------------------------------- reading
 
@@ -125,13 +125,13 @@ def check(root: Path, profile: str, decode: bool = False) -> list[str]:
     """
     root = Path(root)
     data, listings = _load(root, profile)
-    said = [verify.described(data)]
+    lines = [verify.described(data)]
     for some in listings.values():
         _check_folders(some)
-    said.append("every picture lies in the folder of its category")
-    said.append(verify.apart(listings, "train", "test"))
-    said.append(verify.files(root, listings.values(), decode))
-    return said + verify.archives(root, SOURCES)
+    lines.append("every picture lies in the folder of its category")
+    lines.append(verify.apart(listings, "train", "test"))
+    lines.append(verify.files(root, listings.values(), decode))
+    return lines + verify.archives(root, SOURCES)
 
 
 def _check_folders(some: rows.Listing) -> None:

@@ -60,11 +60,11 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return np.array(image.convert("RGB"))
     except Image.UnidentifiedImageError as error:  # whose text has an address in memory
-        said = f"{len(data)} bytes that begin {data[:8]!r}"
-        raise DataError(f"{name}: {said}, expected a whole {' or '.join(FORMATS)}") from error
+        content = f"{len(data)} bytes that begin {data[:8]!r}"
+        raise DataError(f"{name}: {content}, expected a whole {' or '.join(FORMATS)}") from error
     except _DAMAGED as error:
-        said = f"{len(data)} bytes that no decoder reads ({brief(error, 120)})"
-        raise DataError(f"{name}: {said}, expected a whole picture") from error
+        content = f"{len(data)} bytes that no decoder reads ({brief(error, 120)})"
+        raise DataError(f"{name}: {content}, expected a whole picture") from error
 
 
 def digest(path: str | os.PathLike[str]) -> str:
@@ -84,8 +84,8 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
 
 def threads() -> int:
     """Threads this process may use: OMP_NUM_THREADS, by which it is told, or its cores."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdecimal() and int(told) else cores()
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    return int(text) if text.isdecimal() and int(text) else cores()
 
 
 class Files:

@@ -16,7 +16,7 @@ from typing import Any
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.specs import Recipe
-from harness.datasets import longtail
+from harness.datasets import longtail, recipes
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ MEMBERS = (
         "RECIPES",
         "hyper-parameters of each profile",
         "a dictionary {profile: harness.core.specs.Recipe}",
-        _same(longtail.RECIPES),
+        _same(recipes.RECIPES),
     ),
     Member(
         "BACKBONES",
         "other backbones that --backbone may name, by profile",
         "a dictionary {profile: {backbone: {field of the recipe: value}}}",
-        _same(longtail.BACKBONES),
+        _same(recipes.BACKBONES),
     ),
     Member("TEST", "the split that results are of", "a text", _same("test")),
     Member("VAL", "the split that chooses an epoch, if any", "a text or None", _same(None)),

@@ -106,16 +106,16 @@ def _stored(some: Listing) -> pl.DataFrame:
 
 def _in_range(table: pl.DataFrame, name: str, most: int, note: str, where: Where) -> None:
     if (wrong := _first(table.filter(~pl.col(name).is_between(0, most)))) is not None:
-        found = f"{where(wrong['place'])}: {name} {wrong[name]}"
-        raise DataError(f"{found}, expected 0 to {most}{note}")
+        fault = f"{where(wrong['place'])}: {name} {wrong[name]}"
+        raise DataError(f"{fault}, expected 0 to {most}{note}")
 
 
 def _once(table: pl.DataFrame, name: str, where: Where) -> None:
     if (wrong := _first(table.filter(~pl.col(name).is_first_distinct()))) is not None:
         first = _first(table.filter(pl.col(name) == wrong[name]))
         before = "" if first is None else where(first["place"])
-        said = f"{name} {wrong[name]!r} is that of {before} too"
-        raise DataError(f"{where(wrong['place'])}: {said}, expected each once")
+        fault = f"{name} {wrong[name]!r} is that of {before} too"
+        raise DataError(f"{where(wrong['place'])}: {fault}, expected each once")
 
 
 def _first(wrong: pl.DataFrame) -> dict[str, Any] | None:

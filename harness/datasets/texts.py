@@ -1,4 +1,4 @@
-"""Reads the text files of data sets: lists, tables (CSV) and JSON, each with errors that say where.
+"""Reads the text files of data sets: lists and tables (CSV), each with errors that say where.
 
 A byte order mark, Windows line ends and blank lines at the end of a file change nothing.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.core import documents
 from harness.core.errors import DataError, brief
 from harness.core.registry import nearest
 
@@ -19,30 +19,17 @@ WHOLE = "a whole number from 0"
 LONGEST = 18  # digits of a number that fits 64 bits whatever they are
 
 
-def text(path: Path, holds: str) -> str:
-    """A file as text; DataError when it is missing (`holds`: what it should be) or no UTF-8."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; expected {holds}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8 ({error.reason})") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
 def lines(path: Path, holds: str) -> list[str]:
     """The lines of a file, without their ends; DataError for one that is blank, or for none."""
-    found = text(path, holds).split("\n")
-    while found and not found[-1].strip():
-        found.pop()
-    for number, line in enumerate(found, 1):
+    content = documents.text(path, holds).split("\n")
+    while content and not content[-1].strip():
+        content.pop()
+    for number, line in enumerate(content, 1):
         if not line.strip():
-            raise DataError(f"{path}, line {number}: blank, with {found[-1]!r} after it")
-    if not found:
+            raise DataError(f"{path}, line {number}: blank, with {content[-1]!r} after it")
+    if not content:
         raise DataError(f"{path}: empty, expected {holds}")
-    return [line.removesuffix("\r") for line in found]
+    return [line.removesuffix("\r") for line in content]
 
 
 def whole(value: str, where: str, name: str) -> int:
@@ -63,7 +50,7 @@ class Table:
         self.path, self.columns = path, tuple(columns)
         self.rows: list[list[str]] = []  # of the columns asked for
         self.lines: list[int] = []  # the line that each row ends on
-        reader = csv.reader(io.StringIO(text(path, holds), newline=""), strict=True)
+        reader = csv.reader(io.StringIO(documents.text(path, holds), newline=""), strict=True)
         try:
             header = next(reader, [])
             self._read(reader, self._places(header), len(header))
@@ -88,8 +75,9 @@ class Table:
     def _places(self, header: list[str]) -> list[int]:
         for name in self.columns:
             if header.count(name) != 1:
-                said = "no column" if name not in header else "more than one column"
-                raise DataError(f"{self.path}, line 1: {said} {name!r}{nearest(name, header)}")
+                number = "no" if name not in header else "more than one"
+                where = f"{self.path}, line 1"
+                raise DataError(f"{where}: {number} column {name!r}{nearest(name, header)}")
         return [header.index(name) for name in self.columns]
 
     def _read(self, reader: Any, places: list[int], width: int) -> None:
@@ -100,19 +88,8 @@ class Table:
             elif blank:
                 raise DataError(f"{self.path}, line {blank}: blank, with rows after it")
             elif len(row) != width:
-                said = f"{len(row)} fields, expected {width} as in the header"
-                raise DataError(f"{self.path}, line {reader.line_num}: {said}")
+                fields = f"{len(row)} fields, expected {width} as in the header"
+                raise DataError(f"{self.path}, line {reader.line_num}: {fields}")
             else:
                 self.rows.append([row[i] for i in places])
                 self.lines.append(reader.line_num)
-
-
-def document(path: Path, holds: str) -> Any:
-    """The value in a JSON file; DataError says in which line and column it is damaged."""
-    try:
-        return json.loads(text(path, holds))
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise DataError(f"{path}, {where}: damaged JSON ({error.msg})") from None
-    except RecursionError:
-        raise DataError(f"{path}: nested too deeply, expected {holds}") from None

@@ -111,15 +111,15 @@ def load(path: Path) -> dict[bytes, Any]:
     """
     try:
         with path.open("rb") as file:
-            found = _read(path, file)
+            content = _read(path, file)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; expected a CIFAR pickle there") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    if not isinstance(found, dict):
-        kind = type(found).__name__
+    if not isinstance(content, dict):
+        kind = type(content).__name__
         raise DataError(f"{path}: holds a {kind}, expected a dictionary with bytes keys")
-    return {name: v.value if isinstance(v, _Array) else v for name, v in found.items()}
+    return {name: v.value if isinstance(v, _Array) else v for name, v in content.items()}
 
 
 def _read(path: Path, file: IO[bytes]) -> Any:

@@ -21,13 +21,13 @@ SHOWN_GIB = 1  # a progress bar is shown for larger downloads
 
 def sizes(name: str, data: Dataset, official: Mapping[str, int]) -> None:
     """DataError unless the data set has the official numbers: "classes", "train", and splits'."""
-    found = {"classes": len(data.classes), "train": len(data.train)}
-    found |= {split: len(some.table) for split, some in data.splits.items()}
+    numbers = {"classes": len(data.classes), "train": len(data.train)}
+    numbers |= {split: len(some.table) for split, some in data.splits.items()}
     for part, expected in official.items():
-        if found[part] != expected:
+        if numbers[part] != expected:
             unit = "classes" if part == "classes" else f"images in {part}"
             raise DataError(
-                f"{name}: {found[part]} {unit}, but profile paper needs the official data set: "
+                f"{name}: {numbers[part]} {unit}, but profile paper needs the official data set: "
                 f"{expected}"
             )
 
@@ -116,17 +116,17 @@ def apart(listings: Mapping[str, Listing], one: str, other: str) -> str:
 
 def archives(root: Path, sources: Sequence[Source]) -> list[str]:
     """What was found about the downloads that are still there; DataError for a damaged one."""
-    said = []
+    lines = []
     for source in sources:
         path = root / source.file
         if source.digest is None or not path.is_file():
             continue
         kind, _, expected = source.digest.partition(":")
-        found = _digest(path, kind)
-        if found != expected:
-            raise DataError(f"{path}: {kind} {found}, but the published one is {expected}")
-        said.append(f"{source.file}: {kind} {expected} as published")
-    return said
+        digest = _digest(path, kind)
+        if digest != expected:
+            raise DataError(f"{path}: {kind} {digest}, but the published one is {expected}")
+        lines.append(f"{source.file}: {kind} {expected} as published")
+    return lines
 
 
 def _digest(path: Path, kind: str) -> str:

@@ -1,1 +1,1 @@
-"""Makes synthetic images and scores them; where they are kept is `pool`."""
+"""Generation and scoring of synthetic images; storing them is `pool`."""

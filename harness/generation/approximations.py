@@ -40,23 +40,23 @@ class Approximations:
 
 def parse(texts: Sequence[str]) -> Approximations:
     """Approximations as the generator's spec has them; UsageError for what none of them means."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in texts:
         name, _, value = text.partition("=")
         if name not in NAMES:
             raise UsageError(f"unknown approximation {text!r}{registry.nearest(name, NAMES)}")
-        if name in found:
+        if name in values:
             raise UsageError(f"approximation {name} is asked for twice")
-        found[name] = value
-    interval, every = found.get("guidance-interval"), found.get("deep-cache")
+        values[name] = value
+    interval, every = values.get("guidance-interval"), values.get("deep-cache")
     if interval is not None and every is not None:  # a pass would find features of another step
         raise UsageError("approximations deep-cache and guidance-interval do not go together")
-    if found.get("fp8-linears"):
-        raise UsageError(f"approximation 'fp8-linears={found['fp8-linears']}': it takes no value")
+    if values.get("fp8-linears"):
+        raise UsageError(f"approximation 'fp8-linears={values['fp8-linears']}': it takes no value")
     return Approximations(
         interval=None if interval is None else _shares(interval),
         every=1 if every is None else _steps(every),
-        fp8="fp8-linears" in found,
+        fp8="fp8-linears" in values,
     )
 
 
@@ -65,14 +65,14 @@ def _shares(value: str) -> tuple[float, float]:
     low, high = map(float, shares.groups()) if shares else (1.0, 0.0)
     if not 0 <= low < high <= 1:
         example = NAMES["guidance-interval"]
-        said = f"approximation 'guidance-interval={value}'"
-        raise UsageError(f"{said}: expected shares of the steps, as {example}")
+        what = f"approximation 'guidance-interval={value}'"
+        raise UsageError(f"{what}: expected shares of the steps, as {example}")
     return low, high
 
 
 def _steps(value: str) -> int:
     every = int(value) if re.fullmatch(r"\d{1,3}", value) else 0
     if not 2 <= every <= MOST:
-        said = f"approximation 'deep-cache={value}'"
-        raise UsageError(f"{said}: expected 2 to {MOST} steps, as {NAMES['deep-cache']}")
+        what = f"approximation 'deep-cache={value}'"
+        raise UsageError(f"{what}: expected 2 to {MOST} steps, as {NAMES['deep-cache']}")
     return every

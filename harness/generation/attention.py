@@ -49,8 +49,8 @@ class Attend:
         else:
             q = _split(attention.to_q(hidden_states), heads)
             k, v = (texts or {}).get(self.name) or self.project(attention, encoder_hidden_states)
-        found = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        projected: torch.Tensor = attention.to_out[0](found)
+        attended = scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        projected: torch.Tensor = attention.to_out[0](attended)
         return projected
 
     def project(self, attention: Any, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,8 +66,8 @@ def _split(x: torch.Tensor, heads: int) -> torch.Tensor:
 
 def attend(unet: Any) -> None:
     """Give every attention layer of a UNet its Attend; DataError for layers of another kind."""
-    found = {name: module for name, module in unet.named_modules() if hasattr(module, "to_q")}
-    for name, module in found.items():
+    layers = {name: module for name, module in unet.named_modules() if hasattr(module, "to_q")}
+    for name, module in layers.items():
         if not _plain(module):
             raise DataError(
                 f"the generator's UNet has an attention layer not of SDXL's kind: {name}"

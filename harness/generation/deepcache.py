@@ -16,23 +16,23 @@ from torch import nn
 class Last(nn.Module):
     """A UNet's last up block, which keeps what enters it, or takes what was kept in its place.
 
-    given: (B, C, h, w) to take, or None. seen: what entered last.
+    substitute: (B, C, h, w) to take, or None. entry: what entered last.
     """
 
-    given: torch.Tensor | None
-    seen: torch.Tensor
+    substitute: torch.Tensor | None
+    entry: torch.Tensor
 
     def __init__(self, block: Any) -> None:
         super().__init__()
         self.block, self.resnets = block, block.resnets
         self.has_cross_attention = getattr(block, "has_cross_attention", False)
-        self.given = None
+        self.substitute = None
 
     def forward(self, hidden_states: torch.Tensor, **rest: Any) -> Any:
-        if self.given is None:
-            self.seen = hidden_states
+        if self.substitute is None:
+            self.entry = hidden_states
         else:
-            hidden_states = self.given
+            hidden_states = self.substitute
         return self.block(hidden_states=hidden_states, **rest)
 
 
@@ -43,7 +43,7 @@ class Deep:
     the last up block.
     """
 
-    kept: torch.Tensor  # (rows, C, h, w)
+    features: torch.Tensor  # (rows, C, h, w)
 
     def __init__(self, unet: Any) -> None:
         self.last = Last(unet.up_blocks[-1])
@@ -55,15 +55,15 @@ class Deep:
 
     def view(self, whole: bool, rows: slice) -> Any:
         """The UNet for some rows of the batch."""
-        self.last.given = None if whole else self.kept[rows]
+        self.last.substitute = None if whole else self.features[rows]
         return self.whole if whole else self.shallow
 
     def keep(self, rows: slice, of: int) -> None:
         """Put aside what a whole pass of some of so many rows gave."""
-        seen = self.last.seen
+        entry = self.last.entry
         if rows.start == 0:
-            self.kept = seen.new_empty(of, *seen.shape[1:])
-        self.kept[rows] = seen
+            self.features = entry.new_empty(of, *entry.shape[1:])
+        self.features[rows] = entry
 
 
 def _view(module: Any) -> Any:

@@ -116,9 +116,9 @@ class Memory:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    said = str(error)
+    message = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "can't allocate memory" in said or "not enough memory" in said
+        "can't allocate memory" in message or "not enough memory" in message
     )
 
 

@@ -49,11 +49,11 @@ class Failed:
     reason: str
 
 
-def picture_of(made: np.ndarray | Failed) -> np.ndarray:
+def picture_of(picture: np.ndarray | Failed) -> np.ndarray:
     """What a request gave; DataError when it has no picture."""
-    if isinstance(made, Failed):
-        raise DataError(f"a picture could not be made: {made.reason}")
-    return made
+    if isinstance(picture, Failed):
+        raise DataError(f"a picture could not be made: {picture.reason}")
+    return picture
 
 
 def noise_seed(source: str, seed: int) -> int:
@@ -175,8 +175,8 @@ class Generator:
             elif not busy:
                 tick = 0
             while decoded:  # copied while the step above was under way
-                asked, pictures = decoded.popleft()
-                yield from zip(asked, pictures(), strict=True)
+                ready, pictures = decoded.popleft()
+                yield from zip(ready, pictures(), strict=True)
             if not busy and not more:
                 return
 
@@ -272,7 +272,7 @@ class Generator:
         unet: Any,
     ) -> torch.Tensor:
         """A UNet's noise for some rows."""
-        found: torch.Tensor = unet(
+        noise: torch.Tensor = unet(
             x,
             t,
             encoder_hidden_states=unused,
@@ -280,7 +280,7 @@ class Generator:
             added_cond_kwargs={"text_embeds": pooled, "time_ids": ids},
             return_dict=False,
         )[0]
-        return found
+        return noise
 
     def _text(self, prompt: str) -> Text:
         """The projection, and the keys and values of the last but one layer."""
@@ -290,8 +290,8 @@ class Generator:
             if len(ids) > limit:
                 many = f"{len(ids)} tokens, and the generator reads {limit}"
                 raise DataError(f"a prompt of {many}: {prompt!r}")
-            told = self.encoder(torch.tensor([ids]).to(self.device), output_hidden_states=True)
-            return Text(told[0], keys_values(self.unet, told.hidden_states[-2]))
+            encoded = self.encoder(torch.tensor([ids]).to(self.device), output_hidden_states=True)
+            return Text(encoded[0], keys_values(self.unet, encoded.hidden_states[-2]))
 
     def start(self, request: Request) -> torch.Tensor:
         """Noised source z_t at the request's first step, float32 (C, h, w).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.core.errors import UsageError
-from harness.core.specs import REAL
+from harness.core.guidance import REAL, level_text
 
 
 def denoising_steps(guidance: int, steps: int) -> int:
@@ -15,6 +15,6 @@ def denoising_steps(guidance: int, steps: int) -> int:
     UsageError for a guidance outside 0..99.
     """
     if not 0 <= guidance < REAL:
-        raise UsageError(f"guidance {guidance / 100:g} of a synthetic image; it is in [0, 1)")
+        raise UsageError(f"guidance {level_text(guidance)} of a synthetic image; it is in [0, 1)")
     strength = REAL - guidance
     return (steps * strength + 50) // 100

@@ -30,7 +30,7 @@ def stock(
     """The pipeline's pictures of requests of one guidance level, in one batch."""
     left = denoising_steps(requests[0].guidance, spec.steps)
     seeds = [noise_seed(r.source, r.seed) for r in requests]
-    made: list[Image.Image] = pipeline(
+    images: list[Image.Image] = pipeline(
         prompt=[r.prompt for r in requests],
         negative_prompt=[spec.negative_prompt] * len(requests),
         image=[Image.fromarray(sources[r.source]) for r in requests],
@@ -42,7 +42,7 @@ def stock(
         original_size=(spec.height_px or spec.size_px, spec.size_px),
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
     ).images
-    return made
+    return images
 
 
 def batched(
@@ -74,10 +74,10 @@ class Loop:
     def make(self, request: Request, sources: Mapping[str, np.ndarray]) -> tuple[float, float]:
         """CLIPScores of the image with its text and with its source."""
         image = stock(self.pipeline, self.spec, [request], sources)[0]
-        seen, real = (self._see(p) for p in (image, Image.fromarray(sources[request.source])))
+        embedding, real = (self._see(p) for p in (image, Image.fromarray(sources[request.source])))
         ids = self.scorer.tokenizer([request.prompt]).to(self.scorer.device)
-        said = torch.nn.functional.normalize(self.scorer.model.encode_text(ids), dim=-1)
-        return float((seen * said).sum()), float((seen * real).sum())
+        text = torch.nn.functional.normalize(self.scorer.model.encode_text(ids), dim=-1)
+        return float((embedding * text).sum()), float((embedding * real).sum())
 
     def _see(self, picture: Image.Image) -> torch.Tensor:
         x = self.preprocess(picture)[None].to(self.scorer.device)

@@ -1,1 +1,1 @@
-"""Terms and what they may ask, expressions, curricula, sampling; not the terms themselves."""
+"""Expressions, slots of terms, curricula and sampling; the terms themselves are `baselines`."""

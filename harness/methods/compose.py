@@ -51,19 +51,21 @@ class Term:
     def _all(self) -> dict[str, Any]:
         return {**dict(self.defaults), **dict(self.arguments)}
 
-    def slots(self) -> TermParts:
+    def parts(self) -> TermParts:
         """Fresh objects at every call.
 
         Raises UsageError for a value that its argument does not take, for arguments that the term
-        refuses together, and for a term that does not return slots.
+        refuses together, and for a term that does not return its parts.
         """
-        where, given = registry.file_of(self.module), self._all()
-        declaration.check(self.module.NAME, declaration.declared(self.module.term, where), given)
-        return checked(self.module.term(**given), where)
+        where, arguments = registry.file_of(self.module), self._all()
+        declaration.check(
+            self.module.NAME, declaration.declared(self.module.term, where), arguments
+        )
+        return checked(self.module.term(**arguments), where)
 
     def without(self, argument: str) -> Term:
-        kept = tuple(pair for pair in self.arguments if pair[0] != argument)
-        return Term(self.module, kept, self.defaults)
+        others = tuple(pair for pair in self.arguments if pair[0] != argument)
+        return Term(self.module, others, self.defaults)
 
 
 def compose(
@@ -76,21 +78,21 @@ def compose(
     `Method.expression` is canonical: printed spelling, only arguments that differ from their
     defaults, sorted; the term with the objective first, an ensemble last.
     Raises UsageError for unknown names and arguments, positional arguments, values that are not
-    literals, a slot filled twice, no objective.
+    literals, a part brought twice, no objective.
     """
     if len(expression) > LONGEST:
         raise UsageError(f"an expression of {len(expression)} characters; {LONGEST} are allowed")
     where = (package, dataset, profile)
     terms = [_term(text, expression, *where) for text in _split(expression)]
-    filled = [(term, term.slots()) for term in terms]
+    filled = [(term, term.parts()) for term in terms]
     filled.sort(key=lambda pair: (pair[1].objective is None, pair[1].ensemble is not None))
-    for slot in _EXCLUSIVE:
-        _refuse_conflict(slot, filled, expression)
+    for part in _EXCLUSIVE:
+        _refuse_conflict(part, filled, expression)
     return Method(
         expression=_joined(term for term, _ in filled),
         arguments="+".join(term.full for term, _ in filled),
         objective=_objective(filled, expression, package),
-        augment=tuple(slots.augment for _, slots in filled if slots.augment is not None),
+        augment=tuple(parts.augment for _, parts in filled if parts.augment is not None),
         curriculum=_only(filled, "curriculum"),
         finetune=_only(filled, "finetune"),
         ensemble=_only(filled, "ensemble"),
@@ -99,7 +101,7 @@ def compose(
         merges=_rest(filled, "ensemble"),
         reads=_reads(filled, expression),
         levels=_only(filled, "levels"),
-        needs_text=next((str(term) for term, slots in filled if slots.needs_text), None),
+        needs_text=next((str(term) for term, parts in filled if parts.needs_text), None),
     )
 
 
@@ -161,8 +163,8 @@ def _term(text: str, expression: str, package: str, dataset: str | None, profile
         if argument not in defaults:
             hint = registry.nearest(argument, defaults)
             raise UsageError(f"{module.NAME} has no argument {argument!r}{hint}")
-    given = {k: v for k, v in sorted(arguments.items()) if not _same(v, defaults[k])}
-    return Term(module, tuple(given.items()), tuple(defaults.items()))
+    changed = {k: v for k, v in sorted(arguments.items()) if not _same(v, defaults[k])}
+    return Term(module, tuple(changed.items()), tuple(defaults.items()))
 
 
 def _defaults(module: ModuleType, dataset: str | None, profile: str) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def plain_defaults(module: ModuleType, dataset: str, profile: str) -> dict[str, 
 def problem(package: str, name: str) -> str | None:
     """What is wrong with the file of a term, in one sentence; None: nothing."""
     try:
-        _term(name, name, package, None, "paper").slots()
+        _term(name, name, package, None, "paper").parts()
     except UsageError as error:
         return str(error)
     return None
@@ -251,39 +253,39 @@ def literal(value: Any) -> str:
 # ---------------------------------------------------------------- from terms to a method
 
 
-def _only(filled: list[tuple[Term, TermParts]], slot: str) -> Any:
-    return next((value for _, s in filled if (value := getattr(s, slot)) is not None), None)
+def _only(filled: list[tuple[Term, TermParts]], part: str) -> Any:
+    return next((value for _, s in filled if (value := getattr(s, part)) is not None), None)
 
 
-def _refuse_conflict(slot: str, filled: list[tuple[Term, TermParts]], expression: str) -> None:
-    by = [str(term) for term, slots in filled if getattr(slots, slot) is not None]
+def _refuse_conflict(part: str, filled: list[tuple[Term, TermParts]], expression: str) -> None:
+    by = [str(term) for term, parts in filled if getattr(parts, part) is not None]
     if len(by) > 1:
         raise UsageError(
-            f"{expression!r}: {by[0]} and {by[1]} both bring {_EXCLUSIVE[slot]}; keep one"
+            f"{expression!r}: {by[0]} and {by[1]} both bring {_EXCLUSIVE[part]}; keep one"
         )
 
 
 def _objective(filled: list[tuple[Term, TermParts]], expression: str, package: str) -> Objective:
-    found: Objective | None = _only(filled, "objective")
-    if found is None:
+    objective: Objective | None = _only(filled, "objective")
+    if objective is None:
         able = [name for name in registry.names(package) if _brings_objective(package, name)]
         raise UsageError(
             f"{expression!r} has no objective; put one in front, for example "
             f"'{able[0] if able else 'NAME'}+{expression.strip()}'; "
             f"terms with an objective: {', '.join(able) or 'none'}"
         )
-    return found
+    return objective
 
 
 def _brings_objective(package: str, name: str) -> bool:
     """Whether a term does; a broken file does not."""
     if problem(package, name) is not None:
         return False
-    return _term(name, name, package, None, "paper").slots().objective is not None
+    return _term(name, name, package, None, "paper").parts().objective is not None
 
 
 def _reads(filled: list[tuple[Term, TermParts]], expression: str) -> str | None:
-    kinds = {slots.reads: str(term) for term, slots in filled if slots.reads is not None}
+    kinds = {parts.reads: str(term) for term, parts in filled if parts.reads is not None}
     if len(kinds) > 1:
         raise UsageError(
             f"{expression!r}: {' and '.join(kinds.values())} read different synthetic images "
@@ -301,22 +303,22 @@ def _start(filled: list[tuple[Term, TermParts]]) -> str | None:
     if not _only(filled, "onward"):
         return None
     terms = []
-    for term, slots in filled:
-        if slots.ensemble is not None:
+    for term, parts in filled:
+        if parts.ensemble is not None:
             continue
-        if not slots.onward:
+        if not parts.onward:
             terms.append(term)
-        elif slots.objective is not None:
+        elif parts.objective is not None:
             shorter = (term.without(argument) for argument, _ in term.arguments)
-            terms += [other for other in shorter if not other.slots().onward][:1]
+            terms += [other for other in shorter if not other.parts().onward][:1]
     return _joined(terms) or None
 
 
-def _rest(filled: list[tuple[Term, TermParts]], slot: str) -> str | None:
-    """The expression without ensembles and the terms that fill `slot`; None when none does."""
-    if not any(getattr(slots, slot) for _, slots in filled):
+def _rest(filled: list[tuple[Term, TermParts]], part: str) -> str | None:
+    """The expression without ensembles and the terms that bring `part`; None when none does."""
+    if not any(getattr(parts, part) for _, parts in filled):
         return None
-    return _joined(t for t, slots in filled if slots.ensemble is None and not getattr(slots, slot))
+    return _joined(t for t, parts in filled if parts.ensemble is None and not getattr(parts, part))
 
 
 def _joined(terms: Iterable[Term]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
+from harness.core.guidance import level_text
 from harness.methods.curriculum_stage import stage_of
 from harness.methods.terms import Progress
 
@@ -100,7 +101,7 @@ def text_only(progress: Progress) -> tuple[int, ...]:
 def fixed(progress: Progress) -> tuple[int, ...]:
     """The only candidate below REAL, in every epoch."""
     if len(progress.levels) != 2:
-        below = ", ".join(f"{level / 100:g}" for level in progress.levels[:-1])
+        below = ", ".join(map(level_text, progress.levels[:-1]))
         raise UsageError(f"curriculum fixed takes one level below 1, not {below or 'none'}")
     return progress.levels[:1]
 

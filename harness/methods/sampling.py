@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.core import guidance
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import REAL, Mixture
+from harness.core.guidance import REAL
+from harness.core.specs import Mixture
 from harness.methods.terms import Augment, Progress
 
 if TYPE_CHECKING:
@@ -36,10 +38,10 @@ def mix(
 
     hard = rows["hard"].to_numpy()
     other, tail = rows.filter(~hard), rows.filter(hard)
-    kept = int(mixture.keep * other.height)
-    drawn = other[rng.permutation(other.height)[:kept]]
+    easy = int(mixture.keep * other.height)
+    drawn = other[rng.permutation(other.height)[:easy]]
     if scale is None:
-        target = _tail_target(rows, kept, mixture)
+        target = _tail_target(rows, easy, mixture)
     else:
         target = tail.height + int(scale * tail.height)
     if spectra is None:
@@ -73,9 +75,9 @@ def union(
     if spectra is None:
         return pl.concat([*parts, hard])
     if scale is not None:
-        wanted = int(scale * hard.height)
-        again = spectra.height <= wanted
-        spectra = _draw(spectra, wanted, rng, "synthetic image", again)
+        n = int(scale * hard.height)
+        again = spectra.height <= n
+        spectra = _draw(spectra, n, rng, "synthetic image", again)
     return pl.concat([*parts, spectra, *([hard] if real_hard else [])])
 
 
@@ -119,15 +121,15 @@ def hundredths(levels: Any, where: str = "levels") -> tuple[int, ...]:
     for level in levels:
         if isinstance(level, bool) or not isinstance(level, int | float) or not 0 <= level <= 1:
             raise UsageError(f"{where}: {level!r} is not allowed; guidance is in [0, 1]")
-        if abs(100 * level - round(100 * level)) > 1e-6:
+        if not guidance.is_exact(level):
             raise UsageError(f"{where}: {level!r} is not allowed; guidance has two decimals")
-    codes = sorted(round(100 * level) for level in levels)
+    codes = sorted(map(guidance.hundredths, levels))
     if not codes or len(set(codes)) < len(codes):
         raise UsageError(f"{where}: {levels!r} is empty or names a level twice")
     return (*(code for code in codes if code != REAL), REAL)
 
 
-def _tail_target(rows: pl.DataFrame, kept: int, mixture: Mixture) -> int:
+def _tail_target(rows: pl.DataFrame, easy: int, mixture: Mixture) -> int:
     """K such that K / (K + kept) is the tail fraction, rounded down."""
     fraction = mixture.tail_fraction
     if fraction is None:
@@ -135,7 +137,7 @@ def _tail_target(rows: pl.DataFrame, kept: int, mixture: Mixture) -> int:
         fraction = tail_classes / rows["label"].n_unique()
     if not 0 <= fraction < 1:
         raise UsageError(f"tail fraction {fraction} of an epoch; expected one in [0, 1)")
-    return int(fraction / (1 - fraction) * kept)
+    return int(fraction / (1 - fraction) * easy)
 
 
 def _room(target: int, tail: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import REAL
+from harness.core.guidance import REAL, level_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,14 +18,14 @@ def above(rows: pl.DataFrame, levels: Sequence[int], threshold: float) -> pl.Dat
     """Rows whose CLIPScore is at least the threshold; DataError for a level without any."""
     if rows["score"].null_count():
         raise DataError(f"{rows['score'].null_count()} synthetic images have no CLIPScore")
-    kept = rows.filter(rows["score"] >= threshold)
-    for level in sorted(set(levels) - set(kept["guidance"].unique().to_list())):
+    passing = rows.filter(rows["score"] >= threshold)
+    for level in sorted(set(levels) - set(passing["guidance"].unique().to_list())):
         there = rows.filter(rows["guidance"] == level).height
         raise DataError(
-            f"no synthetic image of guidance {level / 100:g} has a CLIPScore of at least "
+            f"no synthetic image of guidance {level_text(level)} has a CLIPScore of at least "
             f"{threshold:g} (the pool has {there} of that guidance)"
         )
-    return kept
+    return passing
 
 
 def validation(

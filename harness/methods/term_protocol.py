@@ -1,4 +1,4 @@
-"""What the file of a term holds: a function `term` of named arguments that returns slots."""
+"""What the file of a term holds: a function `term` of named arguments that returns its parts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from harness.core.errors import UsageError
 from harness.methods.arguments import declared
 from harness.methods.terms import Augment, Finetune, Objective, TermParts
 
-# The class that what fills a slot inherits from; for protocols, the members it needs.
-_SLOTS = {"objective": Objective, "augment": Augment, "finetune": Finetune}
+# The class that a part inherits from; for protocols, the members it needs.
+_PARTS = {"objective": Objective, "augment": Augment, "finetune": Finetune}
 _MEMBERS = {"curriculum": ("levels",), "ensemble": ("alpha", "grid", "merge")}
 
 
@@ -27,29 +27,29 @@ def module_of(package: str, name: str) -> ModuleType:
     return module
 
 
-def checked(slots: Any, where: str) -> TermParts:
-    """What a term returned, if it is slots with what belongs into them; UsageError otherwise."""
-    if not isinstance(slots, TermParts):
+def checked(parts: Any, where: str) -> TermParts:
+    """What a term returned, if it is parts of the right kinds; UsageError otherwise."""
+    if not isinstance(parts, TermParts):
         raise UsageError(
-            f"{where}: term returns {_a(slots)}; expected what it fills "
+            f"{where}: term returns {_a(parts)}; expected what it fills "
             "(harness.methods.terms.TermParts)"
         )
-    for name, base in _SLOTS.items():
-        value = getattr(slots, name)
+    for name, base in _PARTS.items():
+        value = getattr(parts, name)
         if value is not None and not isinstance(value, base):
             raise UsageError(
-                f"{where}: term fills the slot {name} with {_a(value)}; expected an object of a "
+                f"{where}: term fills {name} with {_a(value)}; expected an object of a "
                 f"class that inherits harness.methods.terms.{base.__name__}"
             )
     for name, members in _MEMBERS.items():
-        value = getattr(slots, name)
+        value = getattr(parts, name)
         missing = [m for m in members if value is not None and not hasattr(value, m)]
         if missing:
             raise UsageError(
-                f"{where}: term fills the slot {name} with {_a(value)}, which has no {missing[0]} "
+                f"{where}: term fills {name} with {_a(value)}, which has no {missing[0]} "
                 f"(harness.methods.terms.{name.capitalize()})"
             )
-    return slots
+    return parts
 
 
 def _a(value: Any) -> str:

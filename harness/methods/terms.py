@@ -198,7 +198,7 @@ class Ensemble(Protocol):
 
 @dataclass
 class TermParts:
-    """What one term of an expression fills; two terms that fill the same slot are an error."""
+    """What one term of an expression fills; two terms that fill the same part are an error."""
 
     objective: Objective | None = None
     augment: Augment | None = None

@@ -1,1 +1,1 @@
-"""The built-in world: scenes, the writers of its data sets in official formats, its models."""
+"""The built-in world: scenes, data set writers, small models; their training is `pretrain`."""

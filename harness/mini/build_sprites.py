@@ -62,9 +62,9 @@ def fetch_packages(packages: Path) -> None:
 def check_versions(packages: Path) -> None:
     """Refuse packages of other versions than the atlas was made from."""
     for folder, (package, version) in PACKAGES.items():
-        found = json.loads((packages / folder / "package.json").read_text("utf-8"))["version"]
-        if found != version:
-            raise ValueError(f"{package} is {found}, expected {version}")
+        installed = json.loads((packages / folder / "package.json").read_text("utf-8"))["version"]
+        if installed != version:
+            raise ValueError(f"{package} is {installed}, expected {version}")
 
 
 def png_sprite(packages: Path, vendor: str, codepoint: str) -> Image.Image:

@@ -48,15 +48,15 @@ class Walk:
     haste: float  # how likely it is blurred
 
 
-def picture(seen: Sequence, frame: int) -> np.ndarray:
+def picture(sequence: Sequence, frame: int) -> np.ndarray:
     """Picture number `frame` of a sequence, uint8 (64, 64, 3)."""
-    place = habitat(seen.location, seen.biome)
-    rng, own = rng_of("iwildcam", seen.name), rng_of("iwildcam", seen.name, frame)
-    dark = seen.hour in NIGHT
-    walks = _walks(seen, 0.55 if dark else 0.3, rng)
+    place = habitat(sequence.location, sequence.biome)
+    rng, own = rng_of("iwildcam", sequence.name), rng_of("iwildcam", sequence.name, frame)
+    dark = sequence.hour in NIGHT
+    walks = _walks(sequence, 0.55 if dark else 0.3, rng)
     front = place.fronts[int(rng.integers(len(place.fronts)))] if rng.random() < 0.45 else None
     gust = int(own.integers(-3, 4))
-    light = _flash(place, rng) if dark else _daylight(place, seen.hour, rng)
+    light = _flash(place, rng) if dark else _daylight(place, sequence.hour, rng)
     canvas, depth = place.view.copy(), place.depth.copy()
     for walk in walks:
         _walk(canvas, depth, place, walk, frame, own)
@@ -76,17 +76,17 @@ def _sprite(concept: int, style: int) -> Image.Image:
     return whole.crop(whole.getchannel("A").getbbox()).convert("RGBa")
 
 
-def _walks(seen: Sequence, haste: float, rng: np.random.Generator) -> list[Walk]:
+def _walks(sequence: Sequence, haste: float, rng: np.random.Generator) -> list[Walk]:
     """The animals of a sequence, the farthest first: mostly one."""
-    if seen.concept is None:
+    if sequence.concept is None:
         return []
-    sprite = _sprite(seen.concept, int(rng.integers(len(scene.atlas().styles))))
+    sprite = _sprite(sequence.concept, int(rng.integers(len(scene.atlas().styles))))
     sprite = _individual(sprite, rng)
     walks = []
     for _ in range(2 if rng.random() < 0.12 else 1):
         # Small animals set a camera off only when they are near.
-        ground = float(rng.uniform(max(0.25, 0.62 - 0.35 * seen.bulk), 1.05))
-        side = SIDE_PX * seen.bulk * (0.25 + 0.6 * ground) * float(rng.uniform(0.85, 1.2))
+        ground = float(rng.uniform(max(0.25, 0.62 - 0.35 * sequence.bulk), 1.05))
+        side = SIDE_PX * sequence.bulk * (0.25 + 0.6 * ground) * float(rng.uniform(0.85, 1.2))
         step = float(rng.uniform(-0.16, 0.16))
         turned = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if step > 0 else sprite
         angle = float(rng.uniform(-7, 7))

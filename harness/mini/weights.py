@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
+from harness.core import documents
 from harness.core.errors import DataError
 
 MODELS = Path(__file__).parent / "models"
@@ -26,7 +26,9 @@ def built_in_clip(name: str) -> Path | None:
 def built_in_px() -> int | None:
     """Side of the built-in generator's pictures; None where it is not installed."""
     path = built_in_generator() / "vae" / "config.json"
-    return int(json.loads(path.read_text())["sample_size"]) if path.is_file() else None
+    return (
+        int(documents.json_value(path, "configuration")["sample_size"]) if path.is_file() else None
+    )
 
 
 def weights_digest(source: str) -> str:
@@ -38,10 +40,10 @@ def weights_digest(source: str) -> str:
     if not folder.is_dir() and not folder.is_relative_to(MODELS):
         return source
     digest = hashlib.sha256()
-    found = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt"))
-    if not found:
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt"))
+    if not files:
         raise DataError(f"no model files in {folder}")
-    for path in found:
+    for path in files:
         digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

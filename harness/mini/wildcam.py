@@ -211,12 +211,12 @@ def places() -> dict[str, dict[int, str]]:
     """
     rng = writing.rng_of("iwildcam", "places")
     order = [int(n) for n in rng.permutation(sum(LOCATIONS.values()))]
-    found: dict[str, dict[int, str]] = {}
+    biomes: dict[str, dict[int, str]] = {}
     for split, count in LOCATIONS.items():
-        mine, order = order[:count], order[count:]
+        numbers, order = order[:count], order[count:]
         kinds = [list(BIOMES)[i] for i in rng.permutation(len(BIOMES))]
-        found[split] = {n: kinds[i % len(kinds)] for i, n in enumerate(mine)}
-    return found
+        biomes[split] = {n: kinds[i % len(kinds)] for i, n in enumerate(numbers)}
+    return biomes
 
 
 def plan(share: float = 1.0) -> list[Row]:
@@ -269,11 +269,11 @@ def _sequences(
         hour = int(rng.choice(trap.NIGHT)) if dark else int(rng.integers(5, 20))
         start = _day(split, rng) + timedelta(seconds=hour * 3600 + int(rng.integers(3580)))
         bulk = 1.0 if kind is None else kind.bulk
-        seen = trap.Sequence(location, biome, concept, bulk, hour, name)
+        sequence = trap.Sequence(location, biome, concept, bulk, hour, name)
         length, pause = min(1 + int(rng.integers(3)), count - len(rows)), int(rng.integers(1, 3))
         for frame in range(length):
             time = start + timedelta(seconds=frame * pause)
-            rows.append(Row(split, location, y, seen, frame, time))
+            rows.append(Row(split, location, y, sequence, frame, time))
         number += 1
     return rows
 

@@ -104,8 +104,8 @@ def write(
 
 def _complete(root: Path, pictures: Mapping[str, Any], lists: Mapping[str, bytes]) -> bool:
     try:
-        said = all((root / path).read_bytes() == data for path, data in lists.items())
-        return said and all((root / path).stat().st_size > 0 for path in pictures)
+        same = all((root / path).read_bytes() == data for path, data in lists.items())
+        return same and all((root / path).stat().st_size > 0 for path in pictures)
     except OSError:
         return False
 

@@ -1,1 +1,1 @@
-"""Networks and their text models; not their training."""
+"""Network architectures and image-text models; training them is `training`."""

@@ -31,9 +31,9 @@ class ImageTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[1:] != (3, self.side, self.side):
-            found = "x".join(str(n) for n in images.shape[1:])
+            shape = "x".join(str(n) for n in images.shape[1:])
             raise DataError(
-                f"this image tower reads pictures of 3x{self.side}x{self.side}, not of {found}: "
+                f"this image tower reads pictures of 3x{self.side}x{self.side}, not of {shape}: "
                 f"give the recipe view_px = {self.side}"
             )
         return cast(Tensor, self.tower(images))
@@ -95,8 +95,8 @@ def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
     source, tag = _source(name)
     settings: dict[str, Any] = {"device": torch.get_default_device(), "force_custom_text": True}
     if not weights:  # what the tag says about pictures is wanted all the same
-        told = open_clip.get_pretrained_cfg(source, tag) if tag else {}
-        colours = {k: told[k] for k in ("mean", "std") if k in told}
+        weights_config = open_clip.get_pretrained_cfg(source, tag) if tag else {}
+        colours = {k: weights_config[k] for k in ("mean", "std") if k in weights_config}
         settings |= {"load_weights": False, "force_preprocess_cfg": colours}
         tag = None
     try:
@@ -144,8 +144,8 @@ def _source(name: str) -> tuple[str, str | None]:
         )
     tags = open_clip.list_pretrained_tags_by_model(model)
     if tag not in tags:
-        wanted = f"write {model}:TAG" if not tag else f"{model} has no weights {tag!r}"
-        raise UsageError(f"image-text model {name!r}: {wanted}{_like(tag, tags)}")
+        hint = f"write {model}:TAG" if not tag else f"{model} has no weights {tag!r}"
+        raise UsageError(f"image-text model {name!r}: {hint}{_like(tag, tags)}")
     quick = open_clip.get_pretrained_cfg(model, tag).get("quick_gelu", False)
     if quick != open_clip.get_model_config(model).get("quick_gelu", False):
         plain, how = model.removesuffix("-quickgelu"), "with" if quick else "without"
@@ -219,11 +219,11 @@ class _Gather(torch.autograd.Function):
         most = max(sizes)
         parts = [x.new_empty(most, *x.shape[1:]) for _ in range(ranks)]
         dist.all_gather(parts, pad(x, (0, 0, 0, most - len(x))).contiguous())
-        ctx.mine = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
+        ctx.own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
         return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         total = grads[0].contiguous().clone()
         dist.all_reduce(total)
-        return total[ctx.mine]
+        return total[ctx.own]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
+
+from harness.core import documents
 
 COUNTS = Path(__file__).with_name(
     "diffusion_counts.json"
@@ -28,8 +29,8 @@ def name(features: int, classes: int, settings: tuple[object, ...]) -> str:
 
 @lru_cache(maxsize=1)
 def _known() -> dict[str, int]:
-    found: dict[str, int] = json.loads(COUNTS.read_text(encoding="utf-8"))
-    return found
+    counts: dict[str, int] = documents.json_value(COUNTS, "counts")
+    return counts
 
 
 def count(features: int, classes: int, settings: tuple[object, ...]) -> int:

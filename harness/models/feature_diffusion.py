@@ -80,8 +80,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm(x)).unflatten(1, self.shape).unbind(1)  # (B, heads, width, L)
-        found: Tensor = self.out(self.mixed(q, k, v).flatten(1, 2))
-        return x + found
+        projected: Tensor = self.out(self.mixed(q, k, v).flatten(1, 2))
+        return x + projected
 
     def mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (part.transpose(2, 3) for part in (q, k, v))
@@ -164,18 +164,18 @@ class Network(nn.Module):
         x = self.first(x[:, None])
         if self.positions is not None:
             x = x + self.positions
-        kept, down, up = [x], cast("list[Level]", self.down), cast("list[Level]", self.up)
+        skips, down, up = [x], cast("list[Level]", self.down), cast("list[Level]", self.up)
         for depth, level in enumerate(down, 1):
-            kept.append(x := level.first(x, c))
-            kept.append(x := level.attention(level.second(x, c)))
+            skips.append(x := level.first(x, c))
+            skips.append(x := level.attention(level.second(x, c)))
             x = level.change(x if depth == len(down) else x[:, :, ::2])
         x = self.middle_again(self.attention(self.middle(x, c)), c)
         for height, level in enumerate(up, 1):
-            x = level.first(torch.cat([x, kept.pop()], dim=1), c)
-            x = level.attention(level.second(torch.cat([x, kept.pop()], dim=1), c))
+            x = level.first(torch.cat([x, skips.pop()], dim=1), c)
+            x = level.attention(level.second(torch.cat([x, skips.pop()], dim=1), c))
             x = level.change(x)  # before the length doubles: the same, for half the work
             x = x if height == len(up) else x.repeat_interleave(2, dim=2)
-        out: Tensor = self.out(self.last(torch.cat([x, kept.pop()], dim=1), c))
+        out: Tensor = self.out(self.last(torch.cat([x, skips.pop()], dim=1), c))
         return out[:, 0]
 
 
@@ -300,14 +300,14 @@ def learn(
 
     DataError for a loss that is not finite.
     """
-    total, seen = torch.zeros((), device=batches[0][0].device), 0
+    total, n = torch.zeros((), device=batches[0][0].device), 0
     for z, y in batches:
         loss = process.loss(network, z, y, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        total, seen = total + loss.detach() * len(z), seen + len(z)
-    mean = float(total) / seen
+        total, n = total + loss.detach() * len(z), n + len(z)
+    mean = float(total) / n
     if not math.isfinite(mean):
         rate = optimiser.param_groups[0]["lr"]
         raise DataError(f"diffusion of features: the loss is {mean} at learning rate {rate:g}")

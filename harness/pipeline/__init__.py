@@ -1,1 +1,1 @@
-"""One data set at one scale: its workspace, its recipe, and the stages up to the records."""
+"""Requests, workspaces, and the stages up to the records; what is made of these is `results`."""

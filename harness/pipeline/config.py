@@ -13,9 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.core import registry
-from harness.core.errors import DataError, UsageError, brief
-from harness.core.shipped import INSTALLED, PARAMS
+from harness.core import documents, registry
+from harness.core.errors import UsageError, brief
 from harness.core.specs import Mixture, Recipe, Schedule
 from harness.generation import approximations
 
@@ -45,13 +44,11 @@ def overrides(file: Path | None, home: Path, profile: str, dataset: str) -> tupl
     """
     path = file or home / FILE
     if file is None and not path.exists():
-        if not INSTALLED.is_dir():
-            return ()
-        path = PARAMS
-    found = _table(path, "the file", _read(path), PROFILES)
-    for name in found:
-        found[name] = _table(path, name, found[name], registry.names("harness.datasets"))
-    values = _table(path, f"{profile}: {dataset}", found.get(profile, {}).get(dataset), None)
+        return ()
+    profiles = _table(path, "the file", documents.yaml_file(path, "parameters"), PROFILES)
+    for name in profiles:
+        profiles[name] = _table(path, name, profiles[name], registry.names("harness.datasets"))
+    values = _table(path, f"{profile}: {dataset}", profiles.get(profile, {}).get(dataset), None)
     return tuple(sorted(values.items()))
 
 
@@ -66,7 +63,7 @@ def assignments(texts: Iterable[str]) -> tuple[Override, ...]:
         if not equals or not name.strip():
             raise UsageError(f"--set {text!r}: expected NAME=VALUE, such as scratch.lr=0.05")
         try:
-            pairs.append((name.strip(), _parse(value)))
+            pairs.append((name.strip(), documents.yaml_value(value)))
         except ValueError as error:
             raise UsageError(f"--set {text!r}: cannot read the value: {brief(error)}") from error
     return tuple(pairs)
@@ -143,24 +140,6 @@ def names() -> dict[str, tuple[str, ...]]:
 
 
 # ---------------------------------------------------------------- reading
-
-
-def _read(path: Path) -> Any:
-    try:
-        return _parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, no YAML
-        raise DataError(f"cannot read {path}: {brief(error)}") from error
-
-
-def _parse(text: str) -> Any:
-    """A YAML 1.2 value, as DVC reads it (1e-3 is a number, no is a text); ValueError for others."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ValueError(brief(error)) from error
 
 
 def _table(path: Path, where: str, content: Any, known: Any) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,43 @@ def relevant(recipe: Recipe, method: Method) -> Recipe:
     return Recipe(**values)
 
 
+@dataclass(frozen=True)
+class MethodRun:
+    """A method to run, and the runs that it needs, at whatever imbalance ratio and seed."""
+
+    method: Method
+    role: str  # "row", or which of NEEDS it is to the first run that needs it
+    needs: dict[str, str]  # canonical expressions by role
+
+
+NEEDS = ("start", "reference", "merges")  # as in Job
+
+
+def method_runs(workspace: Workspace, expressions: Sequence[str]) -> dict[str, MethodRun]:
+    """The methods of these rows and of the runs they need, by canonical expression.
+
+    Each once, needed ones first. Known without data.
+    """
+    runs: dict[str, MethodRun] = {}
+
+    def add(text: str, role: str) -> str:
+        method = compose(text, workspace.module.NAME, workspace.recipe.profile)
+        name = method.expression
+        start = method.start if workspace.recipe.onward is not None else None
+        needed = zip(NEEDS, (start, method.reference, method.merges), strict=True)
+        needs = {role: add(other, role) for role, other in needed if other is not None}
+        known = runs.get(name)
+        if known is None:
+            runs[name] = MethodRun(method, role, needs)
+        elif role == "row":
+            runs[name] = replace(known, role=role)
+        return name
+
+    for text in expressions:
+        add(text, "row")
+    return runs
+
+
 def plan(
     workspace: Workspace,
     expressions: Sequence[str],
@@ -96,49 +134,51 @@ def plan(
     seeds: Sequence[int],
 ) -> list[Job]:
     """The jobs of these rows and of the runs they need, each once, needed ones first."""
-    asked = _Plan(workspace)
-    for imbalance in imbalances:
-        for seed in seeds:
-            for expression in expressions:
-                asked.add(expression, imbalance, seed)
-    return list(asked.jobs.values())
+    methods = method_runs(workspace, expressions)
+    for run in methods.values():
+        check_text(run.method, workspace)
+    pool_key = functools.cache(functools.partial(_pool_key, workspace))
+    jobs: list[Job] = []
+    for imbalance, seed in itertools.product(dict.fromkeys(imbalances), dict.fromkeys(seeds)):
+        by_method: dict[str, Job] = {}
+        for name, run in methods.items():
+            needs = {role: by_method[other] for role, other in run.needs.items()}
+            by_method[name] = _job(workspace, run.method, imbalance, seed, needs, pool_key)
+        jobs += by_method.values()
+    return jobs
 
 
-class _Plan:
-    """Jobs by key, in an order in which they can be done."""
+def _job(
+    workspace: Workspace,
+    method: Method,
+    imbalance: int | None,
+    seed: int,
+    needs: dict[str, Job],
+    pool_key: Callable[[int | None, str, tuple[int, ...] | None], str],
+) -> Job:
+    keys = {role: key(job.spec) for role, job in needs.items()}
+    spec = RunSpec(
+        dataset=workspace.module.NAME,
+        imbalance=imbalance,
+        method=method.expression,
+        arguments=method.arguments,
+        seed=seed,
+        recipe=relevant(workspace.recipe, method),
+        index=stages.load(workspace, imbalance).index_hash,
+        pool=pool_key(imbalance, method.reads, method.levels) if method.reads else None,
+        start=keys.get("merges") or keys.get("start"),
+        reference=keys.get("reference"),
+        pretrained=workspace.pretrained,
+    )
+    return Job(workspace, spec, **{role: needs.get(role) for role in NEEDS})
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        self.jobs: dict[str, Job] = {}
-        self._pool_key = functools.cache(self._pool)
 
-    def add(self, expression: str, imbalance: int | None, seed: int) -> Job:
-        workspace, recipe = self.workspace, self.workspace.recipe
-        method = compose(expression, workspace.module.NAME, recipe.profile)
-        check_text(method, workspace)
-        start = method.start if recipe.onward is not None else None
-        needed = (start, method.reference, method.merges)
-        jobs = [None if text is None else self.add(text, imbalance, seed) for text in needed]
-        keys = [None if job is None else key(job.spec) for job in jobs]
-        spec = RunSpec(
-            dataset=workspace.module.NAME,
-            imbalance=imbalance,
-            method=method.expression,
-            arguments=method.arguments,
-            seed=seed,
-            recipe=relevant(recipe, method),
-            index=stages.load(workspace, imbalance).index_hash,
-            pool=self._pool_key(imbalance, method.reads, method.levels) if method.reads else None,
-            start=keys[2] or keys[0],
-            reference=keys[1],
-            pretrained=workspace.pretrained,
-        )
-        return self.jobs.setdefault(key(spec), Job(workspace, spec, *jobs))
-
-    def _pool(self, imbalance: int | None, kind: str, levels: tuple[int, ...] | None) -> str:
-        found = spectrum(self.workspace, imbalance, kind, levels)
-        _check_spectrum(self.workspace, found, imbalance, kind, levels)
-        return stages.pool_key(found, stages.scorer(self.workspace, kind))
+def _pool_key(
+    workspace: Workspace, imbalance: int | None, kind: str, levels: tuple[int, ...] | None
+) -> str:
+    rows = spectrum(workspace, imbalance, kind, levels)
+    _check_spectrum(workspace, rows, imbalance, kind, levels)
+    return stages.pool_key(rows, stages.scorer(workspace, kind))
 
 
 def check_text(method: Method, workspace: Workspace) -> None:
@@ -169,29 +209,33 @@ def spectrum(
     levels: of the spectrum, in hundredths; None takes the recipe's.
     """
     rows = stages.read(workspace.work / f"{kind}.parquet", "harness score")
-    cells = stages.grid(workspace, kind, levels).select("guidance", "seed").unique()
-    seen = rows.join(cells, on=("guidance", "seed"), how="semi", maintain_order="left")
-    mine = hard(workspace, imbalance).select("source")
-    return seen.join(mine, on="source", how="semi", maintain_order="left")
+    cells = stages.grid(workspace, stages.PoolPart(kind, levels))
+    cells = cells.select("guidance", "seed").unique()
+    rows = rows.join(cells, on=("guidance", "seed"), how="semi", maintain_order="left")
+    sources = hard(workspace, imbalance).select("source")
+    return rows.join(sources, on="source", how="semi", maintain_order="left")
 
 
 def _check_spectrum(
     workspace: Workspace,
-    found: pl.DataFrame,
+    rows: pl.DataFrame,
     imbalance: int | None,
     kind: str,
     levels: tuple[int, ...] | None,
 ) -> None:
     """DataError unless these are the images that the recipe asks for now, but for failed ones."""
-    asked = stages.requests(workspace, kind, levels)
-    asked = asked.join(hard(workspace, imbalance), on="source", how="semi")
-    missing = failures.outstanding(asked, found, stages.failed(workspace, kind, levels))
-    if len(missing) or len(found) > len(asked):
-        said = f"{len(missing)} of {len(asked)} synthetic images are not scored"
-        raise DataError(f"{said}; `harness generate` and `harness score` do what is missing")
+    part = stages.PoolPart(kind, levels)
+    requests = stages.requests(workspace, part)
+    requests = requests.join(hard(workspace, imbalance), on="source", how="semi")
+    missing = failures.outstanding(requests, rows, stages.failed(workspace, part))
+    if len(missing) or len(rows) > len(requests):
+        raise DataError(
+            f"{len(missing)} of {len(requests)} synthetic images are not scored; "
+            "`harness generate` and `harness score` do what is missing"
+        )
 
 
 def hard(workspace: Workspace, imbalance: int | None) -> pl.DataFrame:
     """The hard samples at an imbalance ratio."""
-    found = stages.read(workspace.work / "hard.parquet", "harness hard")
-    return found.filter(pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32)))
+    rows = stages.read(workspace.work / "hard.parquet", "harness hard")
+    return rows.filter(stages.at_imbalance(imbalance))

@@ -51,18 +51,18 @@ def count(workspace: Workspace) -> list[Count]:
 
 
 def _count(workspace: Workspace, imbalance: int | None) -> Count:
-    recipe, mine = workspace.recipe, hard(workspace, imbalance)
+    recipe, samples = workspace.recipe, hard(workspace, imbalance)
     generated, kept, failed = None, None, 0
-    asked = stages.requests(workspace).join(mine, on="source", how="semi").select("key")
+    keys = stages.requests(workspace).join(samples, on="source", how="semi").select("key")
     if (workspace.pool / "images").is_dir():
-        made = cache.read_index(workspace.pool).join(asked, on="key", how="semi")
-        generated = len(made)
-        failed = len(stages.failed(workspace).join(asked, on="key", how="semi"))
+        images = cache.read_index(workspace.pool).join(keys, on="key", how="semi")
+        generated = len(images)
+        failed = len(stages.failed(workspace).join(keys, on="key", how="semi"))
         scores = cache.read_scores(workspace.pool, workspace.scorer)
         if scores is not None:
-            scored = made.join(scores, on="key")
+            scored = images.join(scores, on="key")
             kept = len(scored.filter(pl.col("text_score") >= recipe.threshold))
-    spectra = (len(mine), len(recipe.levels), len(recipe.pool_seeds))
+    spectra = (len(samples), len(recipe.levels), len(recipe.pool_seeds))
     return Count(imbalance, *spectra, generated, kept, failed)
 
 
@@ -85,8 +85,8 @@ def render(workspace: Workspace, counts: list[Count]) -> str:
         *paper.caveats,
         *map(_failures, filter(_failed, counts)),
     ]
-    told = (textwrap.fill(f"- {note}", 100, subsequent_indent="  ") for note in notes)
-    return "\n".join([grid, "", *told])
+    paragraphs = (textwrap.fill(f"- {note}", 100, subsequent_indent="  ") for note in notes)
+    return "\n".join([grid, "", *paragraphs])
 
 
 def _failed(count: Count) -> bool:

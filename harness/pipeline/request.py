@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.core import registry
 from harness.core.errors import UsageError
@@ -18,6 +18,9 @@ from harness.results import published
 from harness.results.own_rows import table_for
 from harness.results.published_table import Paper
 from harness.results.records import SELECTIONS
+
+if TYPE_CHECKING:
+    from harness.pipeline.stages import PoolPart
 
 SEED_MAX = 2**31 - 1
 
@@ -86,6 +89,13 @@ class Request:
     @property
     def profile(self) -> str:
         return self.workspace.profile
+
+    @property
+    def parts(self) -> tuple[PoolPart, ...]:
+        """The synthetic images that the rows read, by kind."""
+        from harness.pipeline.stages import PoolPart
+
+        return tuple(PoolPart(kind, self.levels) for kind in self.kinds)
 
 
 def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> Request:

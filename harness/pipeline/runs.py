@@ -12,18 +12,19 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from harness.core import parallel
+from harness.core import documents, parallel
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
+from harness.core.guidance import REAL, hundredths
 from harness.core.machine import cpu_name, system_name
-from harness.core.specs import REAL, Machine, key, plain
+from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
 from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, plan, spectrum
-from harness.pipeline.workspace import LOSSLESS_UP_TO_PX, Workspace
+from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
 from harness.results import predictions, records
@@ -93,16 +94,16 @@ def _train(work: tuple[Job, Machine]) -> float:
         _merge(job, machine)
     if parallel.rank() == 0:
         _describe(job, machine, time.perf_counter() - begun)
-    found = record(job)
+    content = record(job)
     if parallel.rank() == 0:
         (job.folder / "checkpoint.pt").unlink(missing_ok=True)
         write_atomic(job.folder / "done.json", json.dumps(plain(job.spec), sort_keys=True).encode())
-        records.write(found, job.workspace.records)
+        records.write(content, job.workspace.records)
     if parallel.ranks() > 1:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()  # the next run may start from these weights
-    return float(job.workspace.module.headline(found["selection"]["last"]))
+    return float(job.workspace.module.headline(content["selection"]["last"]))
 
 
 def _describe(job: Job, machine: Machine, train_s: float) -> None:
@@ -160,17 +161,15 @@ def record(job: Job) -> dict[str, Any]:
     """Metrics of the stored predictions, as a record; nothing is trained or loaded."""
     workspace, spec = job.workspace, job.spec
     counts = stages.load(workspace, spec.imbalance).counts
-    found = {}
+    tables = {}
     for name in records.SELECTIONS:
         path = job.folder / f"predictions-{name}.parquet"
         if name == "last" or path.exists():
-            found[name] = stages.read(path, "harness train")
-    selection = {name: workspace.module.metrics(found[name], counts) for name in found}
-    packed = predictions.pack(found, len(counts))
-    n_test, about = (
-        len(found["last"]),
-        {**_json(job, ABOUT), "behaviour": _json(job, BEHAVIOUR) or None},
-    )
+            tables[name] = stages.read(path, "harness train")
+    selection = {name: workspace.module.metrics(tables[name], counts) for name in tables}
+    packed = predictions.pack(tables, len(counts))
+    n_test = len(tables["last"])
+    about = {**_json(job, ABOUT), "behaviour": _json(job, BEHAVIOUR) or None}
     return records.record(
         spec, selection, counts, n_test, packed=packed, levels=_levels(job), about=about
     )
@@ -179,7 +178,7 @@ def record(job: Job) -> dict[str, Any]:
 def _json(job: Job, name: str) -> dict[str, Any]:
     """A file of the run's folder; empty where the run wrote none."""
     path = job.folder / name
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    return dict(documents.json_value(path, "run")) if path.is_file() else {}
 
 
 def _levels(job: Job) -> list[list[Any]] | None:
@@ -190,8 +189,8 @@ def _levels(job: Job) -> list[list[Any]] | None:
     path = job.folder / "epochs.jsonl"
     if not path.is_file():
         return None
-    epochs = [json.loads(line)["levels"] for line in path.read_text().splitlines()]
-    whole = [[round(100 * level) for level in levels] for levels in epochs]
+    epochs = [epoch["levels"] for epoch in documents.json_lines(path, "history of a run")]
+    whole = [[hundredths(level) for level in levels] for levels in epochs]
     return [[levels, len(list(some))] for levels, some in itertools.groupby(whole)]
 
 
@@ -274,10 +273,10 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
     They are brought to the network's side where the recipe's view does not do that itself.
     """
     recipe = workspace.recipe
-    made = {recipe.size_px, recipe.height_px or recipe.size_px}
-    fixed = recipe.augment in ("crop-flip", "none") and made != {recipe.view_px}
+    sides = {recipe.size_px, recipe.height_px or recipe.size_px}
+    fixed = recipe.augment in ("crop-flip", "none") and sides != {recipe.view_px}
     side = recipe.view_px if fixed else None
-    if max(made) <= LOSSLESS_UP_TO_PX:
+    if max(sides) <= SMALL_UP_TO_PX:
         return Block(cache.pixels(workspace.pool, index, side))
     return Pool(workspace.pool, index, side_px=side)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.core import registry
 from harness.core.errors import UsageError
-from harness.core.specs import GeneratorSpec, Recipe
+from harness.core.specs import SMALL_UP_TO_PX, GeneratorSpec, Recipe
 from harness.mini.weights import (
     BUILT_IN,
     built_in_clip,
@@ -27,14 +27,13 @@ AUGMENTATIONS, BACKBONES = (
     "harness.training.augmentation",
     "harness.models.backbones",
 )  # a name is a function
-LOSSLESS_UP_TO_PX = 64
 
 
 @dataclass(frozen=True)
 class Workspace:
     """One data set at one scale below `home`.
 
-    `given` names the folder of the official files; without it the built-in world writes them.
+    `root` names the folder of the official files; without it the built-in world writes them.
     `overrides` are recipe fields from params.yaml, by name or dotted name; `backbone` replaces the
     recipe's, with what the data set's BACKBONES has for that name; `settings` are fields from
     `--set`, which beat both.
@@ -43,7 +42,7 @@ class Workspace:
     dataset: str
     profile: str = "mini"
     home: Path = Path()
-    given: Path | None = None
+    root: Path | None = None
     overrides: tuple[tuple[str, Any], ...] = ()
     backbone: str | None = None
     settings: tuple[tuple[str, Any], ...] = ()
@@ -92,18 +91,18 @@ class Workspace:
             )
         return others[str(self.backbone)]
 
-    def imbalances(self, asked: Sequence[int] | None = None) -> tuple[int | None, ...]:
+    def imbalances(self, ratios: Sequence[int] | None = None) -> tuple[int | None, ...]:
         """Those asked for, or all; (None,) for a data set that is long-tailed as it comes.
 
         UsageError for one that the recipe lacks: its hard images and their spectra are not made.
         """
         known: tuple[int | None, ...] = self.recipe.imbalances or (None,)
-        for ratio in asked or ():
+        for ratio in ratios or ():
             if ratio not in known:
-                said = ", ".join(map(str, self.recipe.imbalances)) or "none, it comes long-tailed"
+                names = ", ".join(map(str, self.recipe.imbalances)) or "none, it comes long-tailed"
                 where = f"profile {self.profile} of {self.dataset}"
-                raise UsageError(f"imbalance {ratio} is not in {where}; available: {said}")
-        return tuple(asked or known)
+                raise UsageError(f"imbalance {ratio} is not in {where}; available: {names}")
+        return tuple(ratios or known)
 
     def _below(self, top: str) -> Path:
         return self.home / top / self.profile / self.module.NAME
@@ -111,8 +110,8 @@ class Workspace:
     @property
     def data(self) -> Path:
         """Folder of the official files: for profile paper --root or $HARNESS_DATA/<data set>."""
-        if self.given is not None or self.profile != "paper":
-            return self.given or self._below("data")
+        if self.root is not None or self.profile != "paper":
+            return self.root or self._below("data")
         if "HARNESS_DATA" not in os.environ:
             raise UsageError(
                 "profile paper needs the official files: name their folder by --root, or a folder "
@@ -145,7 +144,7 @@ class Workspace:
     def generator(self) -> GeneratorSpec:
         """The identity of the synthetic images that this recipe asks for."""
         recipe = self.recipe
-        small = max(recipe.size_px, recipe.height_px) <= LOSSLESS_UP_TO_PX
+        small = max(recipe.size_px, recipe.height_px) <= SMALL_UP_TO_PX
         return GeneratorSpec(
             model=recipe.generator,
             weights=weights_digest(self.generator_source),
@@ -160,11 +159,11 @@ class Workspace:
 
     def check_built_in(self) -> None:
         """UsageError when the recipe asks for larger pictures than the built-in models make."""
-        made, asked = built_in_px(), max(self.recipe.size_px, self.recipe.height_px)
-        if self.recipe.generator == BUILT_IN and made is not None and made < asked:
+        built_in, side = built_in_px(), max(self.recipe.size_px, self.recipe.height_px)
+        if self.recipe.generator == BUILT_IN and built_in is not None and built_in < side:
             raise UsageError(
-                f"profile {self.profile} of {self.module.NAME} wants pictures of {asked} px, and "
-                f"the built-in models make {made}: with them, size_px is at most {made}"
+                f"profile {self.profile} of {self.module.NAME} wants pictures of {side} px, and "
+                f"the built-in models make {built_in}: with them, size_px is at most {built_in}"
             )
 
     @property

@@ -1,1 +1,1 @@
-"""What would run and what it costs, what is installed, and where the seconds go."""
+"""Plans and costs of runs, checks of the installation, profiles; nothing here trains a run."""

@@ -14,13 +14,16 @@ before FACTS.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from harness.core import registry
 from harness.core.errors import DataError
 from harness.core.specs import Recipe
+from harness.datasets import longtail
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
 from harness.results import published
@@ -34,9 +37,9 @@ class DatasetSizes:
     counts: tuple[int, ...]  # training images by label; even where the single ones are not known
     hard: int
     hard_classes: int | None  # the smallest so many classes are hard; None: single images are
-    splits: dict[str, int]
-    validated: bool  # whether one of them is for validation
-    source: str
+    splits: dict[str, int] = field(default_factory=dict)
+    validated: bool = False  # whether one of them is for validation
+    source: str = "FACTS"  # or the list that was read
 
     @property
     def train(self) -> int:
@@ -44,49 +47,73 @@ class DatasetSizes:
 
 
 def facts(workspace: Workspace, imbalance: int | None) -> DatasetSizes:
-    """From the lists of the stages where these are there, otherwise from FACTS of the module."""
+    """From the lists of the stages where these are there, otherwise from FACTS of the module.
+
+    DataError where neither says enough.
+    """
     known = getattr(workspace.module, "FACTS", {}).get(workspace.profile)
-    tests = (
-        dict(known["splits"]) if known else {},
-        getattr(workspace.module, "VAL", None) is not None,
-    )
-    if all((workspace.work / f"{name}.parquet").is_file() for name in ("index", "hard")):
-        return _listed(workspace, imbalance, *tests)
-    if known is None:
+    by_size = _hard_by_size(workspace.module)
+    index, hard = (_list(workspace, name) for name in ("index", "hard"))
+    if index.is_file() and (hard.is_file() or (known is None and by_size)):
+        sizes = _listed(workspace, imbalance)
+    elif known is None:
+        listing = "`harness index`" if by_size else "`harness index` and `harness hard`"
         raise DataError(
             f"the class sizes of {workspace.module.NAME} in profile {workspace.profile} are not "
-            "known without its files; `harness index` and `harness hard` list them"
+            f"known without its files: run {listing}, or write them into FACTS of its module "
+            "(docs/extending.md)"
         )
-    if "counts" in known:
+    elif "counts" in known:
         counts = tuple(known["counts"](imbalance, workspace.recipe))
-        small = [n for n in counts if n <= _largest_hard(workspace.recipe)]
-        return DatasetSizes(imbalance, counts, sum(small), len(small), *tests, "FACTS")
+        sizes = DatasetSizes(imbalance, counts, *_small(workspace.recipe, counts))
+    else:
+        sizes = _of_numbers(workspace, imbalance, known)
+    validated = getattr(workspace.module, "VAL", None) is not None
+    return replace(sizes, splits=dict(known["splits"]) if known else {}, validated=validated)
+
+
+def _list(workspace: Workspace, name: str) -> Path:
+    return Path(workspace.work / f"{name}.parquet")
+
+
+def _hard_by_size(module: Any) -> bool:
+    """Whether the class sizes alone say which images are hard."""
+    return getattr(module, "HARD_BY", None) is None and module.hard is longtail.hard
+
+
+def _small(recipe: Recipe, counts: Sequence[int]) -> tuple[int, int]:
+    """Hard images and hard classes where class sizes say what is hard."""
+    small = [n for n in counts if n <= _largest_hard(recipe)]
+    return sum(small), len(small)
+
+
+def _of_numbers(workspace: Workspace, imbalance: int | None, known: dict[str, Any]) -> DatasetSizes:
+    """Even class sizes that sum up to what FACTS says."""
     train, classes = known["train"], known["classes"]
     hard, tail = (_by_rule(known[name], workspace) for name in ("hard", "hard_classes"))
     if tail is None:
         counts = _shares(train, classes)
     else:
         counts = (*_shares(train - hard, classes - tail), *_shares(hard, tail))
-    return DatasetSizes(imbalance, counts, hard, tail, *tests, "FACTS")
+    return DatasetSizes(imbalance, counts, hard, tail)
 
 
-def _listed(
-    workspace: Workspace, imbalance: int | None, splits: dict[str, int], validated: bool
-) -> DatasetSizes:
+def _listed(workspace: Workspace, imbalance: int | None) -> DatasetSizes:
     import numpy as np
-    import polars as pl
 
-    mine = pl.col("imbalance").eq_missing(pl.lit(imbalance, pl.Int32))
-    path = workspace.work / "index.parquet"
-    counts = np.bincount(stages.read(path, "harness index").filter(mine)["label"].to_numpy())
-    hard = stages.read(workspace.work / "hard.parquet", "harness hard").filter(mine)["label"]
+    at_ratio = stages.at_imbalance(imbalance)
+    path = _list(workspace, "index")
+    labels = stages.read(path, "harness index").filter(at_ratio)["label"].to_numpy()
+    counts = np.bincount(labels)
+    sizes = tuple(int(n) for n in counts)
+    if not _list(workspace, "hard").is_file():
+        small = _small(workspace.recipe, sizes)
+        return DatasetSizes(imbalance, sizes, *small, source=str(path))
+    hard = stages.read(_list(workspace, "hard"), "harness hard").filter(at_ratio)["label"]
     tail = hard.unique().to_numpy()
     whole = int(counts[tail].sum()) == len(hard)
-    sizes = tuple(int(n) for n in counts)
-    tests = splits, validated
-    return DatasetSizes(
-        imbalance, sizes, len(hard), len(tail) if whole else None, *tests, str(path)
-    )
+    classes = len(tail) if whole else None
+    return DatasetSizes(imbalance, sizes, len(hard), classes, source=str(path))
 
 
 def _largest_hard(recipe: Recipe) -> int:
@@ -111,23 +138,24 @@ def _shares(total: int, parts: int) -> tuple[int, ...]:
     return tuple(least + (i < rest) for i in range(parts))
 
 
-def hard_sources(workspace: Workspace, found: Sequence[DatasetSizes]) -> int:
+def hard_sources(workspace: Workspace, sizes: Sequence[DatasetSizes]) -> int:
     """Different hard images at all imbalance ratios; a class's smaller subset is in its larger."""
-    if len(found) == 1:
-        return found[0].hard
-    if found[0].source != "FACTS":
-        hard = stages.read(workspace.work / "hard.parquet", "harness hard")
-        return hard["source"].n_unique()
-    most, by_class = _largest_hard(workspace.recipe), zip(*(f.counts for f in found), strict=True)
-    return sum(max((n for n in sizes if n <= most), default=0) for sizes in by_class)
+    if len(sizes) == 1:
+        return sizes[0].hard
+    path = _list(workspace, "hard")
+    if sizes[0].source != "FACTS" and path.is_file():
+        return stages.read(path, "harness hard")["source"].n_unique()
+    most = _largest_hard(workspace.recipe)
+    by_class = itertools.zip_longest(*(of_ratio.counts for of_ratio in sizes), fillvalue=0)
+    return sum(max((n for n in counts if n <= most), default=0) for counts in by_class)
 
 
-def kept_share(workspace: Workspace, imbalance: int | None) -> float:
+def published_share(workspace: Workspace, imbalance: int | None) -> float:
     """Share of the synthetic images that passed the paper's threshold; 1 where it has none."""
     for file in published.showing(workspace.module.NAME, kind="pool"):
         paper = published.read(file)
         for block in paper.blocks:
-            same = block.imbalance == imbalance or imbalance is None
-            if block.dataset == workspace.module.NAME and same:
+            at_ratio = block.imbalance == imbalance or imbalance is None
+            if block.dataset == workspace.module.NAME and at_ratio:
                 return float(paper.rows[0].cells[block.key].numbers["Rate"].value) / 100
     return 1.0

@@ -15,7 +15,8 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from harness.core.specs import REAL, Recipe
+from harness.core.guidance import REAL
+from harness.core.specs import Recipe
 from harness.methods.terms import Finetune, Method, Phase, Tools
 from harness.planning.dataset_sizes import DatasetSizes
 from harness.training.data import COLUMNS, batches
@@ -35,7 +36,9 @@ class _Systematic(np.random.Generator):
         first = int(self.integers(max(1, x)))
         return np.concatenate([np.arange(first, x), np.arange(first)])
 
-    def choice(self, a: Any, size: Any = None, replace: bool = True, **options: Any) -> Any:
+    def choice(  # type: ignore[override]
+        self, a: Any, size: Any = None, replace: bool = True, **options: Any
+    ) -> Any:
         """Of a number of rows, so many that follow each other."""
         possible = isinstance(a, int) and isinstance(size, int) and (replace or size <= a)
         if options or not possible:
@@ -77,13 +80,13 @@ class DryRun:
         sizes: DatasetSizes,
         features: int,
         grid: pl.DataFrame | None,
-        kept: float,
+        share: float,
     ) -> None:
         self.method, self.recipe, self.sizes, self.features = method, recipe, sizes, features
-        self.data: Any = _tables(sizes, grid, kept)
+        self.data: Any = _tables(sizes, grid, share)
         self.state: dict[str, Any] = {}
         self.schedule = recipe.scratch
-        self.seen = Counter[str]()
+        self.tally = Counter[str]()
 
     @property
     def batch(self) -> int:
@@ -106,13 +109,13 @@ class DryRun:
             images += [] if phase.on_features else self._phase(trains)
             epochs += self.schedule.epochs
             looks = self.schedule.epochs if "encoder" in trains else 1
-            self.seen["forward"] += tests * looks  # features of a frozen encoder are kept
-        self.seen["forward"] += tests if epochs else 2 * tests
+            self.tally["forward"] += tests * looks  # features of a frozen encoder are kept
+        self.tally["forward"] += tests if epochs else 2 * tests
         ends = (min(images), max(images)) if images else (0, 0)
         fitted = self._fitted()
         names = ("batches", "trained", "texts", "forward", "looked")
-        told = {name: self.seen[name] for name in names}
-        return Passes(epochs=epochs, images=ends, fitted_tflop=fitted, **told)
+        sums = {name: self.tally[name] for name in names}
+        return Passes(epochs=epochs, images=ends, fitted_tflop=fitted, **sums)
 
     def _fitted(self) -> float | None:
         """TFLOP of what the method fits before its first epoch, as its `price` says.
@@ -126,7 +129,7 @@ class DryRun:
         if price is None:
             return None
         passes, tflop = price(self.sizes.counts, self.features)
-        self.seen["forward"] += passes
+        self.tally["forward"] += passes
         return float(tflop)
 
     def _merged(self) -> Passes:
@@ -139,13 +142,13 @@ class DryRun:
         """Images of every epoch."""
         images = []
         for epoch in range(self.schedule.epochs):
-            before = self.seen["images"]
+            before = self.tally["images"]
             rows = self._rows(epoch)
             self.train(rows)
             images.append(rows.height)
-            n = self.seen["images"] - before
-            self.seen["trained" if "encoder" in trains else "forward"] += n
-            self.seen["texts"] += n if "text" in trains else 0
+            n = self.tally["images"] - before
+            self.tally["trained" if "encoder" in trains else "forward"] += n
+            self.tally["texts"] += n if "text" in trains else 0
         return images
 
     def _rows(self, epoch: int) -> pl.DataFrame:
@@ -153,19 +156,19 @@ class DryRun:
         return epoch_rows(self.method, self.data.rows, progress)
 
     def train(self, rows: pl.DataFrame) -> None:
-        self.seen["images"] += rows.height
-        self.seen["batches"] += _batches(rows.height, self.batch)
+        self.tally["images"] += rows.height
+        self.tally["batches"] += _batches(rows.height, self.batch)
 
     def probe(
         self, rows: pl.DataFrame, change: Any = None, generator: Any = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Always wrong, so that what follows from right answers is not counted."""
-        self.seen["forward"] += rows.height
-        self.seen["looked"] += rows.height
+        self.tally["forward"] += rows.height
+        self.tally["looked"] += rows.height
         return np.full(rows.height, -1, np.int32), np.zeros(rows.height, np.float32)
 
     def consult(self, rows: pl.DataFrame) -> np.ndarray:
-        self.seen["forward"] += rows.height
+        self.tally["forward"] += rows.height
         return np.broadcast_to(np.float32(0), (rows.height, len(self.sizes.counts)))
 
 
@@ -174,10 +177,10 @@ def _batches(images: int, size: int) -> int:
     return sum(1 for _ in batches(images, size))
 
 
-def _tables(sizes: DatasetSizes, grid: pl.DataFrame | None, kept: float) -> Any:
+def _tables(sizes: DatasetSizes, grid: pl.DataFrame | None, share: float) -> Any:
     """Rows and pool as of train_data; of the pool, the share `kept` of every level scores 1."""
     rows = _real(sizes.counts, sizes.hard, sizes.hard_classes)
-    pool = None if grid is None else _synthetic(rows, grid["guidance"].to_numpy(), kept)
+    pool = None if grid is None else _synthetic(rows, grid["guidance"].to_numpy(), share)
     captions = [("", "")] * len(sizes.counts)
     return SimpleNamespace(rows=rows, pool=pool, counts=sizes.counts, captions=captions)
 
@@ -195,20 +198,24 @@ def _real(sizes: tuple[int, ...], hard_images: int, hard_classes: int | None) ->
     return pl.DataFrame({name: real[name] for name in COLUMNS}, schema=COLUMNS)
 
 
-def _synthetic(rows: pl.DataFrame, levels: np.ndarray, kept: float) -> pl.DataFrame:
+def _synthetic(rows: pl.DataFrame, levels: np.ndarray, share: float) -> pl.DataFrame:
     """Images at these levels of every hard row, of each level the share `kept` with score 1."""
     hard = rows.filter("hard")
     guidance = np.tile(levels, hard.height)
     score = np.full(len(guidance), -1.0)
     for level in np.unique(guidance):
         there = np.flatnonzero(guidance == level)
-        score[there[_spread(len(there), int(kept * len(there)))]] = 1
-    made: dict[str, Any] = {
+        score[there[_spread(len(there), int(share * len(there)))]] = 1
+    columns: dict[str, Any] = {
         name: np.repeat(hard[name].to_numpy(), len(levels)) for name in ("label", "count", "parent")
     }
-    made |= {"image": rows.height + np.arange(len(guidance)), "guidance": guidance, "score": score}
-    made |= {"hard": True, "caption": 0}
-    return pl.DataFrame({name: made[name] for name in COLUMNS}, schema=COLUMNS)
+    columns |= {
+        "image": rows.height + np.arange(len(guidance)),
+        "guidance": guidance,
+        "score": score,
+    }
+    columns |= {"hard": True, "caption": 0}
+    return pl.DataFrame({name: columns[name] for name in COLUMNS}, schema=COLUMNS)
 
 
 def _spread(n: int, chosen: int) -> np.ndarray:

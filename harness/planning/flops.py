@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.core import registry
+from harness.core import documents, registry
+from harness.core.specs import Recipe
 
 COUNTS = Path(__file__).with_name("network_counts.json")  # of the networks of all recipes
 
@@ -96,24 +96,27 @@ class Shape:
         return " ".join(f"{value}" for value in vars(self).values())
 
 
-def network(
-    backbone: str, width: int, classes: int, view_px: int, pretrained: str | None
-) -> Network:
+def shape_of(recipe: Recipe, classes: int) -> Shape:
+    """The classifier that a recipe trains, with so many classes."""
+    r = recipe
+    return Shape(r.backbone, r.width, classes, r.view_px, r.pretrained)
+
+
+def network(shape: Shape) -> Network:
     """From the counts that ship with the package; of another network counted now, by PyTorch."""
-    shape = Shape(backbone, width, classes, view_px, pretrained)
-    known = _known().get(shape.name)
-    return count(shape) if known is None else known
+    shipped = _shipped().get(shape.name)
+    return count(shape) if shipped is None else shipped
 
 
 def is_known(shape: Shape) -> bool:
     """Whether the counts of this network ship with the package."""
-    return shape.name in _known()
+    return shape.name in _shipped()
 
 
 @lru_cache(maxsize=1)
-def _known() -> dict[str, Network]:
-    found = json.loads(COUNTS.read_text(encoding="utf-8"))
-    return {name: Network(**numbers) for name, numbers in found.items()}
+def _shipped() -> dict[str, Network]:
+    counts = documents.json_value(COUNTS, "counts")
+    return {name: Network(**numbers) for name, numbers in counts.items()}
 
 
 @lru_cache(maxsize=8)

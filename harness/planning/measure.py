@@ -51,7 +51,7 @@ class Clock:
 
 def machine(device: str) -> dict[str, Any]:
     """What a result was measured on: equal for two runs on one machine."""
-    found: dict[str, Any] = {
+    about: dict[str, Any] = {
         "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
@@ -59,8 +59,8 @@ def machine(device: str) -> dict[str, Any]:
         "device": device,
     }
     if torch.device(device).type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
+        about["gpu"] = torch.cuda.get_device_name(device)
+    return about
 
 
 def about(what: str, dataset: str, profile: str, device: str) -> dict[str, Any]:
@@ -79,13 +79,13 @@ def about(what: str, dataset: str, profile: str, device: str) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of the packages that do the work, those that are installed."""
-    found = {}
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def matrix_tflops(device: str, dtype: torch.dtype, rounds: int = 10) -> float:

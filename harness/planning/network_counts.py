@@ -17,28 +17,21 @@ from harness.models import diffusion_counts
 from harness.pipeline.config import PROFILES
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.planning.dataset_sizes import facts
-from harness.planning.flops import COUNTS, Shape, count
+from harness.planning.flops import COUNTS, Shape, count, shape_of
 
 
 def shapes() -> Iterator[Shape]:
-    """Of every recipe and other backbone whose data set tells its class sizes."""
+    """Of every recipe and other backbone whose data set says its class sizes."""
     for name in registry.names(DATASETS):
         module = registry.find(DATASETS, name)
         for profile in PROFILES:
             for backbone in (None, *module.BACKBONES.get(profile, {})):
                 workspace = Workspace(module.NAME, profile, backbone=backbone)
-                recipe = workspace.recipe
                 try:
                     sizes = facts(workspace, workspace.imbalances()[0])
                 except DataError:
                     continue
-                yield Shape(
-                    recipe.backbone,
-                    recipe.width,
-                    len(sizes.counts),
-                    recipe.view_px,
-                    recipe.pretrained,
-                )
+                yield shape_of(workspace.recipe, len(sizes.counts))
 
 
 def diffusion_shapes() -> Iterator[tuple[int, int, tuple[object, ...]]]:
@@ -56,22 +49,22 @@ def diffusion_shapes() -> Iterator[tuple[int, int, tuple[object, ...]]]:
                 classes = len(facts(workspace, workspace.imbalances()[0]).counts)
             except DataError:
                 continue
-            shape = Shape(recipe.backbone, recipe.width, classes, recipe.view_px, None)
-            yield count(shape).features, classes, finetune.settings.network  # type: ignore[attr-defined]
+            features = count(shape_of(recipe, classes)).features
+            yield features, classes, finetune.settings.network  # type: ignore[attr-defined]
 
 
 def main() -> None:
     """Count every known network anew."""
-    found = {shape.name: asdict(count(shape)) for shape in shapes()}
-    text = json.dumps(dict(sorted(found.items())), indent=1) + "\n"
+    networks = {shape.name: asdict(count(shape)) for shape in shapes()}
+    text = json.dumps(dict(sorted(networks.items())), indent=1) + "\n"
     write_atomic(COUNTS, text.encode())
     diffusion = {
-        diffusion_counts.name(*known): diffusion_counts.count(*known)
-        for known in dict.fromkeys(diffusion_shapes())
+        diffusion_counts.name(*shape): diffusion_counts.count(*shape)
+        for shape in dict.fromkeys(diffusion_shapes())
     }
     text = json.dumps(dict(sorted(diffusion.items())), indent=1) + "\n"
     write_atomic(diffusion_counts.COUNTS, text.encode())
-    print(f"{len(found)} networks, {len(diffusion)} of feature diffusion")
+    print(f"{len(networks)} networks, {len(diffusion)} of feature diffusion")
 
 
 if __name__ == "__main__":

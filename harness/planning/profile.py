@@ -3,158 +3,27 @@
 from __future__ import annotations
 
 import math
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import UsageError
 from harness.core.specs import GeneratorSpec
-from harness.datasets.codec import encode
-from harness.generation import stock
 from harness.generation.approximations import parse
-from harness.generation.clip_scores import Scorer, cosine
-from harness.generation.engine import Failed, Generator, Request, load_pipeline
+from harness.generation.engine import Generator
 from harness.generation.schedule import denoising_steps
 from harness.pipeline import stages
-from harness.pipeline.workspace import Workspace
 from harness.planning import measure
-from harness.planning.measure import Clock
-from harness.pool import cache
+from harness.planning.generation_peers import against_exact, against_loop, against_stock
+from harness.planning.generation_run import GenerationRun, Work, make
 
 PHASES = ("source encode", "text", "denoise", "decode", "CLIP", "image encode", "write")
 PIPELINES = ("stock", "loop")
-COLUMNS = ("key", "source", "guidance", "seed", "prompt")
-
-
-@dataclass
-class Work:
-    """Requests to make, with everything that making them needs."""
-
-    workspace: Workspace
-    rows: pl.DataFrame  # cache.REQUEST
-    sources: dict[str, np.ndarray]
-    pipeline: Any
-    scorer: Scorer
-    device: str
-
-    @property
-    def spec(self) -> GeneratorSpec:
-        return self.workspace.generator
-
-    def requests(self, guidance: int) -> list[Request]:
-        mine = self.rows.filter(self.rows["guidance"] == guidance).select(COLUMNS)
-        return [Request(*row) for row in mine.rows()]
-
-    @property
-    def levels(self) -> list[int]:
-        return sorted(self.rows["guidance"].unique().to_list())
-
-
-def work(workspace: Workspace, sources: int, device: str) -> Work:
-    """All levels and seeds of the first so many hard images of a data set."""
-    if sources < 1:
-        raise UsageError(f"{sources} sources are not allowed; a number from 1")
-    rows = stages.requests(workspace)
-    chosen = rows["source"].unique().sort()[:sources]
-    rows = rows.filter(pl.col("source").is_in(chosen.to_list()))
-    if not len(rows):
-        raise DataError(
-            f"no image of {workspace.module.NAME} is hard: there is nothing to generate"
-        )
-    if device == "cpu":
-        torch.set_num_threads(1)
-    pipeline = load_pipeline(
-        workspace.generator_source, getattr(torch, workspace.generator.dtype), device
-    )
-    pictures = stages.pictures(workspace, chosen)
-    return Work(
-        workspace, rows, pictures, pipeline, Scorer(*workspace.clip_source, device=device), device
-    )
-
-
-@dataclass
-class Made:
-    """What an engine made of some work, and the seconds of it by phase and by level."""
-
-    clock: Clock
-    level_s: dict[int, float]
-    wall_s: float
-    pixels: dict[str, np.ndarray]
-    text_score: dict[str, float]
-    failed: int
-    joules: float | None
-
-    @property
-    def seconds(self) -> float:
-        return sum(self.level_s.values())
-
-
-def make(todo: Work, spec: GeneratorSpec | None = None) -> Made:
-    """Run the engine as `harness generate` and `harness score` do, here, level by level."""
-    spec, clock = spec or todo.spec, Clock(todo.device)
-    compiled = torch.device(todo.device).type == "cuda"
-    engine = Generator(todo.pipeline, spec, todo.sources.__getitem__, todo.device, compiled, clock)
-    made = Made(clock, {}, 0.0, {}, {}, 0, None)
-    _warm_up(todo, engine)
-    clock.seconds.clear()
-    before, begun = measure.joules(todo.device), time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        for level in todo.levels:
-            at = clock.now()
-            _level(todo, engine, level, made, Path(folder))
-            made.level_s[level] = clock.now() - at
-    made.wall_s = time.perf_counter() - begun
-    after = measure.joules(todo.device)
-    made.joules = None if before is None or after is None else after - before
-    return made
-
-
-def _warm_up(todo: Work, engine: Generator) -> None:
-    """Everything once, for one image: imports, caches, and compilation on a GPU."""
-    one = replace(todo, rows=todo.rows.filter(todo.rows["guidance"] == todo.levels[-1])[:1])
-    with tempfile.TemporaryDirectory() as folder:
-        nothing = Made(Clock(todo.device), {}, 0.0, {}, {}, 0, None)
-        _level(one, engine, one.levels[0], nothing, Path(folder))
-    engine.text.clear()
-    engine.posterior.clear()
-
-
-def _level(todo: Work, engine: Generator, level: int, made: Made, folder: Path) -> None:
-    """Images of a level, encoded, written as a shard and scored."""
-    clock, spec, stored = made.clock, engine.spec, {}
-    for request, picture in engine.images(todo.requests(level)):
-        if isinstance(picture, Failed):
-            made.failed += 1
-            continue
-        made.pixels[request.key] = picture
-        with clock("image encode"):
-            stored[request.key] = encode(picture, spec.codec)
-    rows = todo.rows.filter(pl.col("key").is_in(list(stored)))
-    with clock("write"):
-        keyed = cache.request_rows(rows, spec)
-        again = dict(zip(keyed["key"], rows["key"], strict=True))
-        for shard in cache.plan_shards(keyed):
-            images = [stored[again[k]] for k in shard.keys]
-            cache.write_shard(folder, shard, shard.rows, images, spec)
-    with clock("CLIP"):
-        names = rows["classname"].unique().sort().to_list()
-        said = todo.scorer.texts([todo.workspace.module.score_prompt(n) for n in names])
-        seen = todo.scorer.images(np.stack([made.pixels[k] for k in rows["key"]]))
-        index = {name: i for i, name in enumerate(names)}
-        scores = cosine(seen, said[[index[n] for n in rows["classname"]]])
-        made.text_score |= dict(zip(rows["key"], scores.tolist(), strict=True))
-
-
-# ---------------------------------------------------------------- what it comes to
 
 
 def profile(
@@ -175,25 +44,25 @@ def profile(
     for text in approximate:
         parse([text])
     with _traced(trace):
-        made = make(todo)
-    found = {
+        run = make(todo)
+    report = {
         **measure.about(
             "generation", todo.workspace.module.NAME, todo.workspace.profile, todo.device
         ),
-        "seconds_are": made.clock.kind,
+        "seconds_are": run.clock.kind,
         "batch": todo.spec.batch,
         "sources": len(todo.sources),
-        **summary(todo, made),
-        "pending": _pending(todo, made),
+        **summary(todo, run),
+        "pending": _pending(todo, run),
     }
     if "stock" in against:
-        found["stock"] = _stock(todo, made)
-        found["ratio_to_stock"] = found["stock"]["ratio"]
+        report["stock"] = against_stock(todo, run)
+        report["ratio_to_stock"] = report["stock"]["ratio"]
     if "loop" in against:
-        found["loop"] = _loop(todo, made, loop_images)
+        report["loop"] = against_loop(todo, run, loop_images)
     if approximate:
-        found["approximate"] = {text: _approximate(todo, made, text) for text in approximate}
-    return found
+        report["approximate"] = {text: against_exact(todo, run, text) for text in approximate}
+    return report
 
 
 def _traced(path: Path | None) -> AbstractContextManager[Any]:
@@ -206,26 +75,26 @@ def _traced(path: Path | None) -> AbstractContextManager[Any]:
     return recording(on_trace_ready=lambda run: run.export_chrome_trace(str(path)))
 
 
-def summary(todo: Work, made: Made) -> dict[str, Any]:
+def summary(todo: Work, run: GenerationRun) -> dict[str, Any]:
     """Images per second and the share of each phase; useful FLOPs and their rate."""
     per_level = dict(todo.rows.group_by("guidance").len().iter_rows())
-    images, total = len(made.pixels), made.seconds
-    phases: dict[str, float] = {name: made.clock.seconds.get(name, 0.0) for name in PHASES}
+    images, total = len(run.pixels), run.seconds
+    phases: dict[str, float] = {name: run.clock.seconds.get(name, 0.0) for name in PHASES}
     phases["idle"] = total - sum(phases.values())
     useful, rate = _useful_tflop(todo), measure.matrix_tflops(todo.device, todo.pipeline.unet.dtype)
     return {
         "images": images,
-        "failed": made.failed,
+        "failed": run.failed,
         "slots_filled": _filled(per_level, todo.spec),
         "seconds": total,
-        "wall_s": made.wall_s,
+        "wall_s": run.wall_s,
         "images_per_s": images / total,
         "levels": [
             {
                 "guidance": level,
                 "images": per_level[level],
                 "steps": denoising_steps(level, todo.spec.steps),
-                "images_per_s": per_level[level] / made.level_s[level],
+                "images_per_s": per_level[level] / run.level_s[level],
             }
             for level in todo.levels
         ],
@@ -235,7 +104,7 @@ def summary(todo: Work, made: Made) -> dict[str, Any]:
         "matrix_tflops": rate,
         "share_of_matrix_rate": useful / total / rate,
         "peak_gib": measure.peak_gib(todo.device),
-        "joule_per_image": None if made.joules is None else made.joules / images,
+        "joule_per_image": None if run.joules is None else run.joules / images,
     }
 
 
@@ -266,87 +135,11 @@ def _useful_tflop(todo: Work) -> float:
     return steps * step + len(todo.rows) * (decoding + clip) + len(todo.sources) * encoding
 
 
-def _pending(todo: Work, made: Made) -> dict[str, Any]:
+def _pending(todo: Work, run: GenerationRun) -> dict[str, Any]:
     """Images that the plan still lacks, and hours for them at these rates, one worker."""
     shards = stages.pending(todo.workspace, stages.requests(todo.workspace))
     lacking = pl.concat([s.rows.select("guidance") for s in shards]) if shards else todo.rows[:0]
     counts = dict(lacking.group_by("guidance").len().iter_rows())
-    per_image = {g: made.level_s[g] / len(todo.requests(g)) for g in todo.levels}
+    per_image = {g: run.level_s[g] / len(todo.requests(g)) for g in todo.levels}
     hours = sum(n * per_image[g] for g, n in counts.items() if g in per_image) / 3600
     return {"images": sum(counts.values()), "worker_h": hours}
-
-
-def _stock(todo: Work, made: Made) -> dict[str, Any]:
-    """The stock pipeline, batched per level at the batch size that is best here."""
-    pipeline, clock = _fresh(todo), Clock(todo.device)
-    lightest, rates = todo.requests(todo.levels[-1]), {}
-    for batch in [b for b in stock.BATCHES if b <= len(lightest)] or [len(lightest)]:
-        some = lightest[:batch]
-        once = partial(stock.stock, pipeline, todo.spec, some, todo.sources)
-        rates[batch] = batch / _timed(clock, once)
-    best, seconds = max(rates, key=lambda batch: rates[batch]), 0.0
-    for level in todo.levels:
-        asked = todo.requests(level)
-        whole = partial(stock.batched, pipeline, todo.spec, asked, todo.sources, best)
-        seconds += _timed(clock, whole)
-    ours = made.seconds - sum(
-        made.clock.seconds.get(n, 0.0) for n in ("CLIP", "image encode", "write")
-    )
-    return {
-        "batch": best,
-        "images_per_s_by_batch": rates,
-        "images": len(todo.rows),
-        "images_per_s": len(todo.rows) / seconds,
-        "ratio": seconds / ours,
-        "ratio_is": "images/s of the engine over the pipeline's, without CLIP, encoding, writing",
-    }
-
-
-def _loop(todo: Work, made: Made, images: int) -> dict[str, Any]:
-    """One image at a time, on some images of every level; each level weighs as it does in ours."""
-    pipeline, clock = _fresh(todo), Clock(todo.device)
-    loop = stock.Loop(pipeline, todo.spec, todo.scorer)
-    loop.make(todo.requests(todo.levels[-1])[0], todo.sources)
-    seconds, n = 0.0, 0
-    for level in todo.levels:
-        requests = todo.requests(level)
-        some = requests[:: max(1, len(requests) // images)][:images]
-        took = sum(_timed(clock, partial(loop.make, request, todo.sources)) for request in some)
-        seconds += took / len(some) * len(requests)
-        n += len(some)
-    return {
-        "images": n,
-        "images_per_s": len(todo.rows) / seconds,
-        "ratio": seconds / made.seconds,
-        "ratio_is": "images/s of the engine, CLIP and writing included, over the loop's",
-    }
-
-
-def _fresh(todo: Work) -> Any:
-    """A pipeline that no engine has touched."""
-    dtype = getattr(torch, todo.spec.dtype)
-    pipeline = load_pipeline(todo.workspace.generator_source, dtype, todo.device)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def _timed(clock: Clock, function: Callable[[], Any]) -> float:
-    begun = clock.now()
-    function()
-    return clock.now() - begun
-
-
-def _approximate(todo: Work, exact: Made, text: str) -> dict[str, Any]:
-    """An approximation beside the exact generator: rate, grey levels, CLIPScore."""
-    other = make(todo, replace(todo.spec, approximate=(text,)))
-    keys = sorted(exact.pixels.keys() & other.pixels.keys())
-    a, b = (np.stack([m.pixels[k] for k in keys]).astype(np.float32) for m in (exact, other))
-    scores = [other.text_score[k] - exact.text_score[k] for k in keys]
-    return {
-        "images_per_s": len(other.pixels) / other.seconds,
-        "ratio": exact.seconds / other.seconds,
-        "mean_absolute_difference": float(np.abs(a - b).mean()),
-        "rms_difference": float(np.sqrt(((a - b) ** 2).mean())),
-        "clip_score_difference": float(np.mean(scores)),
-        "clip_score_largest_difference": float(np.abs(scores).max()),
-    }

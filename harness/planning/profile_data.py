@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from harness.core.errors import DataError
-from harness.core.specs import Machine, Schedule
+from harness.core.specs import SMALL_UP_TO_PX, Machine, Schedule
 from harness.datasets.pictures import Block
 from harness.methods.compose import compose
 from harness.pipeline import runs
 from harness.pipeline.workspace import Workspace
 from harness.planning import measure
-from harness.planning.flops import network
-from harness.pool.cache import PIXELS_UP_TO_PX, pixels, read_index
+from harness.planning.flops import network, shape_of
+from harness.pool.cache import pixels, read_index
 from harness.pool.reader import open_pool
 from harness.training.trainer import fit
 
@@ -37,7 +37,7 @@ def reading(workspace: Workspace) -> dict[str, Any]:
     index = read_index(workspace.pool)
     if not len(index):
         raise DataError(f"{workspace.pool} holds no images; `harness generate` makes them")
-    found = measure.about("reading", workspace.module.NAME, workspace.profile, "cpu") | {
+    about = measure.about("reading", workspace.module.NAME, workspace.profile, "cpu") | {
         "images": len(index),
         "batch": BATCH,
     }
@@ -45,11 +45,11 @@ def reading(workspace: Workspace) -> dict[str, Any]:
     for workers in sorted({1, open_pool(workspace.pool).workers}):
         pool = open_pool(workspace.pool, workers=workers)
         rates[f"decoded, threads: {workers}"] = _rate(pool, len(index))
-    small = max(pool[0].shape[:2]) <= PIXELS_UP_TO_PX
+    small = max(pool[0].shape[:2]) <= SMALL_UP_TO_PX
     if small:
         block = Block(pixels(workspace.pool, index))
         rates["pixels, mapped"] = _rate(block, len(index))
-    return found | {"images_per_s": rates}
+    return about | {"images_per_s": rates}
 
 
 def _rate(images: Any, n: int) -> float:
@@ -74,11 +74,9 @@ def training(workspace: Workspace, device: str = "cpu") -> dict[str, Any]:
         machine = Machine(device=device, threads=torch.get_num_threads())
         fit(method, data, recipe, 0, Path(folder), machine, watch=epochs.append, save_s=1e9)
     seconds = min(entry["train_s"] for entry in epochs)
-    sizes = network(
-        recipe.backbone, recipe.width, len(data.counts), recipe.view_px, recipe.pretrained
-    )
+    cost = network(shape_of(recipe, len(data.counts)))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision, torch.float32)
-    tflops = sizes.train * len(data.rows) / seconds / 1000
+    tflops = cost.train * len(data.rows) / seconds / 1000
     rate = measure.matrix_tflops(device, dtype)
     return measure.about("training", workspace.module.NAME, workspace.profile, device) | {
         "images": len(data.rows),

@@ -1,1 +1,1 @@
-"""Synthetic images on disk: shards, index, reading, failures, export; not how they are made."""
+"""Synthetic images on disk: shards, index, reading, export; making them is `generation`."""

@@ -25,6 +25,7 @@ import polars as pl
 
 from harness.core.errors import DataError, UsageError
 from harness.core.files import atomic, leftovers, sweep, write_atomic
+from harness.core.specs import SMALL_UP_TO_PX
 from harness.datasets.codec import decode, encode, resized
 from harness.pool.shards import (
     REQUEST,
@@ -53,7 +54,6 @@ INDEX: dict[str, Any] = REQUEST | {
     "crc32": pl.UInt32,
 }
 SCORES: dict[str, Any] = {"key": pl.String, "text_score": pl.Float32, "image_score": pl.Float32}
-PIXELS_UP_TO_PX = 64
 _CHUNK = 1024  # images decoded at once
 
 
@@ -131,8 +131,8 @@ def read_bytes(pool: Path, rows: pl.DataFrame) -> list[bytes]:
     Raises DataError that names shard and key when a file is missing, cut off or changed.
     """
     images: list[bytes] = [b""] * len(rows)
-    wanted = rows.select("shard", "offset", "size", "crc32", "key").with_row_index("place")
-    ordered = wanted.sort("shard", "offset").select(pl.col("shard"), pl.exclude("shard"))
+    places = rows.select("shard", "offset", "size", "crc32", "key").with_row_index("place")
+    ordered = places.sort("shard", "offset").select(pl.col("shard"), pl.exclude("shard"))
     for shard, group in itertools.groupby(ordered.iter_rows(), operator.itemgetter(0)):
         path = pool / shard
         try:
@@ -167,12 +167,12 @@ def pixels(pool: Path, index: pl.DataFrame, side_px: int | None = None) -> np.nd
         return np.zeros((0, 0, 0, 3), np.uint8)
     first = _read(pool, index[:1], side_px)
     shape = (len(index), *first.shape[1:])
-    if max(shape[1:3]) > PIXELS_UP_TO_PX:
+    if max(shape[1:3]) > SMALL_UP_TO_PX:
         size = f"{shape[2]}x{shape[1]} px"
-        raise UsageError(f"{pool} holds pictures of {size}, pixels are for {PIXELS_UP_TO_PX} px")
-    said = f"{side_px}\n" if side_px else ""
-    said += "".join(f"{k} {crc32}\n" for k, crc32 in index.select("key", "crc32").iter_rows())
-    path = pool / f"pixels-{hashlib.sha256(said.encode()).hexdigest()[:16]}.u8"
+        raise UsageError(f"{pool} holds pictures of {size}, pixels are for {SMALL_UP_TO_PX} px")
+    content = f"{side_px}\n" if side_px else ""
+    content += "".join(f"{k} {crc32}\n" for k, crc32 in index.select("key", "crc32").iter_rows())
+    path = pool / f"pixels-{hashlib.sha256(content.encode()).hexdigest()[:16]}.u8"
     if not _whole(path, shape):
         _write_pixels(path, pool, index, shape, side_px)
     return np.memmap(path, np.uint8, "r", shape=shape)
@@ -293,9 +293,9 @@ def gc(pool: Path, keep_generators: Collection[str]) -> list[Path]:
     keys = build_index(pool).select("key")
     for path in sorted(pool.glob("scores-*.parquet")):
         table = pl.read_parquet(path)
-        kept = table.join(keys, on="key", how="semi")
-        if len(kept) != len(table):
-            _write_table(path, kept, {"clip": pl.read_parquet_metadata(path)["clip"]})
+        rows = table.join(keys, on="key", how="semi")
+        if len(rows) != len(table):
+            _write_table(path, rows, {"clip": pl.read_parquet_metadata(path)["clip"]})
     return removed
 
 

@@ -36,8 +36,8 @@ def write(
     rows = shard.rows.filter(pl.col("key").is_in(new))
     reason = pl.Series("reason", [reasons[key] for key in rows["key"]], pl.String)
     beside = None if rest is None else rest.path
-    said = {"generator": generator, "rest": beside, "rows": rows.with_columns(reason).to_dicts()}
-    text = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    content = {"generator": generator, "rest": beside, "rows": rows.with_columns(reason).to_dicts()}
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_atomic(_path(pool, shard), text.encode())
 
 
@@ -49,8 +49,8 @@ def read(pool: Path, generator: str) -> pl.DataFrame:
     rows = pl.concat([pl.DataFrame(schema=FAILED), *(_rows(p, generator) for p in _files(pool))])
     if not len(rows):
         return rows
-    made = read_index(pool).select("key")
-    return rows.join(made, on="key", how="anti").unique("key", keep="last").sort("guidance", "key")
+    index = read_index(pool).select("key")
+    return rows.join(index, on="key", how="anti").unique("key", keep="last").sort("guidance", "key")
 
 
 def outstanding(requests: pl.DataFrame, images: pl.DataFrame, failed: pl.DataFrame) -> pl.DataFrame:
@@ -62,12 +62,12 @@ def outstanding(requests: pl.DataFrame, images: pl.DataFrame, failed: pl.DataFra
 def stale(pool: Path, keep: Collection[str]) -> list[Path]:
     """Files that say nothing any more of generators (keys) to keep."""
     there = {g: set(read(pool, g)["key"]) for g in keep}
-    found = []
+    files = []
     for path in _files(pool):
         generator, rows = _content(path)
         if not there.get(generator, set()) & {row["key"] for row in rows}:
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def render(rows: pl.DataFrame) -> str:

@@ -47,8 +47,8 @@ class Pool:
         self.guidance = index["guidance"].to_numpy()
         self.score = np.full(len(index), np.nan, np.float32)
         if scores is not None:
-            found = index.select("key").join(scores, on="key", how="left", maintain_order="left")
-            self.score = found["text_score"].fill_null(np.nan).to_numpy()
+            joined = index.select("key").join(scores, on="key", how="left", maintain_order="left")
+            self.score = joined["text_score"].fill_null(np.nan).to_numpy()
         self.shards = index["shard"].unique().sort().to_list()
         number = pl.Enum(self.shards)
         self.shard = index["shard"].cast(number).to_physical().to_numpy()

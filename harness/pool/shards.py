@@ -22,8 +22,9 @@ import pyarrow as pa
 
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
+from harness.core.guidance import REAL
 from harness.core.registry import one_of
-from harness.core.specs import REAL, GeneratorSpec, ImageSpec, key
+from harness.core.specs import GeneratorSpec, ImageSpec, key
 from harness.datasets.codec import EXTENSION
 
 ROWS_PER_SHARD = 256
@@ -101,8 +102,8 @@ def pending(
             continue  # its rows are made again; `verify` tells of it
         if shard.generator == generator:
             there.update(shard.rows["key"])
-    made = pl.DataFrame({"key": list(there)}, schema={"key": pl.String})
-    return plan_shards(requests.join(made, on="key", how="anti"), size)
+    images = pl.DataFrame({"key": list(there)}, schema={"key": pl.String})
+    return plan_shards(requests.join(images, on="key", how="anti"), size)
 
 
 def write_shard(
@@ -149,8 +150,8 @@ class OpenShard:
 
 def shard_paths(pool: Path) -> list[Path]:
     """Files of the pool that are named like shards, sorted."""
-    found = (pool / "images").glob("g*/part-*.arrow")
-    return sorted(path for path in found if _NAME.fullmatch(path.name))
+    paths = (pool / "images").glob("g*/part-*.arrow")
+    return sorted(path for path in paths if _NAME.fullmatch(path.name))
 
 
 def open_shard(path: Path) -> OpenShard:
@@ -203,13 +204,13 @@ def _check_requests(requests: pl.DataFrame) -> None:
     missing = [name for name in REQUEST if name not in requests.columns]
     if missing:
         raise UsageError(f"requests lack the columns {', '.join(missing)}")
-    asked = requests.select(list(REQUEST))
-    if sum(asked.null_count().row(0)):
+    columns = requests.select(list(REQUEST))
+    if sum(columns.null_count().row(0)):
         raise UsageError("requests have missing values")
-    wrong = asked.filter(~pl.col("guidance").is_between(0, REAL - 1))
+    wrong = columns.filter(~pl.col("guidance").is_between(0, REAL - 1))
     if len(wrong):
         raise UsageError(f"guidance {wrong['guidance'][0]} is not in 0..{REAL - 1} (hundredths)")
-    if asked.n_unique() != asked["key"].n_unique():
+    if columns.n_unique() != columns["key"].n_unique():
         raise DataError("two different requests have the same image key")
 
 

@@ -1,1 +1,1 @@
-"""Training of the built-in models; uses everything and is used by nothing."""
+"""Training of the built-in models; no other package imports it."""

@@ -107,11 +107,11 @@ def train(size: Size, data: Path, out: Path, batch: int = 160) -> None:
     def loss_of(step: int, rng: torch.Generator) -> torch.Tensor:
         pick = torch.randint(len(images), (batch,), generator=rng)
         which = torch.randint(caption.shape[1], (batch,), generator=rng)
-        said = caption[pick, which]
+        text = caption[pick, which]
         x = augment(images[pick], rng)
-        u, v, scale = model(x, ids[said])
+        u, v, scale = model(x, ids[text])
         logits = scale.float() * u.float() @ v.float().T
-        target = (said[:, None] == said[None, :]).float()
+        target = (text[:, None] == text[None, :]).float()
         target /= target.sum(1, keepdim=True)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
@@ -196,10 +196,10 @@ def text_encoder(model: CLIP, tokenizer: CLIPTokenizer) -> CLIPTextModelWithProj
     for name in ("weight", "bias"):
         t[f"{prefix}final_layer_norm.{name}"] = s[f"ln_final.{name}"]
         for i in range(LAYERS):
-            mine, theirs = f"transformer.resblocks.{i}.", f"{prefix}encoder.layers.{i}."
-            parts = s[f"{mine}attn.in_proj_{name}"].chunk(3)
+            source, target = f"transformer.resblocks.{i}.", f"{prefix}encoder.layers.{i}."
+            parts = s[f"{source}attn.in_proj_{name}"].chunk(3)
             for part, to in zip(parts, ("q_proj", "k_proj", "v_proj"), strict=True):
-                t[f"{theirs}self_attn.{to}.{name}"] = part
+                t[f"{target}self_attn.{to}.{name}"] = part
             for a, b in (
                 ("attn.out_proj", "self_attn.out_proj"),
                 ("ln_1", "layer_norm1"),
@@ -207,7 +207,7 @@ def text_encoder(model: CLIP, tokenizer: CLIPTokenizer) -> CLIPTextModelWithProj
                 ("mlp.c_fc", "mlp.fc1"),
                 ("mlp.c_proj", "mlp.fc2"),
             ):
-                t[f"{theirs}{b}.{name}"] = s[f"{mine}{a}.{name}"]
+                t[f"{target}{b}.{name}"] = s[f"{source}{a}.{name}"]
     t["text_projection.weight"] = s["text_projection"].T.contiguous()
     encoder.load_state_dict(t, strict=False)
     missing = set(encoder.state_dict()) - set(t) - {prefix + "embeddings.position_ids"}

@@ -47,7 +47,7 @@ def optimise(
         first, began = saved["step"], saved["seconds"]
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     rng, start, running = torch.Generator(), time.perf_counter() - began, 0.0
-    kept = time.perf_counter()
+    saved_at = time.perf_counter()
     bar = tqdm(
         range(first, stop or steps), initial=first, total=steps, desc=folder.name, mininterval=5
     )
@@ -70,9 +70,9 @@ def optimise(
         _average(average, model, decay)
         running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
         bar.set_postfix(loss=f"{running:.4f}", refresh=False)
-        due = time.perf_counter() - kept > SAVE_EVERY_S or step + 1 == (stop or steps)
+        due = time.perf_counter() - saved_at > SAVE_EVERY_S or step + 1 == (stop or steps)
         if rank == 0 and due:
-            kept = time.perf_counter()
+            saved_at = time.perf_counter()
             content = {"model": model.state_dict(), "average": average.state_dict()}
             content |= {"optimiser": optimiser.state_dict(), "step": step + 1}
             partial = state.with_suffix(".tmp")
@@ -92,8 +92,8 @@ def _share(params: list[nn.Parameter], ranks: int) -> None:
 
 @torch.no_grad()
 def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    mine: list[torch.Tensor] = list(average.parameters())
-    theirs: list[torch.Tensor] = list(model.parameters())
-    torch._foreach_lerp_(mine, theirs, 1 - decay)
+    averages: list[torch.Tensor] = list(average.parameters())
+    weights: list[torch.Tensor] = list(model.parameters())
+    torch._foreach_lerp_(averages, weights, 1 - decay)
     for a, b in zip(average.buffers(), model.buffers(), strict=True):
         a.copy_(b)

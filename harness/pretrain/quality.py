@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from harness.core.guidance import fraction
 from harness.core.specs import GeneratorSpec
 from harness.generation.clip_scores import Scorer
 from harness.generation.engine import Generator, Request, load_pipeline, picture_of
@@ -97,8 +98,8 @@ def text_only(
                 held_out = scene.compose("web", concept, web.PER_CONCEPT + n, web.SIZE_PX)
                 prompt = caption(held_out, rng)
             requests.append(Request(f"{concept}/{n}", f"grey-{concept}", 0, n, prompt))
-    made = draw(source, w, steps, requests, sources)
-    return np.stack([made[r.key] for r in requests]), np.repeat(web.concepts(), per_class)
+    images = draw(source, w, steps, requests, sources)
+    return np.stack([images[r.key] for r in requests]), np.repeat(web.concepts(), per_class)
 
 
 def zero_shot(folder: Path, images: np.ndarray, labels: np.ndarray) -> float:
@@ -129,18 +130,21 @@ def spectra(
         for level in LEVELS[1:]
         for c in labels
     ]
-    made = draw(str(models / "generator"), w, steps, requests, sources)
-    made |= {f"{c}/100": sources[f"{c}"] for c in labels}
+    by_key = draw(str(models / "generator"), w, steps, requests, sources)
+    by_key |= {f"{c}/100": sources[f"{c}"] for c in labels}
     scorer = Scorer(f"local-dir:{models / 'clip'}")
-    said, real = scorer.texts([f"a photo of {n}" for n in names]), scorer.images(pictures)
+    text_vectors, real = scorer.texts([f"a photo of {n}" for n in names]), scorer.images(pictures)
     rows = []
     for level in LEVELS:
-        images = np.stack([made[f"{c}/{level}"] for c in labels])
-        seen = scorer.images(images)
-        row = {"guidance": level / 100, "image_similarity": float((seen * real).sum(1).mean())}
-        row |= {"text_score": float((seen * said).sum(1).mean())}
+        images = np.stack([by_key[f"{c}/{level}"] for c in labels])
+        vectors = scorer.images(images)
+        row = {
+            "guidance": fraction(level),
+            "image_similarity": float((vectors * real).sum(1).mean()),
+        }
+        row |= {"text_score": float((vectors * text_vectors).sum(1).mean())}
         rows.append(row | {"recognised": float(recognised(named_by, images, labels).mean())})
-    grid = np.stack([made[f"{c}/{level}"] for c in labels[1::10] for level in LEVELS])
+    grid = np.stack([by_key[f"{c}/{level}"] for c in labels[1::10] for level in LEVELS])
     sheet(grid, len(LEVELS), out / "spectrum.png", scale=2)
     return rows
 
@@ -157,23 +161,23 @@ def main() -> None:
     torch.set_num_threads(1)
     named_by = judge(args.out)
     images, labels = field("test", TEST_EACH)
-    found: dict[str, Any] = {"judge on test": float(recognised(named_by, images, labels).mean())}
+    results: dict[str, Any] = {"judge on test": float(recognised(named_by, images, labels).mean())}
     for size in clip.SCORERS:
         if (args.models / size.name).is_dir():
             right = zero_shot(args.models / size.name, images, labels)
-            found[f"{size.name} zero-shot on test"] = right
+            results[f"{size.name} zero-shot on test"] = right
     source = str(args.models / "generator")
     for w in args.w:
         images, labels = text_only(source, w, args.ddim, args.per_class)
         right_of = recognised(named_by, images, labels).reshape(-1, args.per_class).mean(1)
-        found[f"text-only recognised, w={w:g}"] = float(right_of.mean())
+        results[f"text-only recognised, w={w:g}"] = float(right_of.mean())
         worst = np.argsort(right_of)[:12]
-        found[f"worst, w={w:g}"] = {scene.atlas().names[i]: float(right_of[i]) for i in worst}
+        results[f"worst, w={w:g}"] = {scene.atlas().names[i]: float(right_of[i]) for i in worst}
         sheet(images, 6 * args.per_class, args.out / f"samples-w{w:g}.png")
     sheet(text_only(source, args.w[0], args.ddim, 1, night=True)[0], 24, args.out / "night.png")
     if (args.models / "clip").is_dir():
-        found["spectrum"] = spectra(args.models, named_by, args.w[0], args.ddim, args.out)
-    print(json.dumps(found, indent=1))
+        results["spectrum"] = spectra(args.models, named_by, args.w[0], args.ddim, args.out)
+    print(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

@@ -71,16 +71,16 @@ def train(data: Path, out: Path, steps: int = 7000, batch: int = 32) -> UNet2DCo
 
     def loss_of(step: int, rng: torch.Generator) -> torch.Tensor:
         pick = torch.randint(len(mean), (batch,), generator=rng)
-        said = caption[pick, torch.randint(caption.shape[1], (batch,), generator=rng)]
-        said = said * (torch.rand(batch, generator=rng) >= NO_CAPTION)
+        text = caption[pick, torch.randint(caption.shape[1], (batch,), generator=rng)]
+        text = text * (torch.rand(batch, generator=rng) >= NO_CAPTION)
         z = vae.draw(mean, std, pick, rng) * factor
         t = torch.randint(len(alphas), (batch,), generator=rng)
         a, noise = alphas[t].view(-1, 1, 1, 1), torch.randn(z.shape, generator=rng)
         ids = torch.tensor([side, side, 0.0, 0.0, 0.0]).repeat(batch, 1)
         ids[:, 4] = score[pick]
-        extra = {"text_embeds": pooled[said].float(), "time_ids": ids}
+        extra = {"text_embeds": pooled[text].float(), "time_ids": ids}
         x = a.sqrt() * z + (1 - a).sqrt() * noise
-        guess = model(x, t, states[said].float(), added_cond_kwargs=extra).sample.float()
+        guess = model(x, t, states[text].float(), added_cond_kwargs=extra).sample.float()
         snr = (a / (1 - a)).flatten()
         return ((guess - noise).pow(2).mean((1, 2, 3)) * (5 / snr).clamp(max=1)).mean()
 
@@ -94,9 +94,9 @@ def embed(folder: Path, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     encoder, states, pooled = clip.text_encoder(model, tokenizer), [], []
     ids = clip.tokenize(tokenizer, texts)
     for part in ids.split(256):
-        said = encoder(part, output_hidden_states=True)
-        states.append(said.hidden_states[-2].half())
-        pooled.append(said.text_embeds.half())
+        encoded = encoder(part, output_hidden_states=True)
+        states.append(encoded.hidden_states[-2].half())
+        pooled.append(encoded.text_embeds.half())
     return torch.cat(states), torch.cat(pooled)
 
 

@@ -1,4 +1,4 @@
-"""One page to look at: leaderboards, charts and the pictures behind the numbers, in one file."""
+"""The self-contained HTML report; the numbers that it shows are computed in `results`."""
 
 from __future__ import annotations
 
@@ -71,10 +71,13 @@ def _records(workspaces: Sequence[Workspace]) -> dict[str, list[Mapping[str, Any
 
 
 def findings_of(
-    workspaces: Sequence[Workspace], asked: Sequence[Claim], rule: str = "A", select: str = "last"
+    workspaces: Sequence[Workspace],
+    statements: Sequence[Claim],
+    rule: str = "A",
+    select: str = "last",
 ) -> Findings:
     """The claims about these data sets, tested on their records."""
-    return find(asked, _records(workspaces), workspaces[0].profile, rule, select)
+    return find(statements, _records(workspaces), workspaces[0].profile, rule, select)
 
 
 def make(

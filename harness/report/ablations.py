@@ -33,11 +33,11 @@ def ablations(
     families = _families(methods, table.paper.dataset, table.profile, which, default)
     figures: list[Figure] = []
     for rest, members in families.items():
-        made = of_methods(table, list(members), records)
-        for part in made.parts:
-            found = _measured(made, part, members, default)
+        leaderboard = of_methods(table, list(members), records)
+        for part in leaderboard.parts:
+            points = _measured(leaderboard, part, members, default)
             label = f"{rest}, {part.block.title}, ours, {table.profile}"
-            figures += _figure(f"{name}-{len(figures)}", which, label, found)
+            figures += _figure(f"{name}-{len(figures)}", which, label, points)
     return figures
 
 
@@ -48,7 +48,7 @@ def published(name: str, table: Table, default: float | None, which: str) -> lis
     figures: list[Figure] = []
     for rest, members in families.items():
         for part in table.parts:
-            found: Points = {}
+            by_column: Points = {}
             for line in part.lines:
                 value = members.get(line.method)
                 value = default if value is None else value
@@ -57,9 +57,9 @@ def published(name: str, table: Table, default: float | None, which: str) -> lis
                 for column, printed in line.printed.items():
                     if printed.number is not None:
                         point = (value, printed.number.value, printed.number.sd)
-                        found.setdefault(column, []).append(point)
+                        by_column.setdefault(column, []).append(point)
             label = f"{rest}, {part.block.title}, published"
-            figures += _figure(f"{name}-{len(figures)}", which, label, found)
+            figures += _figure(f"{name}-{len(figures)}", which, label, by_column)
     return figures
 
 
@@ -69,9 +69,9 @@ def _families(
     """Expressions and their values, by what they have in common; only those with more than one."""
     families: dict[str, dict[str, float | None]] = {}
     for method in sorted(methods):
-        found = argument(method, which, dataset, profile)
-        if found is not None:
-            rest, value = found
+        family = argument(method, which, dataset, profile)
+        if family is not None:
+            rest, value = family
             if which == "threshold":
                 rest, value = _stepped(rest, default if value is None else value, dataset, profile)
             families.setdefault(rest, {})[method] = value
@@ -93,9 +93,9 @@ def _stepped(
 
 
 def _measured(
-    made: Table, part: Part, members: dict[str, float | None], default: float | None
+    leaderboard: Table, part: Part, members: dict[str, float | None], default: float | None
 ) -> Points:
-    found: Points = {}
+    by_column: Points = {}
     for line in part.lines:
         value = members[line.method]
         value = default if value is None else value
@@ -103,18 +103,18 @@ def _measured(
             if cell.mean is not None:
                 sd = None if cell.sd is None else round(100 * cell.sd, 3)
                 at = float("nan") if value is None else value
-                found.setdefault(column, []).append((at, round(100 * cell.mean, 3), sd))
-    return found
+                by_column.setdefault(column, []).append((at, round(100 * cell.mean, 3), sd))
+    return by_column
 
 
-def _figure(name: str, which: str, label: str, found: Points) -> list[Figure]:
+def _figure(name: str, which: str, label: str, by_column: Points) -> list[Figure]:
     """None where fewer than two values have results."""
-    values = {x for points in found.values() for x, _, _ in points if x == x}
+    values = {x for points in by_column.values() for x, _, _ in points if x == x}
     if len(values) < 2:
         return []
     unit, title = ARGUMENTS[which]
     data: list[dict[str, Any]] = []
-    for i, (column, points) in enumerate(found.items()):
+    for i, (column, points) in enumerate(by_column.items()):
         known = sorted(p for p in points if p[0] == p[0])
         data.append(
             {
@@ -130,7 +130,7 @@ def _figure(name: str, which: str, label: str, found: Points) -> list[Figure]:
         )
         data += [_across(y, values, column, colour(i)) for x, y, _ in points if x != x]
     caption = label
-    if any(x != x for points in found.values() for x, _, _ in points):
+    if any(x != x for points in by_column.values() for x, _, _ in points):
         caption += "; dotted: the recipe's own amount"
     layout = {"xaxis": axis(unit), "yaxis": axis("%")}
     return [Figure(name, title, f"{caption}.", data, layout, 360)]

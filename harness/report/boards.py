@@ -75,13 +75,16 @@ def tables(
     folder: Path = published.FOLDER,
 ) -> list[Table]:
     """The data set's leaderboards: its main one, and others where something was run for them."""
-    made = [
+    leaderboards = [
         leaderboard.table(file, records, profile, rule, select)
         for file in published.showing(dataset, folder=folder)
     ]
-    if not made:  # nobody published a table of it: a leaderboard of what was run
-        made = _own(dataset, records, profile, rule, select)
-    return [made[0], *(t for t in made[1:] if any(_ran(line) for p in t.parts for line in p.lines))]
+    if not leaderboards:  # nobody published a table of it: a leaderboard of what was run
+        leaderboards = _own(dataset, records, profile, rule, select)
+    return [
+        leaderboards[0],
+        *(t for t in leaderboards[1:] if any(_ran(line) for p in t.parts for line in p.lines)),
+    ]
 
 
 def _own(
@@ -89,7 +92,7 @@ def _own(
 ) -> list[Table]:
     """A leaderboard of what was run with each backbone; an empty one where nothing was."""
     backbones: list[str | None] = sorted({r["backbone"] for r in records}) or [None]
-    made = []
+    leaderboards = []
     for backbone in backbones:
         runs = [r for r in records if r["backbone"] == backbone]
         methods = sorted({r["method"] for r in runs})
@@ -97,8 +100,8 @@ def _own(
         own = leaderboard_of(dataset, methods, ratios or [None], backbone)
         if len(backbones) > 1:
             own = replace(own, title=f"{own.title}, {backbone}")
-        made.append(leaderboard.table(own, records, profile, rule, select))
-    return made
+        leaderboards.append(leaderboard.table(own, records, profile, rule, select))
+    return leaderboards
 
 
 def further(shown: Sequence[Table], records: Sequence[Record]) -> list[Table]:
@@ -166,8 +169,8 @@ def _entry(table: Table, line: Line, beside: bool) -> Entry:
         if beside:
             cells.append(_printed(line.printed[column.name], decimals))
     runs = max((m.n for m in line.measured.values()), default=0)
-    asked = max((m.expected for m in line.measured.values()), default=0)
-    seeds = MISSING if not runs else str(runs) if runs >= asked else f"{runs} of {asked}"
+    expected = max((m.expected for m in line.measured.values()), default=0)
+    seeds = MISSING if not runs else str(runs) if runs >= expected else f"{runs} of {expected}"
     return Entry(line.label, line.method, line.ours, seeds, tuple(cells))
 
 

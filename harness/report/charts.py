@@ -35,7 +35,7 @@ def groups(name: str, table: Table, part: Part, ours: bool) -> Figure | None:
     labels = [wrapped(line.label) for line, _ in points]
     data = []
     for i, column in enumerate(table.paper.columns):
-        values = [found.get(column.name, (None, None)) for _, found in points]
+        values = [cells.get(column.name, (None, None)) for _, cells in points]
         data.append(
             {
                 "type": "scatter",
@@ -54,24 +54,24 @@ def groups(name: str, table: Table, part: Part, ours: bool) -> Figure | None:
         "yaxis": {"automargin": True, "type": "category"},
     }
     layout["yaxis"] |= {"categoryarray": labels, "range": [len(labels) - 0.5, -0.5]}
-    title = f"{_begun(part.block.title)}: {whose}"
+    title = f"{_capitalised(part.block.title)}: {whose}"
     bars = any(sd is not None for _, values in points for _, sd in values.values())
     caption = "Bars: standard deviation over seeds." if bars else ""
     return Figure(name, title, caption, data, layout, rows_px(labels, 110))
 
 
-def _begun(said: str) -> str:
+def _capitalised(title: str) -> str:
     """With a capital letter."""
-    return said[:1].upper() + said[1:]
+    return title[:1].upper() + title[1:]
 
 
 def _values(line: Any, ours: bool) -> dict[str, tuple[float | None, float | None]]:
     """Percent and standard deviation by column."""
     if ours:
-        found = {k: (m.mean, m.sd) for k, m in line.measured.items() if m.mean is not None}
+        means = {k: (m.mean, m.sd) for k, m in line.measured.items() if m.mean is not None}
         return {
             k: (round(100 * v, 3), None if sd is None else round(100 * sd, 3))
-            for k, (v, sd) in found.items()
+            for k, (v, sd) in means.items()
         }
     printed = {k: p.number for k, p in line.printed.items()}
     return {k: (n.value, n.sd) for k, n in printed.items() if n is not None}
@@ -84,10 +84,10 @@ def plane(name: str, table: Table, part: Part, ours: bool) -> Figure | None:
     second, first = (c.name for c in table.paper.columns)
     data = []
     for i, line in enumerate(part.lines):
-        found = _values(line, ours)
-        if len(found) < 2:
+        cells = _values(line, ours)
+        if len(cells) < 2:
             continue
-        (x, sd_x), (y, sd_y) = found[first], found[second]
+        (x, sd_x), (y, sd_y) = cells[first], cells[second]
         point: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": [x], "y": [y]}
         point |= {"name": wrapped(line.label, 34)}
         point |= {"error_x": {"array": [sd_x], "thickness": 1, "width": 0}}
@@ -113,12 +113,12 @@ def class_sizes(
     last = table.paper.columns[-1].name
     best = next((x.method for x in part.lines if x.measured[last].best), part.lines[-1].method)
     for line in part.lines:
-        mine = [r for r in records if _is(r, line.method, part, table)]
-        found = [r["selection"][table.select].get("per_class") for r in mine]
-        if not found or not all(found):
+        runs = [r for r in records if _is(r, line.method, part, table)]
+        accuracies = [r["selection"][table.select].get("per_class") for r in runs]
+        if not accuracies or not all(accuracies):
             continue
-        counts = mine[0]["counts"]
-        mean = [sum(values) / len(values) for values in zip(*found, strict=True)]
+        counts = runs[0]["counts"]
+        mean = [sum(values) / len(values) for values in zip(*accuracies, strict=True)]
         i = len({trace["legendgroup"] for trace in data})
         visible = line.method in (part.lines[0].method, best)
         about = {"legendgroup": str(i), "visible": True if visible else "legendonly"}
@@ -134,7 +134,7 @@ def class_sizes(
         f"{dots}: means over {BINS} groups of classes of similar size. Choose methods in the "
         "legend."
     )
-    title = _begun(part.block.title)
+    title = _capitalised(part.block.title)
     return Figure(name, title, caption, data, layout, 380 + 9 * len(data))
 
 
@@ -188,10 +188,10 @@ def _averages(counts: Sequence[int], values: Sequence[float]) -> Iterable[tuple[
     order = sorted(range(len(counts)), key=lambda i: counts[i])
     parts = min(BINS, len(order))
     for k in range(parts):
-        mine = order[k * len(order) // parts : (k + 1) * len(order) // parts]
+        group = order[k * len(order) // parts : (k + 1) * len(order) // parts]
         yield (
-            round(sum(counts[i] for i in mine) / len(mine), 2),
-            sum(values[i] for i in mine) / len(mine),
+            round(sum(counts[i] for i in group) / len(group), 2),
+            sum(values[i] for i in group) / len(group),
         )
 
 
@@ -205,7 +205,7 @@ def scores(
     import numpy as np
 
     data: list[dict[str, Any]] = []
-    kept = []
+    shares = []
     for level in sorted(rows["guidance"].unique().to_list()):
         values = rows.filter(rows["guidance"] == level)[column].drop_nulls().to_numpy()
         at = (np.arange(QUANTILES) + 0.5) / QUANTILES
@@ -225,13 +225,13 @@ def scores(
         )
         if threshold is not None:
             share = float((values >= threshold).mean()) if len(values) else 0.0
-            kept.append(f"{level_name(level)}: {100 * share:.0f} %")
+            shares.append(f"{level_name(level)}: {100 * share:.0f} %")
     layout: dict[str, Any] = {"xaxis": axis("guidance", type="category"), "yaxis": axis(unit)}
     layout["showlegend"] = False
     caption = f"{len(rows):,} images."
     if threshold is not None:
         layout["shapes"] = [_level_line(threshold)]
-        caption += f" Line: threshold {threshold:g}, which keeps, by guidance, {', '.join(kept)}."
+        caption += f" Line: threshold {threshold:g}, which keeps, by guidance, {', '.join(shares)}."
     return Figure(name, title, caption, data, layout, 360)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.core.guidance import REAL, fraction, level_text
+
 # Mid tones: to be told apart on light and on dark ground, and mostly without colour vision.
 COLOURS = (
     "#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#d6a72c",
@@ -34,21 +36,21 @@ class Figure:
         return {"data": self.data, "layout": self.layout, "height": self.height}
 
 
-def text(said: object) -> str:
+def text(value: object) -> str:
     """Any text as Plotly prints it: it reads some HTML, and a class may be called `<b>`."""
-    return html.escape(str(said), quote=False)
+    return html.escape(str(value), quote=False)
 
 
-def wrapped(said: str, width: int = WRAP) -> str:
+def wrapped(label: str, width: int = WRAP) -> str:
     """A label in lines of about that many characters."""
-    return "<br>".join(text(part) for part in textwrap.wrap(said, width) or [said])
+    return "<br>".join(text(part) for part in textwrap.wrap(label, width) or [label])
 
 
 def rows_px(labels: Iterable[str], margins: int) -> int:
     """Height of a chart with these labels beside its rows."""
-    found = list(labels)
-    lines = max((label.count("<br>") + 1 for label in found), default=1)
-    return margins + len(found) * (14 * lines + 12)
+    rows = list(labels)
+    lines = max((label.count("<br>") + 1 for label in rows), default=1)
+    return margins + len(rows) * (14 * lines + 12)
 
 
 def colour(i: int) -> str:
@@ -61,7 +63,7 @@ def symbol(i: int) -> str:
 
 def level_colour(guidance: int) -> str:
     """Colour of a guidance level in hundredths, 0 to 100."""
-    at = guidance / 100 * (len(SPECTRUM) - 1)
+    at = fraction(guidance) * (len(SPECTRUM) - 1)
     i = min(int(at), len(SPECTRUM) - 2)
     low, high = SPECTRUM[i], SPECTRUM[i + 1]
     mixed = (round(a + (at - i) * (b - a)) for a, b in zip(low, high, strict=True))
@@ -70,7 +72,7 @@ def level_colour(guidance: int) -> str:
 
 def level_name(guidance: int) -> str:
     """A guidance level in hundredths, in words where it has some."""
-    return {0: "0 (text only)", 100: "1 (real)"}.get(guidance, f"{guidance / 100:g}")
+    return {0: "0 (text only)", REAL: "1 (real)"}.get(guidance, level_text(guidance))
 
 
 def percent(values: Iterable[float | None]) -> list[float | None]:

@@ -57,24 +57,33 @@ def _remarks(finding: Finding) -> list[str]:
     """The claim's note, and what stands in the way of verdicts besides missing runs."""
     note = [finding.claim.note] if finding.claim.note else []
     whys = [t.why for t in finding.tests if t.why and t.verdict != NO_RUNS]
-    return [f"{said[:1].upper()}{said[1:].rstrip('.')}." for said in dict.fromkeys(note + whys)]
+    return [
+        f"{remark[:1].upper()}{remark[1:].rstrip('.')}." for remark in dict.fromkeys(note + whys)
+    ]
 
 
 def _reach(tests: tuple[Comparison, ...]) -> float:
     """Points from the middle to the edge of a claim's drawings."""
-    ends = [abs(100 * end) for t in tests if t.found for end in (t.found.low, t.found.high)]
+    ends = [
+        abs(100 * end)
+        for t in tests
+        if t.difference
+        for end in (t.difference.low, t.difference.high)
+    ]
     return max([1.0, *ends])
 
 
 def _drawing(test: Comparison, reach: float) -> Markup:
     """Zero, the interval and its middle; numbers only, so there is nothing to escape."""
-    if test.found is None:
+    if test.difference is None:
         return Markup("")
 
     def x(points: float) -> str:
         return f"{WIDTH / 2 + points / reach * (WIDTH / 2 - EDGE):.1f}"
 
-    low, middle, high = (100 * v for v in (test.found.low, test.found.value, test.found.high))
+    low, middle, high = (
+        100 * v for v in (test.difference.low, test.difference.value, test.difference.high)
+    )
     y = HEIGHT / 2
     return Markup(
         f'<svg class="interval" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">'

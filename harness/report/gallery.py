@@ -100,8 +100,8 @@ def _choice(rows: pl.DataFrame, n: int) -> list[str]:
     by_class = [group["source"].to_list() for _, group in pairs.group_by("classname")]
     by_class.sort()
     turns = itertools.chain.from_iterable(itertools.zip_longest(*by_class))
-    taken = itertools.islice((source for source in turns if source is not None), n)
-    return list(taken)
+    first = itertools.islice((source for source in turns if source is not None), n)
+    return list(first)
 
 
 def _thumbnails(workspace: Workspace, rows: pl.DataFrame) -> dict[str, str]:
@@ -120,13 +120,13 @@ def _affordable(
     most: int,
 ) -> list[str]:
     """The first sources, and as many as fit into so many bytes."""
-    found: list[str] = []
+    sources: list[str] = []
     for source in chosen:
         most -= len(real.get(source, "")) + sum(len(thumbs[k]) for k in by_source[source]["key"])
-        if most < 0 and found:
+        if most < 0 and sources:
             break
-        found.append(source)
-    return found
+        sources.append(source)
+    return sources
 
 
 def _thumb(picture: np.ndarray, data: bytes = b"") -> str:
@@ -145,17 +145,17 @@ def _thumb(picture: np.ndarray, data: bytes = b"") -> str:
 def _originals(workspace: Workspace, sources: Sequence[str]) -> tuple[dict[str, str], str]:
     """Thumbnails of the real pictures, and why there are none where there are none."""
     try:
-        found: dict[str, str] = {}
+        thumbnails: dict[str, str] = {}
         for imbalance in workspace.imbalances():
-            left = [s for s in sources if s not in found]
+            left = [s for s in sources if s not in thumbnails]
             data = stages.load(workspace, imbalance)
-            mine = hard(workspace, imbalance).filter(pl.col("source").is_in(left))
-            mine = mine.unique("source", keep="first", maintain_order=True)
-            mine = mine.join(data.train.select("id", "image"), on="id", maintain_order="left")
-            pictures = data.train_images.take(mine["image"].to_numpy())
-            for source, picture in zip(mine["source"], pictures, strict=True):
-                found[source] = _thumb(np.array(picture))
-        return found, ""
+            rows = hard(workspace, imbalance).filter(pl.col("source").is_in(left))
+            rows = rows.unique("source", keep="first", maintain_order=True)
+            rows = rows.join(data.train.select("id", "image"), on="id", maintain_order="left")
+            pictures = data.train_images.take(rows["image"].to_numpy())
+            for source, picture in zip(rows["source"], pictures, strict=True):
+                thumbnails[source] = _thumb(np.array(picture))
+        return thumbnails, ""
     except (DataError, UsageError) as error:
         return {}, f"The real pictures are not shown: {error}."
 

@@ -18,7 +18,7 @@ from harness.report.finding_cards import claim
 from harness.report.sections import Section
 from harness.report.throughput import Throughput
 from harness.results.findings import HEAD, Findings, notes
-from harness.results.leaderboard import PROFILES, Record
+from harness.results.leaderboard import PROFILE_TEXTS, Record
 from harness.results.records import installed
 
 
@@ -37,9 +37,9 @@ def render(sections: Sequence[Section], findings: Findings, throughput: Throughp
             headline="Does synthetic data help?",
             summary=_summary(sections, records, profile),
             facts=_facts(sections, records),
-            profile_says=PROFILES.get(profile, profile),
+            profile_says=PROFILE_TEXTS.get(profile, profile),
             sections=sections,
-            claims=[claim(finding) for finding in findings.found],
+            claims=[claim(finding) for finding in findings.results],
             head=HEAD,
             notes=notes(findings),
             throughput=throughput,
@@ -56,15 +56,15 @@ def render(sections: Sequence[Section], findings: Findings, throughput: Throughp
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("harness.report", "assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    return made
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    return environment
 
 
 def _asset(name: str) -> str:
@@ -106,15 +106,15 @@ def _number(n: int, what: str) -> str:
 def _facts(sections: Sequence[Section], records: Sequence[Record]) -> list[tuple[str, str]]:
     galleries = [p.gallery for s in sections for p in s.parts if p.gallery]
     seeds = sorted({int(r["seed"]) for r in records})
-    found = [
+    facts = [
         ("Data sets", str(len(sections))),
         ("Runs", f"{len(records):,}"),
         ("Methods", str(len({r["method"] for r in records}))),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
     ]
     if galleries:
-        found.append(("Synthetic images", f"{sum(g.total for g in galleries):,}"))
-    return found
+        facts.append(("Synthetic images", f"{sum(g.total for g in galleries):,}"))
+    return facts
 
 
 def _provenance(
@@ -127,11 +127,11 @@ def _provenance(
     trained = "; ".join(
         f"{name} {' and '.join(sorted(versions[name]))}" for name in sorted(versions)
     )
-    mine = installed(("discl-harness", "plotly", "polars"))
+    installed_here = installed(("discl-harness", "plotly", "polars"))
     seeds = sorted({int(r["seed"]) for r in records})
     keys = hashlib.sha256("".join(sorted(str(r["key"]) for r in records)).encode()).hexdigest()
     return [
-        ("Profile", PROFILES.get(profile, profile)),
+        ("Profile", PROFILE_TEXTS.get(profile, profile)),
         (
             "Groups",
             f"rule {rule}: training images per class {RULES[rule].says} ({RULES[rule].origin})",
@@ -139,6 +139,9 @@ def _provenance(
         ("Selection", f"{select} epoch{' (chosen on the test set)' * (select == 'oracle')}"),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
         ("Trained with", trained or "nothing yet"),
-        ("Page made with", "; ".join(f"{name} {number}" for name, number in mine.items())),
+        (
+            "Page made with",
+            "; ".join(f"{name} {number}" for name, number in installed_here.items()),
+        ),
         ("Runs", f"{len(records):,}, digest of their keys {keys[:16]}"),
     ]

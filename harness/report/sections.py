@@ -56,8 +56,8 @@ def section(
 
 
 def _leaderboards(name: str, shown: Sequence[Table]) -> Part:
-    found = (boards.board(table, f"{name}-board-{i}") for i, table in enumerate(shown))
-    return Part(f"{name}-leaderboards", "Leaderboards", boards=tuple(found))
+    drawn = (boards.board(table, f"{name}-board-{i}") for i, table in enumerate(shown))
+    return Part(f"{name}-leaderboards", "Leaderboards", boards=tuple(drawn))
 
 
 def _groups(name: str, shown: Sequence[Table]) -> Part:
@@ -115,7 +115,7 @@ def _curricula(
 def _scores(name: str, workspace: Workspace) -> Part:
     at, title = f"{name}-scores", "CLIPScores"
 
-    def made() -> Part:
+    def part() -> Part:
         rows = stages.read(workspace.work / "spectrum.parquet", "harness score")
         text = (
             rows,
@@ -128,13 +128,13 @@ def _scores(name: str, workspace: Workspace) -> Part:
         figures = (charts.scores(f"{at}-text", *text), charts.scores(f"{at}-image", *image))
         return Part(at, title, figures=figures)
 
-    return _or_why(made, at, title)
+    return _or_why(part, at, title)
 
 
-def _or_why(made: Callable[[], Part], at: str, title: str) -> Part:
+def _or_why(part: Callable[[], Part], at: str, title: str) -> Part:
     """A part, or the reason why it cannot be made."""
     try:
-        return made()
+        return part()
     except DataError as error:
         return Part(at, title, missing=f"{error}.")
 
@@ -145,8 +145,8 @@ def _ablations(name: str, table: Table, records: Sequence[Record], workspace: Wo
         by_threshold = which == "threshold"
         ours = workspace.recipe.threshold if by_threshold else None
         figures += ablations.ablations(f"{name}-{which}", table, records, ours, which)
-        theirs = workspace.module.RECIPES["paper"].threshold if by_threshold else None
-        figures += ablations.published(f"{name}-{which}-paper", table, theirs, which)
+        published = workspace.module.RECIPES["paper"].threshold if by_threshold else None
+        figures += ablations.published(f"{name}-{which}-paper", table, published, which)
     lacking = "" if figures else "No two runs here differ in threshold or amount alone."
     at = f"{name}-ablations"
     title = "Threshold and amount"
@@ -156,13 +156,13 @@ def _ablations(name: str, table: Table, records: Sequence[Record], workspace: Wo
 def _gallery(name: str, workspace: Workspace, pictures: int) -> Part:
     at, title = f"{name}-gallery", "Gallery"
 
-    def made() -> Part:
-        found = gallery(workspace, pictures)
+    def part() -> Part:
+        shown = gallery(workspace, pictures)
         says = (
-            f"{found.shown:,} of {found.total:,} synthetic images, made from {found.sources:,} "
+            f"{shown.shown:,} of {shown.total:,} synthetic images, made from {shown.sources:,} "
             "hard training pictures. Guidance 0 knows the text alone, guidance 1 is the real "
-            f"picture. {found.note}"
+            f"picture. {shown.note}"
         )
-        return Part(at, title, says.strip(), gallery=found)
+        return Part(at, title, says.strip(), gallery=shown)
 
-    return _or_why(made, at, title)
+    return _or_why(part, at, title)

@@ -6,13 +6,12 @@ rate of are the names on the way to it. In lists, an entry's `name` stands for i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.errors import DataError
+from harness.core import documents
 from harness.report.figures import Figure, axis, colour, rows_px, text, wrapped
 
 RATE = "images_per_s"
@@ -29,13 +28,10 @@ def throughput(folder: Path) -> Throughput | None:
     """A chart per file with rates, None where there is none; DataError for what is no JSON."""
     figures = []
     for i, file in enumerate(sorted(folder.glob("*.json"))):
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: no profile, not JSON ({error})") from error
-        rates = list(_rates(found, ()))
+        profile = documents.json_value(file, "profile")
+        rates = list(_rates(profile, ()))
         if rates:
-            machine = _machine(found)
+            machine = _machine(profile)
             figures.append(_figure(f"throughput-{i}", file.stem, machine, rates))
     if not figures:
         return None
@@ -56,12 +52,12 @@ def _rates(value: Any, names: tuple[str, ...]) -> Iterator[tuple[str, float]]:
             yield from _rates(inner, (*names, str(own)))
 
 
-def _machine(found: Any) -> str:
+def _machine(profile: Any) -> str:
     """What the file says of its machine, in a line."""
-    said = found.get("machine") if isinstance(found, dict) else None
-    if isinstance(said, dict):
-        return ", ".join(f"{name} {value}" for name, value in said.items())
-    return str(said) if said else "a machine that the file does not name"
+    machine = profile.get("machine") if isinstance(profile, dict) else None
+    if isinstance(machine, dict):
+        return ", ".join(f"{name} {value}" for name, value in machine.items())
+    return str(machine) if machine else "a machine that the file does not name"
 
 
 def _figure(name: str, title: str, machine: str, rates: list[tuple[str, float]]) -> Figure:

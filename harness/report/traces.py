@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.core import documents
 from harness.core.errors import DataError
+from harness.core.guidance import hundredths
 from harness.report.figures import (
     Figure,
     axis,
@@ -28,16 +29,16 @@ def trace(record: Record, runs: Path) -> Trace | None:
 
     runs: the folder of the data set's runs. DataError for a history that cannot be read.
     """
-    told = record.get("levels")
-    if told is not None:
-        return tuple((tuple(levels), int(n)) for levels, n in told)
+    levels_by_epoch = record.get("levels")
+    if levels_by_epoch is not None:
+        return tuple((tuple(levels), int(n)) for levels, n in levels_by_epoch)
     path = runs / str(record["key"])[:16] / "epochs.jsonl"
     if not path.is_file():
         return None
     try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        chosen = [tuple(round(100 * level) for level in entry["levels"]) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        entries = documents.json_lines(path, "history of a run")
+        chosen = [tuple(hundredths(level) for level in entry["levels"]) for entry in entries]
+    except (KeyError, TypeError) as error:
         raise DataError(f"{path}: not the history of a run ({error})") from error
     return tuple((levels, len(list(same))) for levels, same in itertools.groupby(chosen))
 
@@ -52,11 +53,11 @@ def curricula(
     strips: dict[tuple[str, Trace], list[int]] = {}
     unknown = 0
     for label, record in labelled:
-        found = trace(record, runs)
-        if found is None:
+        strip = trace(record, runs)
+        if strip is None:
             unknown += 1
-        elif any(levels for levels, _ in found):
-            strips.setdefault((label, found), []).append(int(record["seed"]))
+        elif any(levels for levels, _ in strip):
+            strips.setdefault((label, strip), []).append(int(record["seed"]))
     if not strips:
         why = "No run here follows a curriculum."
         if unknown:
@@ -66,7 +67,7 @@ def curricula(
             )
         return None, why
     shown = list(strips.items())[:MOST]
-    rows = [(f"{wrapped(label)}<br>{_seeds(seeds)}", found) for (label, found), seeds in shown]
+    rows = [(f"{wrapped(label)}<br>{_seeds(seeds)}", strip) for (label, strip), seeds in shown]
     cut = f" The first {MOST} of {len(strips)} are shown." if len(strips) > MOST else ""
     caption = (
         "Guidance of the synthetic images in each epoch; an epoch with several levels is divided, "
@@ -85,9 +86,9 @@ def _seeds(seeds: Sequence[int]) -> str:
 def _bars(rows: Sequence[tuple[str, Trace]]) -> list[dict[str, object]]:
     """A trace of bars per level: begin, length, row and thickness of each."""
     bars: dict[int, list[tuple[int, int, float, float]]] = {}
-    for row, (_, found) in enumerate(rows):
+    for row, (_, strip) in enumerate(rows):
         begun = 0
-        for levels, epochs in found:
+        for levels, epochs in strip:
             for i, level in enumerate(levels):
                 thick = 0.72 / len(levels)
                 middle = row - 0.36 + thick * (i + 0.5)

@@ -1,1 +1,1 @@
-"""Records, predictions, statistics, published tables, leaderboards, findings, the gate."""
+"""Records, statistics, published tables, leaderboards, the gate; the HTML page is `report`."""

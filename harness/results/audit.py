@@ -107,7 +107,7 @@ def _fit(groups: Sequence[float], overall: float, classes: Sequence[int]) -> Fit
 
 
 @dataclass(frozen=True)
-class Twins:
+class EqualRows:
     """Rows of one block that print the same number in every column."""
 
     table: str
@@ -139,15 +139,15 @@ class Product:
     dataset: str
     block: str
     generated: int
-    asked: int
+    expected: int
     one_level: int  # hard images x seeds
     rate: float  # percent, printed
     kept_share: float  # percent, kept / generated
 
 
-def twins(papers: Iterable[Paper]) -> list[Twins]:
+def equal_rows(papers: Iterable[Paper]) -> list[EqualRows]:
     """Rows printed twice, in the tables' order."""
-    found = []
+    groups = []
     for paper in papers:
         for block in paper.blocks:
             same: dict[tuple[Number, ...], list[Row]] = {}
@@ -159,34 +159,34 @@ def twins(papers: Iterable[Paper]) -> list[Twins]:
                 if len(rows) > 1:
                     notes = (row.cells[block.key].note for row in rows)
                     labels = tuple(row.label for row in rows)
-                    told = tuple(note for note in notes if note)
-                    found.append(Twins(Path(paper.file).stem, block.key, labels, told))
-    return found
+                    remarks = tuple(note for note in notes if note)
+                    groups.append(EqualRows(Path(paper.file).stem, block.key, labels, remarks))
+    return groups
 
 
 def changes(papers: Sequence[Paper]) -> list[Change]:
     """Where the two versions of the paper differ, in the tables' order."""
     off = {(f.table, f.block, f.row, f.v1): f.by_rule[HEADLINE].residual for f in audit(papers)}
-    found = []
+    differences = []
     for paper in papers:
         table = Path(paper.file).stem
         for row in paper.rows:
             for block, cells in row.cells.items():
-                told = [(c, n.text(paper.decimals)) for c, n in cells.v1.items()]
+                printed = [(c, n.text(paper.decimals)) for c, n in cells.v1.items()]
                 now = {c: n.text(paper.decimals) for c, n in cells.numbers.items()}
                 if cells.v1_label is not None:
-                    told, now = [*told, ("label", cells.v1_label)], now | {"label": row.label}
+                    printed, now = [*printed, ("label", cells.v1_label)], now | {"label": row.label}
                 where = (table, block, row.method)
                 offs = (
                     (off.get((*where, True)), off.get((*where, False))) if cells.v1 else (None,) * 2
                 )
-                found += [Change(*where, what, v1, now[what], *offs) for what, v1 in told]
-    return found
+                differences += [Change(*where, what, v1, now[what], *offs) for what, v1 in printed]
+    return differences
 
 
 def products(papers: Iterable[Paper]) -> list[Product]:
     """Of the tables that count synthetic images."""
-    found = []
+    counts = []
     for paper in papers:
         names = {c.path: c.name for c in paper.columns}
         for block in paper.blocks if paper.kind == "pool" else ():
@@ -194,8 +194,8 @@ def products(papers: Iterable[Paper]) -> list[Product]:
                 n = {path: row.cells[block.key].numbers[names[path]].value for path in names}
                 one = int(n["hard"] * n["seeds"])
                 share = 100 * n["kept"] / n["generated"]
-                made, asked = int(n["generated"]), one * int(n["levels"])
-                found.append(
-                    Product(block.dataset, block.title, made, asked, one, n["rate"], share)
+                generated, expected = int(n["generated"]), one * int(n["levels"])
+                counts.append(
+                    Product(block.dataset, block.title, generated, expected, one, n["rate"], share)
                 )
-    return found
+    return counts

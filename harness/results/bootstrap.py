@@ -53,8 +53,8 @@ def _accuracy(
     share = np.zeros(len(n))
     share[chosen] = 1 / n[chosen].sum() if score.pooled else 1 / (len(chosen) * n[chosen])
     right = np.stack([(labels == guesses) * share[labels] for labels, guesses in runs], 1)
-    found: np.ndarray = weights @ right.astype(weights.dtype)
-    return found.astype(np.float64)
+    scores: np.ndarray = weights @ right.astype(weights.dtype)
+    return scores.astype(np.float64)
 
 
 def _macro_f1(
@@ -73,8 +73,8 @@ def _macro_f1(
     counts = sparse.csr_matrix((ones, (np.concatenate(rows), np.concatenate(at))), shape=shape)
     summed = (counts @ weights.T).reshape(len(runs), 2, size, len(weights))[:, :, present]
     f1 = 2 * summed[:, 1] / (n[present, None] + summed[:, 0])
-    found: np.ndarray = f1.mean(1, dtype=np.float64).T
-    return found
+    scores: np.ndarray = f1.mean(1, dtype=np.float64).T
+    return scores
 
 
 def _weights(images: tuple[int, ...], draws: int) -> Iterator[np.ndarray]:

@@ -19,12 +19,12 @@ note        what a reader should know
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core import documents
 from harness.core.errors import DataError, UsageError
 from harness.core.registry import nearest
 from harness.results import published
@@ -53,24 +53,19 @@ class Claim:
 
 def read(file: Path = FILE) -> tuple[Claim, ...]:
     """The claims in their order; DataError names the file, the claim and what is wrong with it."""
-    try:
-        raw = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # TOML and UTF-8 errors are both of this kind
-        raise DataError(f"{file}: not TOML ({error})") from error
+    raw = documents.toml_table(Path(file), "claims")
     _known(f"{file}", raw, ("version", "claims"))
     if raw.get("version") != VERSION:
         raise DataError(f"{file}: version {raw.get('version')!r}, expected {VERSION}")
     if not isinstance(raw.get("claims"), list) or not raw["claims"]:
         raise DataError(f"{file}: no [[claims]]")
     papers: dict[str, Paper] = {}
-    found = tuple(_claim(file, i, c, papers) for i, c in enumerate(raw["claims"]))
-    ids = [claim.id for claim in found]
+    claims = tuple(_claim(file, i, c, papers) for i, c in enumerate(raw["claims"]))
+    ids = [claim.id for claim in claims]
     for name in ids:
         if ids.count(name) > 1:
             raise DataError(f"{file}: claim {name!r} occurs {ids.count(name)} times")
-    return found
+    return claims
 
 
 def _claim(file: Path, i: int, raw: Any, papers: dict[str, Paper]) -> Claim:
@@ -122,20 +117,20 @@ def _paper(where: str, name: str, papers: dict[str, Paper]) -> Paper:
 
 
 def _compare(where: str, raw: dict[str, Any], paper: Paper) -> tuple[tuple[str, ...], ...]:
-    found = raw.get("compare")
+    pairs = raw.get("compare")
     sizes = (2, 4)
-    if not isinstance(found, list) or not found:
-        raise DataError(f"{where}: compare is {found!r}, expected a list of pairs of expressions")
+    if not isinstance(pairs, list) or not pairs:
+        raise DataError(f"{where}: compare is {pairs!r}, expected a list of pairs of expressions")
     unlisted = raw.get("unlisted", False)
     if not isinstance(unlisted, bool):
         raise DataError(f"{where}: unlisted is {unlisted!r}, expected true or false")
-    for rows in found:
+    for rows in pairs:
         good = isinstance(rows, list) and len(rows) in sizes
         if not good or not all(isinstance(row, str) for row in rows):
             raise DataError(f"{where}: compare holds {rows!r}, expected 2 or 4 expressions")
         for row in rows:
             _check_row(where, row, raw["dataset"], paper, unlisted)
-    return tuple(tuple(rows) for rows in found)
+    return tuple(tuple(rows) for rows in pairs)
 
 
 def _check_row(where: str, row: str, dataset: str, paper: Paper, unlisted: bool) -> None:
@@ -166,10 +161,10 @@ def _within(where: str, raw: dict[str, Any]) -> float | None:
 
 
 def _texts(where: str, raw: dict[str, Any], name: str, default: Sequence[str]) -> list[str]:
-    found = raw.get(name, list(default))
-    if not isinstance(found, list) or not found or not all(isinstance(x, str) for x in found):
+    texts = raw.get(name, list(default))
+    if not isinstance(texts, list) or not texts or not all(isinstance(x, str) for x in texts):
         raise DataError(f"{where}: {name} is {raw.get(name)!r}, expected a list of texts")
-    return found
+    return texts
 
 
 def _one_of(where: str, what: str, value: Any, options: Collection[str]) -> None:

@@ -61,20 +61,20 @@ def contrast(
     score = _score(path, runs[-1], select)
     if score.classes == ():
         return None
-    kept = [predictions.of_split(r, score.split) for some in runs for r in some]
-    if any((k["ids"], k["images"]) != (kept[0]["ids"], kept[0]["images"]) for k in kept):
+    splits = [predictions.of_split(r, score.split) for some in runs for r in some]
+    if any((k["ids"], k["images"]) != (splits[0]["ids"], splits[0]["images"]) for k in splits):
         names = " and ".join(some[0]["method"] for some in runs)
         raise DataError(f"{names} were tested on other images of {score.split}; nothing to compare")
-    images = tuple(kept[0]["images"])
+    images = tuple(splits[0]["images"])
     guessed = [predictions.unpack(r, score.split, select) for some in runs for r in some]
     points, resampled = bootstrap.scores(score, images, guessed, DRAWS)
     signs = [sign for sign, _ in terms]
     by_seed = _sum(signs, points, len(seeds)).round(12)  # equal rows differ by exactly nothing
     value = float(by_seed.mean())
-    found = crossed(value, by_seed, _sum(signs, resampled, len(seeds)))
-    varies = found.high > found.low or value == 0  # equal rows differ by nothing, with p = 1
-    p = found.p if varies else None
-    return Difference(value, found.low, found.high, p, seeds, sum(images))
+    interval = crossed(value, by_seed, _sum(signs, resampled, len(seeds)))
+    varies = interval.high > interval.low or value == 0  # equal rows differ by nothing, with p = 1
+    p = interval.p if varies else None
+    return Difference(value, interval.low, interval.high, p, seeds, sum(images))
 
 
 def _sum(signs: Sequence[float], scores: Any, seeds: int) -> Any:
@@ -87,15 +87,15 @@ def _paired(rows: Sequence[Sequence[Record]]) -> tuple[tuple[int, ...], list[lis
     """The seeds that all rows have, and the rows' records in their order."""
     by_seed = []
     for row in rows:
-        mine = {r["seed"]: r for r in row}
-        if len(mine) < len(row):
+        records = {r["seed"]: r for r in row}
+        if len(records) < len(row):
             raise DataError(f"two records of {row[0]['method']} have one seed; expected one row")
-        by_seed.append(mine)
-    seeds = tuple(sorted(set.intersection(*(set(mine) for mine in by_seed))))
+        by_seed.append(records)
+    seeds = tuple(sorted(set.intersection(*(set(records) for records in by_seed))))
     if not seeds:
         names = " and ".join(row[0]["method"] if row else "a row without runs" for row in rows)
         raise DataError(f"{names} have no seed in common; nothing to pair")
-    return seeds, [[mine[s] for s in seeds] for mine in by_seed]
+    return seeds, [[records[s] for s in seeds] for records in by_seed]
 
 
 def luck(record: Record, path: str, select: str = "last") -> float:
@@ -108,10 +108,12 @@ def luck(record: Record, path: str, select: str = "last") -> float:
     return float(bootstrap.scores(score, images, [run], DRAWS)[1].std(ddof=1))
 
 
-def corrected(found: Sequence[Difference | None]) -> list[Difference | None]:
+def corrected(differences: Sequence[Difference | None]) -> list[Difference | None]:
     """The same with p corrected for how many there are."""
-    ps = holm([None if d is None else d.p for d in found])
-    return [None if d is None else replace(d, corrected=p) for d, p in zip(found, ps, strict=True)]
+    ps = holm([None if d is None else d.p for d in differences])
+    return [
+        None if d is None else replace(d, corrected=p) for d, p in zip(differences, ps, strict=True)
+    ]
 
 
 # ---------------------------------------------------------------- what a path measures
@@ -126,9 +128,9 @@ def _score(path: str, runs: Sequence[Record], select: str) -> Score:
         case ["overall"]:
             return Score(module.TEST)
         case ["rules", rule, group] if group in GROUPS:
-            found = groups(runs[0]["counts"], rule)
+            classes = groups(runs[0]["counts"], rule)
             return Score(
-                module.TEST, "accuracy", tuple(found[GROUPS.index(group)]), RULES[rule].pooled
+                module.TEST, "accuracy", tuple(classes[GROUPS.index(group)]), RULES[rule].pooled
             )
         case ["worst", k] if k.isdecimal():
             return Score(module.TEST, "accuracy", worst(runs, int(k), select), pooled=False)
@@ -162,7 +164,7 @@ class Compared:
     row: str
     over: str  # the first row
     column: str
-    found: Difference | None
+    difference: Difference | None
 
 
 def versus(
@@ -176,21 +178,21 @@ def versus(
 
     records: of one backbone; columns: names and paths. DataError for rows without common seeds.
     """
-    asked = [(i, row, c) for i in imbalances for row in rows[1:] for c in columns]
-    found = []
-    for imbalance, row, column in asked:
+    cells = [(i, row, c) for i in imbalances for row in rows[1:] for c in columns]
+    differences = []
+    for imbalance, row, column in cells:
         a, b = (_of(records, method, imbalance) for method in (row, rows[0]))
-        found.append(difference(a, b, columns[column], select))
-    pairs = zip(asked, corrected(found), strict=True)
+        differences.append(difference(a, b, columns[column], select))
+    pairs = zip(cells, corrected(differences), strict=True)
     return [Compared(i, row, rows[0], column, d) for (i, row, column), d in pairs]
 
 
 def _of(records: Sequence[Record], method: str, imbalance: int | None) -> list[Record]:
-    found = [r for r in records if (r["method"], r["imbalance"]) == (method, imbalance)]
-    if not found:
+    runs = [r for r in records if (r["method"], r["imbalance"]) == (method, imbalance)]
+    if not runs:
         ratio = "" if imbalance is None else f" at imbalance {imbalance}"
         raise DataError(f"no records of {method}{ratio}; nothing to compare")
-    return found
+    return runs
 
 
 def render(compared: Sequence[Compared]) -> str:
@@ -204,24 +206,24 @@ def render(compared: Sequence[Compared]) -> str:
         head, body = head[1:], [line[1:] for line in body]
     aligned = ["left" if name in ("IR", "Row", "Column") else "right" for name in head]
     grid = tabulate(body, head, "simple", disable_numparse=True, colalign=aligned)
-    made = sum(c.found is not None and c.found.p is not None for c in compared)
-    alone = any(c.found is not None and len(c.found.seeds) == 1 for c in compared)
-    said = (
+    tests = sum(c.difference is not None and c.difference.p is not None for c in compared)
+    alone = any(c.difference is not None and len(c.difference.seeds) == 1 for c in compared)
+    explanation = (
         f"{vs}: each row minus {compared[0].over}, in points (above 0: better than it), mean over "
         "the seeds that both have, paired. n: test images. The interval holds the luck of "
         f"seeds and of test images (bootstrap within classes, {DRAWS:,} resamples). "
-        f"Corrected: for {made} comparisons, by Holm."
+        f"Corrected: for {tests} comparisons, by Holm."
     )
     if alone:
-        said += " With one seed the interval holds the luck of the test images alone."
-    return f"{grid}\n\n{textwrap.fill(said, 100)}"
+        explanation += " With one seed the interval holds the luck of the test images alone."
+    return f"{grid}\n\n{textwrap.fill(explanation, 100)}"
 
 
 def _line(c: Compared) -> list[str]:
     ratio = "–" if c.imbalance is None else str(c.imbalance)
-    if c.found is None:
+    if c.difference is None:
         return [ratio, c.row, c.column, *["–"] * 6]
-    d = c.found
+    d = c.difference
     varies = d.high > d.low  # one seed and few test pictures may leave nothing to judge by
     interval = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}" if varies else "–"
     ps = ("–" if p is None else "<0.0001" if p < 1e-4 else f"{p:.4f}" for p in (d.p, d.corrected))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from harness.core.errors import DataError, UsageError
 from harness.results import comparison
 from harness.results.claims import Claim
 from harness.results.comparison import Difference
-from harness.results.leaderboard import PROFILES, Record
+from harness.results.leaderboard import PROFILE_TEXTS, Record
 from harness.results.markdown import escape, grid
 from harness.results.published_table import Block, Column
 
@@ -35,7 +36,7 @@ class Comparison:
     column: Column
     published: float | None
     other: bool
-    found: Difference | None
+    difference: Difference | None
     verdict: str
     why: str
 
@@ -62,7 +63,7 @@ class Findings:
     profile: str
     rule: str
     select: str
-    found: tuple[Finding, ...]
+    results: tuple[Finding, ...]
 
 
 def find(
@@ -76,10 +77,10 @@ def find(
 
     records: of the profile, by data set. p-values are corrected (Holm) for all tests together.
     """
-    asked = [claim for claim in claims if claim.dataset in records]
+    tested_claims = [claim for claim in claims if claim.dataset in records]
     places = [
         (claim, block, column, rows)
-        for claim in asked
+        for claim in tested_claims
         for block in claim.blocks
         for column in claim.columns
         for rows in claim.compare
@@ -94,7 +95,7 @@ def find(
         for (claim, *_), (d, _) in zip(places, measured, strict=True)
     ]
     corrected = comparison.corrected(tested)
-    tests: dict[str, list[Comparison]] = {claim.id: [] for claim in asked}
+    tests: dict[str, list[Comparison]] = {claim.id: [] for claim in tested_claims}
     for (claim, block, column, rows), (raw, why), p in zip(
         places, measured, corrected, strict=True
     ):
@@ -104,8 +105,8 @@ def find(
         tests[claim.id].append(
             Comparison(rows, block, column, effect, other, difference, verdict, why)
         )
-    found = tuple(Finding(claim, tuple(tests[claim.id])) for claim in asked)
-    return Findings(profile, rule, select, found)
+    results = tuple(Finding(claim, tuple(tests[claim.id])) for claim in tested_claims)
+    return Findings(profile, rule, select, results)
 
 
 def _measured(
@@ -117,7 +118,7 @@ def _measured(
     select: str,
 ) -> tuple[Difference | None, str]:
     """The contrast, or why there is none."""
-    found = [
+    runs_by_row = [
         [
             r
             for r in records
@@ -126,12 +127,12 @@ def _measured(
         ]
         for row in rows
     ]
-    missing = [row for row, runs in zip(rows, found, strict=True) if not runs]
+    missing = [row for row, runs in zip(rows, runs_by_row, strict=True) if not runs]
     if missing:
         names = " and ".join(dict.fromkeys(missing))
         return None, f"no runs of {names}, {block.title}"
     try:
-        terms = list(zip(WEIGHTS[len(rows)], found, strict=True))
+        terms = list(zip(WEIGHTS[len(rows)], runs_by_row, strict=True))
         difference = comparison.contrast(terms, path, select)
     except (DataError, UsageError) as error:  # more worst classes than there are, other images
         return None, str(error)
@@ -187,7 +188,7 @@ def says(test: Comparison) -> str:
 
 def cells(test: Comparison) -> dict[str, str]:
     """What a line of a table holds, as text."""
-    d = test.found
+    d = test.difference
     effect = interval = n = p = "·"
     if d is not None:
         effect, interval = f"{100 * d.value:+.2f}", f"{100 * d.low:+.2f} to {100 * d.high:+.2f}"
@@ -216,29 +217,30 @@ HEAD = {
 }  # fmt: skip
 
 
-def notes(found: Findings) -> list[str]:
+def notes(findings: Findings) -> list[str]:
     """What stands under every rendering."""
-    counts = [f"{n} {v}" for v in VERDICTS if (n := sum(f.verdict == v for f in found.found))]
-    told = [
-        f"{len(found.found)} claim{'s' * (len(found.found) != 1)}: {', '.join(counts) or 'none'}.",
-        f"Ours: profile {PROFILES.get(found.profile, found.profile)}. Groups by rule {found.rule}; "
-        f"{found.select} epoch.",
+    n, by_verdict = len(findings.results), Counter(f.verdict for f in findings.results)
+    counts = [f"{by_verdict[v]} {v}" for v in VERDICTS if by_verdict[v]]
+    remarks = [
+        f"{n} claim{'s' * (n != 1)}: {', '.join(counts) or 'none'}.",
+        f"Ours: profile {PROFILE_TEXTS.get(findings.profile, findings.profile)}. "
+        f"Groups by rule {findings.rule}; {findings.select} epoch.",
         "Effects in points. Paired over the seeds that all rows have and over the test images; p "
         "is two-sided, corrected (Holm) for all tests here. A claim holds where all of its tests "
         f"are significant at {LEVEL:g} in its direction, and does not where one is in the other; "
         "a claim of no difference by whether the interval lies within its limits.",
         "† published groups by another rule than this; · no runs; – nothing there.",
     ]
-    told += [f"{f.claim.id}: {f.claim.note}" for f in found.found if f.claim.note]
-    return told
+    remarks += [f"{f.claim.id}: {f.claim.note}" for f in findings.results if f.claim.note]
+    return remarks
 
 
-def to_text(found: Findings) -> str:
+def to_text(findings: Findings) -> str:
     """For the terminal: a paragraph and a small table per claim, then the notes."""
     from tabulate import tabulate
 
     pieces = []
-    for finding in found.found:
+    for finding in findings.results:
         claim = finding.claim
         head = f"{finding.verdict.upper()}: {claim.says}"
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} [{claim.id}]"
@@ -248,22 +250,22 @@ def to_text(found: Findings) -> str:
         why = [textwrap.indent(line, "  ") for line in _whys(finding)]
         block = [textwrap.fill(head, WIDTH), f"  {about}", textwrap.indent(table, "  "), *why]
         pieces.append("\n".join(block))
-    told = (f"- {note}" for note in notes(found))
-    wrapped = (textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in told)
+    remarks = (f"- {note}" for note in notes(findings))
+    wrapped = (textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in remarks)
     return "\n\n".join([*pieces, "\n".join(wrapped)]) + "\n"
 
 
-def to_markdown(found: Findings) -> str:
+def to_markdown(findings: Findings) -> str:
     """For a page."""
     pieces = ["## Findings"]
-    for finding in found.found:
+    for finding in findings.results:
         claim = finding.claim
         head = f"**{finding.verdict}**: {escape(claim.says)}"
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} (`{claim.id}`)"
         rows = [[escape(c) for c in cells(test).values()] for test in finding.tests]
         table = grid(list(HEAD.values()), rows, left=3)
         pieces += [f"{head}\n\n{escape(about)}", table, *map(escape, _whys(finding))]
-    pieces.append("\n".join(f"- {escape(note)}" for note in notes(found)))
+    pieces.append("\n".join(f"- {escape(note)}" for note in notes(findings)))
     return "\n\n".join(pieces) + "\n"
 
 
@@ -272,12 +274,12 @@ def _whys(finding: Finding) -> list[str]:
     return [f"{why}." for why in whys]
 
 
-def plain(found: Findings) -> dict[str, Any]:
+def plain(findings: Findings) -> dict[str, Any]:
     """For machines: fractions stay fractions, missing is null."""
     return {
-        "profile": found.profile,
-        "rule": found.rule,
-        "select": found.select,
+        "profile": findings.profile,
+        "rule": findings.rule,
+        "select": findings.select,
         "claims": [
             {
                 "id": f.claim.id,
@@ -288,7 +290,7 @@ def plain(found: Findings) -> dict[str, Any]:
                 "verdict": f.verdict,
                 "tests": list(_plain_tests(f.tests)),
             }
-            for f in found.found
+            for f in findings.results
         ],
     }
 
@@ -303,5 +305,5 @@ def _plain_tests(tests: Iterable[Comparison]) -> Iterable[dict[str, Any]]:
             "why": test.why or None,
             "published_points": test.published,
             "published_by_another_rule": test.other,
-            "difference": None if test.found is None else asdict(test.found),
+            "difference": None if test.difference is None else asdict(test.difference),
         }

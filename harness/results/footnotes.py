@@ -14,7 +14,7 @@ MISSING = "·"  # no run
 EMPTY = "–"  # a run, but nothing to measure (a group without classes), or nothing published
 OTHER = "†"  # grouped by another rule than the one shown
 
-PROFILES = {
+PROFILE_TEXTS = {
     "mini": "mini, the embedded world: small drawn images, not the real data set; compare these "
     "numbers with each other, never with the published ones",
     "smoke": "smoke, mini cut down to test the machinery; these numbers mean nothing",
@@ -26,7 +26,7 @@ def notes(
     paper: Paper, used: Sequence[Record], unlisted: int, profile: str, rule: str, select: str
 ) -> Iterable[str]:
     """Of the table of a paper with these runs; `unlisted`: how many more there are."""
-    yield f"Ours: profile {PROFILES.get(profile, profile)}."
+    yield f"Ours: profile {PROFILE_TEXTS.get(profile, profile)}."
     if paper.compared:
         yield f"Published: {paper.source}."
     unit = "points" if all(c.unit == "points" for c in paper.columns) else "percent"
@@ -66,7 +66,7 @@ def _notes_on_runs(paper: Paper, used: Sequence[Record], rule: str) -> Iterable[
         if counts is not None and any(c.by_rule for c in paper.columns):
             sizes = "/".join(str(len(g)) for g in groups(counts, rule))
             yield f"Classes per group in our data, {block.title}: {sizes}."
-    listed = (f"{name} {' and '.join(found)}" for name, found in versions(used).items())
+    listed = (f"{name} {' and '.join(numbers)}" for name, numbers in versions(used).items())
     yield f"Versions: {', '.join(listed)}."
 
 
@@ -100,8 +100,8 @@ def _notes_on_v1(paper: Paper) -> Iterable[str]:
 
 def versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """Of the packages that the runs used, by name."""
-    found: dict[str, set[str]] = {}
+    numbers: dict[str, set[str]] = {}
     for r in records:
         for name, number in r["versions"].items():
-            found.setdefault(name, set()).add(number)
-    return {name: tuple(sorted(found[name])) for name in sorted(found)}
+            numbers.setdefault(name, set()).add(number)
+    return {name: tuple(sorted(numbers[name])) for name in sorted(numbers)}

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from harness.core import documents
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.shipped import GOLDEN
@@ -249,15 +250,10 @@ def write(golden: Golden, file: Path) -> None:
 
 def read(file: Path, profile: str) -> Golden:
     """DataError, which names the file, when it is not there, damaged, or of another profile."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not file.exists():
         hint = f'`harness check --profile {profile} --update --reason "..."` writes them'
-        raise DataError(f"{file}: no golden numbers yet; {hint}") from None
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # JSON and UTF-8 errors are both of this kind
-        raise DataError(f"{file}: damaged golden numbers, not JSON ({error})") from error
+        raise DataError(f"{file}: no golden numbers yet; {hint}")
+    content = documents.json_value(file, "golden numbers")
     if not isinstance(content, dict) or content.get("version") != VERSION:
         version = content.get("version") if isinstance(content, dict) else None
         raise DataError(f"{file}: version {version!r}, this code reads version {VERSION}")

@@ -19,7 +19,7 @@ from harness.results.comparison import worst
 from harness.results.footnotes import EMPTY as EMPTY
 from harness.results.footnotes import MISSING as MISSING
 from harness.results.footnotes import OTHER as OTHER
-from harness.results.footnotes import PROFILES as PROFILES
+from harness.results.footnotes import PROFILE_TEXTS as PROFILE_TEXTS
 from harness.results.published_table import Block, Number, Paper
 from harness.results.records import SELECTIONS
 from harness.results.same_recipe import check_same, of_table, run_name
@@ -67,10 +67,10 @@ class Line:
 
     def difference(self, column: str) -> float | None:
         """Ours minus the published number, in points; None where the two are not of one kind."""
-        ours, theirs = self.measured[column].whole, self.printed[column]
-        if ours is None or theirs.number is None or theirs.other or not theirs.target:
+        ours, printed = self.measured[column].whole, self.printed[column]
+        if ours is None or printed.number is None or printed.other or not printed.target:
             return None
-        return 100 * ours - theirs.number.value
+        return 100 * ours - printed.number.value
 
 
 @dataclass(frozen=True)
@@ -148,16 +148,16 @@ def _part(
 ) -> Part:
     lines = []
     for row in paper.rows:
-        mine = runs.get((row.method, block.imbalance), [])
+        own = runs.get((row.method, block.imbalance), [])
         base = runs.get((row.over, block.imbalance), []) if row.over is not None else None
         cells = row.cells.get(block.key)
         measured, printed = {}, {}
         for c in paper.columns:
             path = c.path.format(rule=rule)
             values = (
-                [number_at(r, path, select) for r in mine]
+                [number_at(r, path, select) for r in own]
                 if base is None
-                else _gains(mine, base, path, select)
+                else _gains(own, base, path, select)
             )
             measured[c.name] = _measured(values, seeds)
             other = c.by_rule and cells is not None and cells.grouped_by != rule
@@ -192,9 +192,9 @@ def _gains(
     k = int(number)
     if not both or any(select not in r["selection"] or k > len(r["counts"]) for r in both):
         return [None] * len(pairs)  # the built-in world has fewer classes
-    theirs = worst([b for _, b in pairs], k, select)
-    mine = worst([a for a, _ in pairs], k, select) if kind == "own_worst" else theirs
-    return [_known(a, mine, select) - _known(b, theirs, select) for a, b in pairs]
+    weakest = worst([b for _, b in pairs], k, select)
+    own_weakest = worst([a for a, _ in pairs], k, select) if kind == "own_worst" else weakest
+    return [_known(a, own_weakest, select) - _known(b, weakest, select) for a, b in pairs]
 
 
 def _known(r: Record, classes: Sequence[int], select: str) -> float:
@@ -224,9 +224,9 @@ def number_at(r: Record, path: str, select: str) -> float | None:
 def _mark(lines: list[Line], column: str, comparable: bool) -> list[Line]:
     """Marks the best of a column, ours and published apart; runs with seeds to come do not vie."""
     ours = [line.measured[column].whole for line in lines]
-    theirs = [line.printed[column].number if comparable else None for line in lines]
+    published_numbers = [line.printed[column].number if comparable else None for line in lines]
     top = max((v for v in ours if v is not None), default=None)
-    top_printed = max((n.value for n in theirs if n is not None), default=None)
+    top_printed = max((n.value for n in published_numbers if n is not None), default=None)
     return [
         replace(
             line,
@@ -241,5 +241,5 @@ def _mark(lines: list[Line], column: str, comparable: bool) -> list[Line]:
                 ),
             },
         )
-        for line, v, n in zip(lines, ours, theirs, strict=True)
+        for line, v, n in zip(lines, ours, published_numbers, strict=True)
     ]

@@ -29,15 +29,15 @@ def pack(predictions: Mapping[str, pl.DataFrame], classes: int) -> dict[str, dic
     predictions: by selection, with columns split, id, label, prediction. DataError for selections
     that are not of the same images, and for labels or predictions outside 0..classes-1.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_split: dict[str, dict[str, Any]] = {}
     for selection, table in predictions.items():
         for (split,), part in sorted(table.group_by("split"), key=lambda pair: str(pair[0])):
             about, text = _pack(part.sort("label", "id"), classes)
-            mine = found.setdefault(str(split), about)
-            if mine["ids"] != about["ids"]:
+            entry = by_split.setdefault(str(split), about)
+            if entry["ids"] != about["ids"]:
                 raise DataError(f"predictions of split {split}: {selection} has other images")
-            mine[selection] = text
-    return found
+            entry[selection] = text
+    return by_split
 
 
 def _pack(rows: pl.DataFrame, classes: int) -> tuple[dict[str, Any], str]:
@@ -82,18 +82,18 @@ def unpack(record: Mapping[str, Any], split: str, selection: str) -> tuple[np.nd
 
 def of_split(record: Mapping[str, Any], split: str) -> dict[str, Any]:
     """What a record keeps of a split; UsageError names those there are."""
-    kept: dict[str, dict[str, Any]] = record["predictions"]
-    if split not in kept:
-        known = ", ".join(kept) or "none"
+    packed: dict[str, dict[str, Any]] = record["predictions"]
+    if split not in packed:
+        known = ", ".join(packed) or "none"
         raise UsageError(f"no predictions of split {split!r} of {_run(record)}; there are {known}")
-    return kept[split]
+    return packed[split]
 
 
-def fault(kept: Any) -> str | None:
+def fault(packed: Any) -> str | None:
     """What is wrong with the predictions of a record, in words; their bytes are not looked at."""
-    if not isinstance(kept, Mapping):
-        return f"predictions are {kept!r:.60}"
-    for split, some in kept.items():
+    if not isinstance(packed, Mapping):
+        return f"predictions are {packed!r:.60}"
+    for split, some in packed.items():
         if not isinstance(some, Mapping) or not isinstance(some.get("images"), list):
             return f"predictions of {split!r} are not of any images"
         if any(not isinstance(some[name], str) for name in some if name != "images"):

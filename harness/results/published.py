@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import tomllib
 from pathlib import Path
 
+from harness.core import documents
 from harness.core.errors import DataError, UsageError
 from harness.core.shipped import PAPER
 from harness.results import published_parsing
@@ -29,9 +29,9 @@ def find(name: str, folder: Path = FOLDER) -> Path:
 
 def of(dataset: str, folder: Path = FOLDER) -> Path:
     """The main table of a data set's runs; UsageError when there is none."""
-    found = showing(dataset, folder=folder)
-    if found:
-        return found[0]
+    tables = showing(dataset, folder=folder)
+    if tables:
+        return tables[0]
     known = {b.dataset for file in files(folder) for b in read(file).blocks}
     raise UsageError(
         f"no table of {dataset} in {folder}; there are some of "
@@ -42,14 +42,14 @@ def of(dataset: str, folder: Path = FOLDER) -> Path:
 def showing(dataset: str, kind: str = "runs", folder: Path = FOLDER) -> tuple[Path, ...]:
     """All tables of that kind with numbers of a data set: the main one first, then by name."""
     papers = ((file, read(file)) for file in files(folder))
-    found = [(file, p) for file, p in papers if p.kind == kind and dataset in p.datasets]
-    return tuple(file for file, p in sorted(found, key=lambda pair: not pair[1].main))
+    pairs = [(file, p) for file, p in papers if p.kind == kind and dataset in p.datasets]
+    return tuple(file for file, p in sorted(pairs, key=lambda pair: not pair[1].main))
 
 
 def files(folder: Path = FOLDER) -> list[Path]:
     """The tables' files by name, table2 before table10."""
-    found = (path for path in Path(folder).glob("*.toml") if path.name != CLAIMS)
-    return sorted(found, key=lambda p: (len(p.stem), p.stem))
+    paths = (path for path in Path(folder).glob("*.toml") if path.name != CLAIMS)
+    return sorted(paths, key=lambda p: (len(p.stem), p.stem))
 
 
 def read(file: Path) -> Paper:
@@ -67,13 +67,7 @@ def read(file: Path) -> Paper:
 @functools.lru_cache(maxsize=256)
 def _read(file: str, mtime_ns: int, size: int) -> Paper:
     """The table in a file of that age and size."""
-    try:
-        with Path(file).open("rb") as opened:
-            raw = tomllib.load(opened)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # TOML and UTF-8 errors are both of this kind
-        raise DataError(f"{file}: not TOML ({error})") from error
+    raw = documents.toml_table(Path(file), "table")
     try:
         return published_parsing.paper(file, raw)
     except Fault as fault:

@@ -219,15 +219,15 @@ def _flag(where: str, raw: Mapping[str, Any], name: str, default: bool) -> bool:
 def _list(where: str, raw: Mapping[str, Any], name: str) -> list[Any]:
     if not isinstance(raw.get(name), list) or not raw[name]:
         raise Fault(f"{where}: no [[{name}]]")
-    found: list[Any] = raw[name]
-    return found
+    items: list[Any] = raw[name]
+    return items
 
 
 def _table(where: str, raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(raw.get(name), dict) or not raw[name]:
         raise Fault(f"{where}: no [{name}.<key>]")
-    found: dict[str, Any] = raw[name]
-    return found
+    entries: dict[str, Any] = raw[name]
+    return entries
 
 
 def _unique(what: str, names: list[str]) -> None:

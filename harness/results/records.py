@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harness.core import documents
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.specs import RunSpec, key, key_of_plain, plain
@@ -81,7 +82,7 @@ def record(
         "backbone": spec.recipe.backbone,
         "imbalance": spec.imbalance,
         "seed": spec.seed,
-        "selection": {name: dict(found) for name, found in selection.items()},
+        "selection": {name: dict(metrics) for name, metrics in selection.items()},
         "counts": [int(n) for n in counts],
         "predictions": {split: dict(some) for split, some in (packed or {}).items()},
         "levels": None if levels is None else [list(some) for some in levels],
@@ -93,13 +94,13 @@ def record(
 
 def installed(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Versions of the packages that are installed, without importing them."""
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def slug(method: str) -> str:
@@ -147,18 +148,13 @@ def short_lists(text: str) -> str:
 
 def read(file: Path) -> dict[str, Any]:
     """The record in a file; DataError, which names the file, when it is damaged or misplaced."""
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # JSON and UTF-8 errors are both of this kind
-        raise DataError(f"{file}: damaged record, not JSON ({error})") from error
-    fault = _fault(found)
+    content: dict[str, Any] = documents.json_value(file, "record")
+    fault = _fault(content)
     if fault:
         raise DataError(f"{file}: damaged record: {fault}")
-    if path(found).name != file.name:
-        raise DataError(f"{file}: holds the run that belongs into {path(found).name}")
-    return found
+    if path(content).name != file.name:
+        raise DataError(f"{file}: holds the run that belongs into {path(content).name}")
+    return content
 
 
 def is_of(file: Path, run: str) -> bool:
@@ -169,12 +165,9 @@ def is_of(file: Path, run: str) -> bool:
     """
     if not file.is_file():
         return False
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None  # `read` says what is wrong
-    older = isinstance(found, dict) and type(found.get("version")) is int
-    if older and 1 <= found["version"] < VERSION:
+    content = documents.json_value(file, "record")
+    older = isinstance(content, dict) and type(content.get("version")) is int
+    if older and 1 <= content["version"] < VERSION:
         return False
     return bool(read(file)["key"] == run)
 
@@ -182,38 +175,38 @@ def is_of(file: Path, run: str) -> bool:
 def read_all(profile: str, dataset: str, root: Path = ROOT) -> list[dict[str, Any]]:
     """All records of a profile and data set, by file name; none when nothing was run yet."""
     folder = Path(root) / profile / dataset
-    found = [read(file) for file in sorted(folder.glob("*.json"))]
-    for r in found:
+    runs = [read(file) for file in sorted(folder.glob("*.json"))]
+    for r in runs:
         if (r["profile"], r["dataset"]) != (profile, dataset):
             name = path(r).name
             raise DataError(f"{folder / name}: holds a run of {r['profile']}, {r['dataset']}")
-    return found
+    return runs
 
 
-def _fault(found: Any) -> str | None:
+def _fault(content: Any) -> str | None:
     """What is wrong with a record, in words; None for a sound one."""
-    if not isinstance(found, Mapping):
-        return f"a {type(found).__name__}, expected an object"
-    version = found.get("version")
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}, expected an object"
+    version = content.get("version")
     if type(version) is int and version != VERSION:
         older = "; `harness train` writes it again" if 1 <= version < VERSION else ""
         return f"version {version}, this code reads version {VERSION}{older}"
     for name, kind in _FIELDS.items():
-        if name not in found:
+        if name not in content:
             return f"no field {name!r}"
-        if not isinstance(found[name], kind) or isinstance(found[name], bool):
-            return f"{name} is {found[name]!r:.60}"
-    spec = found["spec"]
+        if not isinstance(content[name], kind) or isinstance(content[name], bool):
+            return f"{name} is {content[name]!r:.60}"
+    spec = content["spec"]
     for name in _FROM_SPEC:
-        if name not in spec or spec[name] != found[name]:
-            return f"{name} {found[name]!r} is not that of its spec, {spec.get(name)!r}"
+        if name not in spec or spec[name] != content[name]:
+            return f"{name} {content[name]!r} is not that of its spec, {spec.get(name)!r}"
     if not isinstance(spec.get("recipe"), Mapping):
         return "its spec has no recipe"
-    if spec["recipe"].get("profile") != found["profile"]:
-        return f"profile {found['profile']!r} is not that of its recipe"
-    if found["key"] != key_of_plain(spec):  # two runs with one key: one of them was edited
-        return f"key {found['key'][:16]!r} is not that of its spec, {key_of_plain(spec)[:16]!r}"
-    return _fault_of_selection(found["selection"]) or predictions.fault(found["predictions"])
+    if spec["recipe"].get("profile") != content["profile"]:
+        return f"profile {content['profile']!r} is not that of its recipe"
+    if content["key"] != key_of_plain(spec):  # two runs with one key: one of them was edited
+        return f"key {content['key'][:16]!r} is not that of its spec, {key_of_plain(spec)[:16]!r}"
+    return _fault_of_selection(content["selection"]) or predictions.fault(content["predictions"])
 
 
 def _fault_of_selection(selection: Mapping[str, Any]) -> str | None:

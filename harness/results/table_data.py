@@ -20,11 +20,11 @@ DIGITS = 9  # after the point: what follows is the arithmetic's
 
 def to_csv(table: Table) -> str:
     """One line per cell, `cell` its name for plots; what is missing is empty."""
-    found = list(_flat(table))
+    rows = list(_flat(table))
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(found[0]), lineterminator="\n")
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(found)
+    writer.writerows(rows)
     return buffer.getvalue()
 
 
@@ -50,7 +50,7 @@ def _flat(table: Table) -> Iterator[dict[str, Any]]:
 
 def to_json(table: Table) -> str:
     """Blocks of rows of cells, and what holds for all of them."""
-    found = {
+    content = {
         "title": table.paper.title,
         "metric": table.paper.metric,
         "source": table.paper.source,
@@ -76,7 +76,7 @@ def to_json(table: Table) -> str:
         ],
         "notes": list(table.notes),
     }
-    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _about(table: Table) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def _about(table: Table) -> dict[str, Any]:
 
 def _cell(table: Table, line: Line, column: Column) -> dict[str, Any]:
     """`comparable`: whether the published number is of the rule shown and not known to be wrong."""
-    ours, theirs = line.measured[column.name], line.printed[column.name]
-    number = theirs.number
+    ours, printed = line.measured[column.name], line.printed[column.name]
+    number = printed.number
     return {
         "unit": column.unit,
         "mean": _percent(ours.mean),
@@ -103,8 +103,8 @@ def _cell(table: Table, line: Line, column: Column) -> dict[str, Any]:
         "best": ours.best,
         "published": None if number is None else number.value,
         "published_sd": None if number is None else number.sd,
-        "published_best": theirs.best,
-        "comparable": None if number is None else not theirs.other and theirs.target,
+        "published_best": printed.best,
+        "comparable": None if number is None else not printed.other and printed.target,
         "difference": _rounded(line.difference(column.name)),
     }
 
@@ -122,12 +122,12 @@ def to_metrics(table: Table) -> str:
 
     Rows are named like their records, because DVC takes a point for a step into the file.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    blocks: dict[str, dict[str, dict[str, float]]] = {}
     for part in table.parts:
-        rows = found.setdefault(part.block.key, {})
+        rows = blocks.setdefault(part.block.key, {})
         for line in part.lines:
             means = {name: _percent(cell.whole) for name, cell in line.measured.items()}
             known = {name.lower(): mean for name, mean in means.items() if mean is not None}
             if known:
                 rows[slug(line.method).replace(".", "-")] = known
-    return json.dumps(found, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(blocks, indent=1, sort_keys=True, allow_nan=False) + "\n"

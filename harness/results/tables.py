@@ -55,14 +55,14 @@ def _grids(rows: list[list[str]], width: int | None, span: int) -> list[str]:
     def fits(columns: range) -> bool:
         return width is None or max(map(len, grid(columns).splitlines())) <= width
 
-    found, start, end = [], 1, len(rows[0])
+    grids, start, end = [], 1, len(rows[0])
     while start < end:
         stop = end  # the columns of a number stay together
         while stop > start + span and not fits(range(start, stop)):
             stop -= span
-        found.append(grid(range(start, stop)))
+        grids.append(grid(range(start, stop)))
         start = stop
-    return found
+    return grids
 
 
 # ---------------------------------------------------------------- Markdown

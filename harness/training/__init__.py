@@ -1,1 +1,1 @@
-"""One run: epochs, augmentation, evaluation, checkpoints; which runs there are is `pipeline`."""
+"""One run: epochs, evaluation, checkpoints; which runs are needed is decided in `pipeline`."""

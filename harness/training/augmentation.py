@@ -45,8 +45,8 @@ def none(pictures: Pictures, generator: torch.Generator | None, side: int) -> Te
     """Images as they are; UsageError for another size than the network's."""
     images = torch.from_numpy(np.asarray(pictures))
     if images.shape[1:] != (side, side, 3):
-        found = "x".join(map(str, images.shape[1:3]))
-        raise UsageError(f"images are {found} px and the network wants {side}: name another view")
+        size = "x".join(map(str, images.shape[1:3]))
+        raise UsageError(f"images are {size} px and the network wants {side}: name another view")
     return images
 
 

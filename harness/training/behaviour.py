@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.core.specs import REAL
+from harness.core.guidance import REAL
 
 if TYPE_CHECKING:
     import polars as pl

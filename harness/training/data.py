@@ -78,9 +78,9 @@ class TrainData:
 
 def _columns(table: str, rows: pl.DataFrame, classes: int) -> pl.DataFrame:
     for name, dtype in COLUMNS.items():
-        found = rows.schema.get(name, "no such column")
-        if found != dtype:
-            raise DataError(f"{table}: column {name} is {dtype}, found {found}")
+        actual = rows.schema.get(name, "no such column")
+        if actual != dtype:
+            raise DataError(f"{table}: column {name} is {dtype}, found {actual}")
     for name in [name for name in COLUMNS if name != "score"]:
         if rows[name].null_count():
             raise DataError(f"{table}: column {name} has {rows[name].null_count()} empty cells")
@@ -90,8 +90,8 @@ def _columns(table: str, rows: pl.DataFrame, classes: int) -> pl.DataFrame:
 
 def _check_labels(table: str, labels: np.ndarray, classes: int) -> None:
     if len(labels) and (labels.min() < 0 or labels.max() >= classes):
-        found = f"{labels.min()}..{labels.max()}"
-        raise DataError(f"{table}: labels are in 0..{classes - 1}, found {found}")
+        span = f"{labels.min()}..{labels.max()}"
+        raise DataError(f"{table}: labels are in 0..{classes - 1}, found {span}")
 
 
 def batches(n: int, size: int, ranks: int = 1) -> Iterator[slice]:

@@ -42,7 +42,7 @@ def merge(
 
     take(ensemble.alpha)
     write(loop, folder, "last", evaluation.guesses())
-    told: dict[str, Any] = {"alpha": ensemble.alpha}
+    alphas: dict[str, Any] = {"alpha": ensemble.alpha}
     if data.val is not None:
         scores = {}
         for alpha in ensemble.grid:
@@ -51,5 +51,5 @@ def merge(
         best = max(scores, key=lambda alpha: (scores[alpha], -alpha))
         take(best)
         write(loop, folder, "best_val", evaluation.guesses())
-        told |= {"best_val_alpha": best, "scores": [[a, s] for a, s in scores.items()]}
-    write_atomic(folder / "ensemble.json", json.dumps(told, sort_keys=True).encode())
+        alphas |= {"best_val_alpha": best, "scores": [[a, s] for a, s in scores.items()]}
+    write_atomic(folder / "ensemble.json", json.dumps(alphas, sort_keys=True).encode())

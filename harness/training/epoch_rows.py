@@ -12,7 +12,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 import polars as pl
 
-from harness.core.specs import REAL, Recipe, Schedule
+from harness.core.guidance import REAL
+from harness.core.specs import Recipe, Schedule
 from harness.methods.sampling import hundredths
 from harness.methods.terms import Method, Progress, Tools
 

@@ -31,7 +31,7 @@ class Evaluation:
     def __init__(self, loop: Loop, state: State) -> None:
         self.loop, self.state = loop, state
         self.z: dict[str, list[Tensor]] = {}  # features by split while the encoder is frozen
-        self.known: Guesses = {}  # of the present weights
+        self.by_split: Guesses = {}  # of the present weights
         data = loop.data
         self.selections = {"oracle": data.test} | ({"best_val": data.val} if data.val else {})
 
@@ -41,16 +41,16 @@ class Evaluation:
         for selection, split in self.selections.items():
             score, best = self.score(split), self.state.best.get(selection)
             if best is None or score > best["score"]:
-                kept = {
+                tensors = {
                     k: (torch.from_numpy(g), torch.from_numpy(p))
                     for k, (g, p) in self.guesses().items()
                 }
-                self.state.best[selection] = {"score": score, "guesses": kept}
+                self.state.best[selection] = {"score": score, "guesses": tensors}
         return self.score(self.loop.data.test)
 
     def changed(self) -> None:
         """The model has new weights: what is known of the earlier ones goes."""
-        self.known = {}
+        self.by_split = {}
 
     def score(self, split: str) -> float:
         """The data's metric on a split, by the present weights."""
@@ -64,23 +64,23 @@ class Evaluation:
     def _of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Predictions of a split, made once for the present weights."""
         loop = self.loop
-        if name not in self.known:
+        if name not in self.by_split:
             labels = loop.data.splits[name].labels
-            found = inference.true_class(
+            predictions = inference.true_class(
                 loop.model, loop.method.objective, self._features(name), labels
             )
-            if not np.isfinite(found[1]).all():
+            if not np.isfinite(predictions[1]).all():
                 raise DataError(f"{loop.method.expression}: the weights left are not finite")
-            self.known[name] = found
-        return self.known[name]
+            self.by_split[name] = predictions
+        return self.by_split[name]
 
     def _features(self, name: str) -> Callable[[], Iterable[Tensor]]:
-        def kept() -> Iterable[Tensor]:
+        def once() -> Iterable[Tensor]:
             if name not in self.z:
                 self.z[name] = list(self.loop.split_features(name))
             return self.z[name]
 
-        return kept if self.loop.frozen else lambda: self.loop.split_features(name)
+        return once if self.loop.frozen else lambda: self.loop.split_features(name)
 
     def write(self, folder: Path) -> None:
         """predictions-<selection>.parquet of the last and the best epochs."""
@@ -88,15 +88,15 @@ class Evaluation:
             self.look()
         write(self.loop, folder, "last", self.guesses())
         for selection, best in self.state.best.items():
-            kept = {k: (g.numpy(), p.numpy()) for k, (g, p) in best["guesses"].items()}
-            write(self.loop, folder, selection, kept)
+            arrays = {k: (g.numpy(), p.numpy()) for k, (g, p) in best["guesses"].items()}
+            write(self.loop, folder, selection, arrays)
 
 
-def write(loop: Loop, folder: Path, selection: str, found: Guesses) -> None:
+def write(loop: Loop, folder: Path, selection: str, by_split: Guesses) -> None:
     """predictions-<selection>.parquet: split, id, label, prediction, p_true."""
     tables: list[Any] = []
     for name, split in loop.data.splits.items():
-        tables.append(inference.table(split.ids, split.labels, *found[name], name))
+        tables.append(inference.table(split.ids, split.labels, *by_split[name], name))
     buffer = io.BytesIO()
     pl.concat(tables).write_parquet(buffer)
     write_atomic(folder / f"predictions-{selection}.parquet", buffer.getbuffer())

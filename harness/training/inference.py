@@ -29,7 +29,7 @@ class View:
     std: Tensor
     memory_format: torch.memory_format = torch.channels_last  # of what the network reads
 
-    def seen(self, pictures: Pictures, generator: torch.Generator | None = None) -> Tensor:
+    def images(self, pictures: Pictures, generator: torch.Generator | None = None) -> Tensor:
         """uint8 (B, side, side, 3) on the CPU: as in training with a generator, else as tested."""
         change = self.test if generator is None else self.train
         return change(pictures, generator, self.side)
@@ -58,7 +58,7 @@ def features(
     take: rows -> pictures. change: takes uint8 images (B, H, W, 3), returns them changed.
     """
     for part in parts(n, BATCH):
-        images = view.seen(take(part), generator)
+        images = view.images(take(part), generator)
         yield model.encoder(view.normalised(images if change is None else change(images)))
 
 
@@ -85,8 +85,8 @@ def probabilities(
     model: Any, objective: Objective, batches: Callable[[], Iterable[Tensor]]
 ) -> np.ndarray:
     """Class probabilities (N, C) float32, in eval mode."""
-    found = [logits.softmax(1).cpu() for logits in _logits(model, objective, batches)]
-    return torch.cat(found).numpy()
+    parts = [logits.softmax(1).cpu() for logits in _logits(model, objective, batches)]
+    return torch.cat(parts).numpy()
 
 
 def _logits(

@@ -156,16 +156,16 @@ class Loop:
     ) -> float:
         self.step.train()
         slices = list(batches(n, self.schedule.batch, self.ranks))
-        total, seen = torch.zeros((), device=self.device), 0
+        total, images = torch.zeros((), device=self.device), 0
         for index, part in enumerate(slices):
             position = self.epoch + first + (last - first) * index / len(slices)
             lr = learning_rate(self.schedule, position, self.usual)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
-            mine = self._mine(part)
-            x, told = batch(mine)
+            own = self._rank_part(part)
+            x, targets = batch(own)
             with self.accelerator.autocast():
-                loss = self.step(x, told, self.on_features)
+                loss = self.step(x, targets, self.on_features)
             self.optimiser.zero_grad(set_to_none=True)
             self.accelerator.backward(loss)
             if self.schedule.clip_norm:
@@ -174,18 +174,18 @@ class Loop:
             if index == 0:
                 self.first_loss = float(loss.detach())
             self.batches += 1
-            size = mine.stop - mine.start
-            total, seen = total + loss.detach() * size, seen + size
+            size = own.stop - own.start
+            total, images = total + loss.detach() * size, images + size
             if (index + 1) % LOOK_EVERY == 0 or index + 1 == len(slices):
-                self._look(float(total) / seen, index, lr)
-        return float(total) / seen
+                self._look(float(total) / images, index, lr)
+        return float(total) / images
 
     def _look(self, mean: float, batch: int, lr: float) -> None:
         if not np.isfinite(mean) or mean > DIVERGED:
             where = f"epoch {self.epoch}, up to batch {batch}"
             raise DataError(f"the mean loss of {where} is {mean:g} at learning rate {lr:g}")
 
-    def _mine(self, part: slice) -> slice:
+    def _rank_part(self, part: slice) -> slice:
         """This rank's share of a batch."""
         size = (part.stop - part.start) // self.ranks
         first = part.start + size * int(self.accelerator.process_index)
@@ -194,7 +194,8 @@ class Loop:
     def _pixels(self, ids: np.ndarray, y: Tensor, generator: Any, first: int) -> Tensor:
         """The network's view of a batch that begins at row `first` of its pass."""
         assert self.progress is not None
-        memory, images = self.progress.state, self.view.seen(self.data.images.take(ids), generator)
+        memory = self.progress.state
+        images = self.view.images(self.data.images.take(ids), generator)
         looks = first < behaviour.BATCHES * self.schedule.batch
         if looks and self.epoch == 0:
             behaviour.count_pictures(memory, images, y.numpy(), len(self.data.counts))
@@ -219,26 +220,26 @@ class Loop:
     ) -> Tensor:
         """Tools."""
         ids, was_training = rows["image"].to_numpy(), self.model.training
-        kept = copy.deepcopy(dict(self.model.named_buffers())) if batch_statistics else {}
+        buffers = copy.deepcopy(dict(self.model.named_buffers())) if batch_statistics else {}
         self.model.train(batch_statistics)
-        found = []
+        parts = []
         with torch.inference_mode():
             for part in batches(len(ids), batch, 1):
-                images = self.view.seen(self.data.images.take(ids[part]), generator)
-                found.append(self.model.encoder(self.view.normalised(images)).float().cpu())
-            for name, buffer in kept.items():
+                images = self.view.images(self.data.images.take(ids[part]), generator)
+                parts.append(self.model.encoder(self.view.normalised(images)).float().cpu())
+            for name, buffer in buffers.items():
                 self.model.get_buffer(name).copy_(buffer)
         self.model.train(was_training)
-        return torch.as_tensor(self._same(torch.cat(found).clone()))
+        return torch.as_tensor(self._same(torch.cat(parts).clone()))
 
     def tested(self, split: str) -> Tensor:
         """Tools."""
         was_training = self.model.training
         self.model.eval()
         with torch.inference_mode():
-            kept = [part.float().cpu() for part in self.split_features(split)]
+            parts = [part.float().cpu() for part in self.split_features(split)]
         self.model.train(was_training)
-        return torch.as_tensor(self._same(torch.cat(kept).clone()))
+        return torch.as_tensor(self._same(torch.cat(parts).clone()))
 
     def split_features(self, split: str) -> Iterator[Tensor]:
         """z of a split's images in batches; call it in inference mode, with the model in eval."""
@@ -271,10 +272,10 @@ class Loop:
             model, self.view, lambda part: take(ids[part]), len(ids), change, generator
         )
 
-    def _same(self, found: Any) -> Any:
+    def _same(self, value: Any) -> Any:
         """The first rank's result: what follows from it must not differ between ranks."""
         if self.ranks == 1:
-            return found
+            return value
         from accelerate.utils import broadcast_object_list
 
-        return broadcast_object_list([found])[0]
+        return broadcast_object_list([value])[0]

@@ -32,11 +32,11 @@ class Store:
             return self.real.take(ids)
         if not is_real.any():
             return self.synthetic.take(ids - n)
-        real, made = self.real.take(ids[is_real]), self.synthetic.take(ids[~is_real] - n)
-        arrays = isinstance(real, np.ndarray) and isinstance(made, np.ndarray)
-        if arrays and np.shape(real)[1:] == np.shape(made)[1:]:
+        real, synthetic = self.real.take(ids[is_real]), self.synthetic.take(ids[~is_real] - n)
+        arrays = isinstance(real, np.ndarray) and isinstance(synthetic, np.ndarray)
+        if arrays and np.shape(real)[1:] == np.shape(synthetic)[1:]:
             batch = np.empty((len(ids), *np.shape(real)[1:]), np.uint8)
-            batch[is_real], batch[~is_real] = real, made
+            batch[is_real], batch[~is_real] = real, synthetic
             return batch
-        pictures = iter(real), iter(made)
+        pictures = iter(real), iter(synthetic)
         return [next(pictures[0 if r else 1]) for r in is_real]

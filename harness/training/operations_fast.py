@@ -92,25 +92,25 @@ def _maps(h: int, w: int) -> Array:
     Pillow is asked what it makes of a picture of numbers.
     """
     numbered = Image.fromarray(np.arange(1, h * w + 1, dtype=np.int32).reshape(h, w))
-    found = np.zeros((_NUMBER.max() + 1, TOP + 1, h * w), np.int64)
+    pixel_of = np.zeros((_NUMBER.max() + 1, TOP + 1, h * w), np.int64)
     moves = list(_MEMBERS).index(_moved)
     for which in np.flatnonzero(moves == _FAMILY_OF):
         minus, operation = divmod(int(which), len(OPERATIONS))
         for state in range(TOP + 1):
             moved = change(numbered, operation, state, minus=bool(minus))
-            found[_NUMBER[which], state] = np.asarray(moved).ravel()
-    return np.where(found > 0, found - 1, h * w).reshape(-1, h * w)
+            pixel_of[_NUMBER[which], state] = np.asarray(moved).ravel()
+    return np.where(pixel_of > 0, pixel_of - 1, h * w).reshape(-1, h * w)
 
 
 def _bits(pixels: Array, which: Array, states: Array) -> Array:
     """x + added; its complement from a threshold on; of that the bits kept."""
-    added, threshold, flips, kept = _steps()[:, which, states][..., None, None, None]
+    added, threshold, flips, masks = _steps()[:, which, states][..., None, None, None]
     changed = np.minimum(pixels, 255 - added)
     changed += added
     flipped = (changed >= threshold).view(np.uint8)
     flipped *= flips
     changed ^= flipped
-    changed &= kept
+    changed &= masks
     return changed
 
 
@@ -228,19 +228,19 @@ def _detailed(pixels: Array, which: Array, states: Array) -> Array:
     beside = x * np.float32(-1 / 6)
     line = beside[:, row : -row - 6] + x[:, row + 3 : -row - 3] * np.float32(10 / 6)
     line += beside[:, row + 6 : -row]
-    found = beside[:, 2 * row + 3 : -3] + np.float32(0.5)
-    found += line
-    found += beside[:, 3 : -2 * row - 3]
-    return _with_border(pixels, found.clip(0, 255, out=found))
+    inner = beside[:, 2 * row + 3 : -3] + np.float32(0.5)
+    inner += line
+    inner += beside[:, 3 : -2 * row - 3]
+    return _with_border(pixels, inner.clip(0, 255, out=inner))
 
 
-def _with_border(pixels: Array, found: Array) -> Array:
+def _with_border(pixels: Array, inner: Array) -> Array:
     """What a 3 x 3 kernel found from the second pixel of the second row to the last but one of the
     last row but one; the border stays as it was.
     """
     b, h, w, _ = pixels.shape
     changed = np.empty_like(pixels)
-    changed.reshape(b, -1)[:, w * 3 + 3 : -w * 3 - 3] = found
+    changed.reshape(b, -1)[:, w * 3 + 3 : -w * 3 - 3] = inner
     changed[:, :: h - 1] = pixels[:, :: h - 1]
     changed[:, :, :: w - 1] = pixels[:, :, :: w - 1]
     return changed
@@ -295,10 +295,10 @@ def _enlarged(pixels: Array, which: Array, states: Array) -> Array:
     """ResizeCrop: as matrices, rounded to a byte between the directions as Pillow does."""
     for side in (pixels.shape[2], pixels.shape[1]):  # rows first, each time turning the picture
         lines = _turned(pixels, 0, 2, 1)
-        made = np.matmul(_lanczos(side)[states], lines.astype(np.float64))
-        made += 0.5
-        made.clip(0, 255, out=made)
-        pixels = made.astype(np.uint8).reshape(len(pixels), side, -1, 3)
+        product = np.matmul(_lanczos(side)[states], lines.astype(np.float64))
+        product += 0.5
+        product.clip(0, 255, out=product)
+        pixels = product.astype(np.uint8).reshape(len(pixels), side, -1, 3)
     return pixels
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
+from harness.core.guidance import fraction
 from harness.core.specs import Machine, Recipe, Schedule, key
 from harness.methods.terms import Method, Objective, Phase
 from harness.models import backbones
@@ -33,6 +36,29 @@ __all__ = ["first_weights", "fit", "weights_of"]
 
 Weights = dict[str, Tensor]
 Watch = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What a run is set up from; see `fit`."""
+
+    method: Method
+    data: TrainData
+    recipe: Recipe
+    seed: int
+    folder: Path
+    machine: Machine
+    start: Weights | None = None
+    reference: tuple[Objective, Weights] | None = None
+
+    @property
+    def schedule(self) -> Schedule:
+        onward = None if self.start is None else self.recipe.onward
+        return onward or self.recipe.scratch
+
+    def isolated(self) -> AbstractContextManager[None]:
+        """PyTorch's global random state comes back after it."""
+        return torch.random.fork_rng(devices=[] if self.machine.device == "cpu" else None)
 
 
 def fit(
@@ -61,19 +87,17 @@ def fit(
     """
     _check(method, recipe, seed, start)
     torch.set_num_threads(machine.threads)
-    schedule = _schedule(recipe, start)
+    setup = _Setup(method, data, recipe, seed, folder, machine, start, reference)
     what = [method.arguments, key(recipe), seed, data.rows, data.pool, start]
     what += [split.ids for split in data.splits.values()]
     name = checkpoint.fingerprint(what)
-    with torch.random.fork_rng(devices=[] if machine.device == "cpu" else None):
-        loop = _begin(method, data, recipe, seed, folder, machine, start, reference, schedule)
+    with setup.isolated():
+        loop = _begin(setup)
         if method.finetune is not None:
-            method.finetune.first_weights(loop.model, loop)
             method.finetune.start(loop.model, loop)
         for hook in method.augment:
             hook.start(loop.model, loop)
-        phases = method.finetune.phases(schedule) if method.finetune else (Phase("all"),)
-        evaluation = _phases(loop, phases, schedule, seed, name, watch, save_s)
+        evaluation = _phases(loop, setup, name, watch, save_s)
         if loop.accelerator.is_main_process:
             evaluation.write(folder)
             done = behaviour.fingerprint(
@@ -98,59 +122,48 @@ def first_weights(
     start: Weights | None = None,
 ) -> tuple[Loop, Weights]:
     """A run before its first step, and its weights: what an ensemble merges the last ones with."""
-    schedule = _schedule(recipe, start)
-    with torch.random.fork_rng(devices=[] if machine.device == "cpu" else None):
-        loop = _begin(method, data, recipe, seed, folder, machine, start, None, schedule)
-        if method.finetune is not None:
-            method.finetune.first_weights(loop.model, loop)
+    setup = _Setup(method, data, recipe, seed, folder, machine, start)
+    with setup.isolated():
+        loop = _begin(setup)
     return loop, weights_of(loop.model)
-
-
-def _schedule(recipe: Recipe, start: Weights | None) -> Schedule:
-    return recipe.scratch if start is None or recipe.onward is None else recipe.onward
 
 
 # ---------------------------------------------------------------- the beginning
 
 
-def _begin(
-    method: Method,
-    data: TrainData,
-    recipe: Recipe,
-    seed: int,
-    folder: Path,
-    machine: Machine,
-    start: Weights | None,
-    reference: tuple[Objective, Weights] | None,
-    schedule: Schedule,
-) -> Loop:
+def _begin(setup: _Setup) -> Loop:
+    """A run with its first weights."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # a process may train one run in half precision, the next not
+    method, data, recipe, machine = setup.method, setup.data, setup.recipe, setup.machine
     accelerator = Accelerator(cpu=machine.device == "cpu", mixed_precision=recipe.precision)
     device = str(accelerator.device) if accelerator.num_processes > 1 else machine.device
-    _, generator = _randomness(seed, 0)
-    model, view = _model(data, recipe, generator, start, device)
+    _, generator = _randomness(setup.seed, 0)
+    model, view = _model(data, recipe, generator, setup.start, device)
     consulted = None
-    if reference is not None:
-        objective, weights = reference
+    if setup.reference is not None:
+        objective, weights = setup.reference
         consulted = (_model(data, recipe, generator, weights, device)[0], objective)
         objective.start(consulted[0], data)
     method.objective.start(model, data)
-    return Loop(
+    loop = Loop(
         method=method,
         data=data,
         recipe=recipe,
-        folder=folder,
+        folder=setup.folder,
         device=device,
         bars=machine.bars,
         view=view,
         model=model,
         accelerator=accelerator,
         reference=consulted,
-        schedule=schedule,
+        schedule=setup.schedule,
     )
+    if method.finetune is not None:
+        method.finetune.first_weights(model, loop)
+    return loop
 
 
 def _model(
@@ -193,35 +206,28 @@ def _model(
 # ---------------------------------------------------------------- epochs
 
 
-def _phases(
-    loop: Loop,
-    phases: tuple[Phase, ...],
-    schedule: Schedule,
-    seed: int,
-    name: str,
-    watch: Watch | None,
-    save_s: float,
-) -> Evaluation:
+def _phases(loop: Loop, setup: _Setup, name: str, watch: Watch | None, save_s: float) -> Evaluation:
     """Train what is left of the phases; what is known of the last weights comes back."""
     path, state, saved = loop.folder / "checkpoint.pt", State(), time.monotonic()
-    found = checkpoint.read(path, name)
-    if found is not None:
-        state = found
+    earlier = checkpoint.read(path, name)
+    if earlier is not None:
+        state = earlier
         loop.model.load_state_dict(state.model)
         state.model = None
-    main = loop.accelerator.is_main_process
+    main, finetune = loop.accelerator.is_main_process, setup.method.finetune
+    phases = finetune.phases(setup.schedule) if finetune else (Phase("all"),)
     if main:
         _write_history(loop.folder, state)  # also tells now whether the folder can be written
     evaluation = Evaluation(loop, state)
     for number in range(state.phase, len(phases)):
         phase = phases[number]
-        length = phase.schedule or schedule
+        length = phase.schedule or setup.schedule
         loop.enter(phase, length)
         if number == state.phase and state.optimiser is not None:
             loop.optimiser.load_state_dict(state.optimiser)
         evaluation = Evaluation(loop, state)
         while state.epoch < length.epochs:
-            entry = _epoch(loop, state, phase, seed, evaluation)
+            entry = _epoch(loop, state, phase, setup.seed, evaluation)
             done = state.epoch == length.epochs
             if main and (done or time.monotonic() - saved >= save_s):
                 checkpoint.save(path, state, loop.model, loop.optimiser, name)
@@ -248,8 +254,8 @@ def _epoch(
             rows = _rows(loop, state, rng)
             loss, images, levels = loop.last_pass(rows), rows.height, state.memory["levels"]
     except DataError as error:
-        kept = loop.folder / "checkpoint.pt"
-        last = f"; {kept} holds the last good epoch" if kept.exists() else ""
+        checkpoint_path = loop.folder / "checkpoint.pt"
+        last = f"; {checkpoint_path} holds the last good epoch" if checkpoint_path.exists() else ""
         raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{last}") from error
     train_s = time.monotonic() - begun
     behaviour.count_epoch(
@@ -261,7 +267,7 @@ def _epoch(
     entry = {
         "phase": phase.name,
         "epoch": state.epoch,
-        "levels": [level / 100 for level in levels],
+        "levels": [fraction(level) for level in levels],
         "images": images,
         "lr": lr,
         "loss": loss,

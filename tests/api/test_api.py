@@ -76,17 +76,17 @@ def test_it_reads_as_the_command_prints(result):
 
 
 def test_differences(result):
-    found = result.difference("CE+DisCL", "CE")
+    differences = result.difference("CE+DisCL", "CE")
     names = [column.name for column in result.request.paper.columns]
-    assert set(found["column"]) <= set(names)
+    assert set(differences["column"]) <= set(names)
     table = dict(result.table().select("method", "Overall").rows())
-    whole = found.filter(pl.col("column") == "Overall").row(0, named=True)
+    whole = differences.filter(pl.col("column") == "Overall").row(0, named=True)
     assert whole["difference"] == pytest.approx(table["CE+DisCL"] - table["CE"])
     assert whole["low"] <= whole["difference"] <= whole["high"]
     assert (whole["seeds"], whole["images"]) == (2, 12)
-    assert (found["p_corrected"] >= found["p"]).all()
+    assert (differences["p_corrected"] >= differences["p"]).all()
     other = result.difference("CE", "CE+DisCL")
-    assert other["difference"].to_list() == pytest.approx((-found["difference"]).to_list())
+    assert other["difference"].to_list() == pytest.approx((-differences["difference"]).to_list())
     with pytest.raises(UsageError, match="mean 'CE'"):
         result.difference("CEE", "CE")
     with pytest.raises(DataError, match="no records of BS at imbalance 100"):
@@ -105,12 +105,12 @@ def test_it_draws_itself(result):
 
 def test_what_was_run_is_found_again(options, result):
     there = {key: value for key, value in options.items() if key != "root"}
-    found = api.table(SET, **there)
-    assert "BS+DisCL" in found.table()["method"]
-    mine = found.table().filter(pl.col("imbalance") == 100, pl.col("method").is_in(ROWS))
+    again = api.table(SET, **there)
+    assert "BS+DisCL" in again.table()["method"]
+    rows = again.table().filter(pl.col("imbalance") == 100, pl.col("method").is_in(ROWS))
     columns = ["method", "seeds", "Overall"]
-    assert mine.select(columns).rows() == result.table().select(columns).rows()
-    assert found.runs().height == 4
+    assert rows.select(columns).rows() == result.table().select(columns).rows()
+    assert again.runs().height == 4
     trained = api.train(SET, ["CE"], seeds=[0], imbalance=[100], workers=1, **options)
     assert trained.runs().select("method", "seed").rows() == [("CE", 0)]
     assert "<table>" in trained._repr_html_()
@@ -181,7 +181,7 @@ def test_a_pool_by_its_folder(options, result):
 @pytest.mark.parametrize("form", ["files", "webdataset", "hf"])
 def test_an_export(tmp_path, form):
     pool = tmp_path / "pool"
-    index = small_pools.make(pool, small_pools.wanted())
+    index = small_pools.make(pool, small_pools.grid())
     out = exports.export(pool, index, tmp_path / "out", form)
     opened = api.open_pool(out)
     assert opened.table["key"].to_list() == index["key"].to_list()
@@ -209,7 +209,7 @@ def test_pools_that_are_none(tmp_path):
 
 
 def test_scores_of_several_models(tmp_path):
-    index = small_pools.make(tmp_path, small_pools.wanted())
+    index = small_pools.make(tmp_path, small_pools.grid())
     for scorer, score in (("one", 0.25), ("two", 0.5)):
         scores = index.select("key", text_score=pl.lit(score), image_score=pl.lit(score))
         cache.write_scores(tmp_path, scorer, scores.cast(cache.SCORES))

@@ -60,10 +60,10 @@ def run(
         table = {"split": [split] * len(labels), "id": ids, "label": labels, "prediction": guess}
         parts.append(pl.DataFrame(table))
     rows = pl.concat(parts)
-    found = {"last": workspace.module.metrics(rows, sizes)}
+    metrics = {"last": workspace.module.metrics(rows, sizes)}
     packed = predictions.pack({"last": rows}, CLASSES)
     about = spec(workspace, method, seed, imbalance, backbone)
-    return records.record(about, found, sizes, len(rows), VERSIONS, packed)
+    return records.record(about, metrics, sizes, len(rows), VERSIONS, packed)
 
 
 def table(
@@ -80,8 +80,8 @@ def table(
     ]
 
 
-def write(home: Path, found: Iterable[dict[str, Any]]) -> None:
-    for record in found:
+def write(home: Path, runs: Iterable[dict[str, Any]]) -> None:
+    for record in runs:
         records.write(record, home / "results" / "records")
 
 

@@ -36,7 +36,7 @@ def world(side, kind):
 
     rows = [table(40, 0), table(20, 40, label=1), table(8, 60, label=2, hard=True)]
     n, levels = sum(COUNTS), LEVELS if kind == "spectrum" else (50,)
-    made = [
+    parts = [
         table(8, n + 8 * i, level, 2, True, 0.5, parent=range(60, 68))
         for i, level in enumerate(level for level in levels for _ in range(MADE))
     ]
@@ -45,12 +45,12 @@ def world(side, kind):
     split = Split(Block(test), tests, np.arange(18))
     return TrainData(
         rows=pl.concat(rows),
-        images=Store(Block(real), Block(paint(np.full(8 * len(made), 2), weak))),
+        images=Store(Block(real), Block(paint(np.full(8 * len(parts), 2), weak))),
         counts=COUNTS,
         splits={"test": split, "id_val": split},
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
-        pool=pl.concat(made),
+        pool=pl.concat(parts),
         captions=tuple((f"a photo of a {c}.", f"{c} in the wild.") for c in CLASSES),
         val="id_val",
     )

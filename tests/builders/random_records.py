@@ -21,7 +21,7 @@ def spec(
         imbalance=imbalance,
         method=method,
         seed=seed,
-        recipe=module.MINI,
+        recipe=module.RECIPES["mini"],
         index="a" * 64,
         pool=None,
         start=None,

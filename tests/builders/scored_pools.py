@@ -29,8 +29,8 @@ def pool(
     ]
     rows = [(s, c, g, n, f"a photo of {c}") for s, c in names for g in LEVELS for n in SEEDS]
     columns = ["source", "classname", "guidance", "seed", "prompt"]
-    asked = cache.request_rows(pl.DataFrame(rows, schema=columns, orient="row"), spec)
-    for shard in cache.pending(workspace.pool, asked, key(spec)):
+    requests = cache.request_rows(pl.DataFrame(rows, schema=columns, orient="row"), spec)
+    for shard in cache.pending(workspace.pool, requests, key(spec)):
         images = [cache.encode(_picture(k, px), spec.codec) for k in shard.keys]
         cache.write_shard(workspace.pool, shard, shard.rows, images, spec)
     index = cache.build_index(workspace.pool)
@@ -40,7 +40,7 @@ def pool(
     cells = index.select("guidance", "seed").rows()
     text = pl.Series("text_score", [scores[cell] for cell in cells], pl.Float32)
     image = pl.Series("image_score", [cell[0] / 100 for cell in cells], pl.Float32)
-    table = index.with_columns(text, image).select(stages.SPECTRUM).sort("key")
+    table = index.with_columns(text, image).select(stages.SCORE_COLUMNS).sort("key")
     workspace.work.mkdir(parents=True, exist_ok=True)
     table.write_parquet(workspace.work / "spectrum.parquet")
 

@@ -13,7 +13,7 @@ from harness.pool.shards import Shard
 SPEC = GeneratorSpec(model="test", weights="0" * 64, size_px=8)
 
 
-def wanted(sources: int = 6, levels=(10, 50, 90), seeds=(0,), spec=SPEC) -> pl.DataFrame:
+def grid(sources: int = 6, levels=(10, 50, 90), seeds=(0,), spec=SPEC) -> pl.DataFrame:
     rows = [
         (
             hashlib.sha256(bytes([s])).hexdigest(),

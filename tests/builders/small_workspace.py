@@ -40,14 +40,13 @@ def use_models(folder: Path) -> None:
 
 
 def here(
-    function: Callable[[Any], Any],
+    function: Callable[..., Any],
     jobs: Sequence[Any],
     workers: int,
     start: Callable[..., Any] | None = None,
     arguments: tuple[Any, ...] = (),
 ) -> Iterator[tuple[Any, Any]]:
     """`parallel.run` in this process: a worker takes seconds to import what it needs."""
-    if jobs and start is not None:
-        start(*arguments)
+    states = () if start is None or not jobs else (start(*arguments),)
     for job in jobs:
-        yield job, function(job)
+        yield job, function(*states, job)

@@ -12,10 +12,10 @@ class Words(nn.Module):
     def __init__(self, vectors: Tensor) -> None:
         super().__init__()
         self.table = nn.Parameter(vectors.clone())
-        self.asked: list[int] = []  # how many texts each call embedded
+        self.sizes: list[int] = []  # how many texts each call embedded
 
     def forward(self, ids: Tensor) -> Tensor:
-        self.asked.append(len(ids))
+        self.sizes.append(len(ids))
         return self.table[ids[:, 0]]
 
 

@@ -18,40 +18,40 @@ ADDED = ("Focal", "there-and-back", "folders", "ldam")  # by docs/extending.md: 
 
 def blocks(page):
     """The text of blocks of commands: fenced, of sh or of no language."""
-    fence, found = None, []
+    fence, texts = None, []
     for line in page.read_text().splitlines():
         mark = line.strip()
         if mark.startswith("```"):
             fence = mark if fence is None else None
-            found.append("")
+            texts.append("")
         elif fence in ("```", "```sh"):
-            found[-1] += line + "\n"
-    return found
+            texts[-1] += line + "\n"
+    return texts
 
 
 def commands():
-    found = []
+    lines = []
     for page in PAGES:
         for line in re.sub(r"\\\n", " ", "".join(blocks(page))).splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["harness"]:
-                found.append(pytest.param(words[1:], id=f"{page.name}: {line.strip()}"))
-    return found
+                lines.append(pytest.param(words[1:], id=f"{page.name}: {line.strip()}"))
+    return lines
 
 
 @pytest.mark.parametrize("words", commands())
 def test_commands_parse(words):
-    asked = vars(_parser().parse_args(words))
+    arguments = vars(_parser().parse_args(words))
     if any(name in word for word in words for name in ADDED):
         return
-    sets = asked.get("dataset") or []
+    sets = arguments.get("dataset") or []
     sets = [sets] if isinstance(sets, str) else sets
     assert set(sets) <= {*names("harness.datasets"), "X"}
-    methods = asked.get("method") or []
+    methods = arguments.get("method") or []
     if words[0] == "list":  # terms by their names
         assert {*methods} <= {*names("baselines"), "all", "Focal"}
         return
-    for row in [*(asked.get("rows") or []), *methods]:
+    for row in [*(arguments.get("rows") or []), *methods]:
         assert compose(row, *sets).expression
 
 

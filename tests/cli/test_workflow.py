@@ -10,13 +10,13 @@ WORKFLOW = ROOT / ".github/workflows/check.yml"
 
 
 def test_the_workflow_makes_what_the_makefile_has() -> None:
-    found = yaml.safe_load(WORKFLOW.read_text())
-    (job,) = found["jobs"].values()
+    workflow = yaml.safe_load(WORKFLOW.read_text())
+    (job,) = workflow["jobs"].values()
     commands = [step["run"] for step in job["steps"] if "run" in step]
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    made = [word for command in commands for word in re.findall(r"make (\w+)", command)]
-    assert made == ["smoke", "check", "check"]
-    assert set(made) <= set(targets)
+    steps_of_make = [word for command in commands for word in re.findall(r"make (\w+)", command)]
+    assert steps_of_make == ["smoke", "check", "check"]
+    assert set(steps_of_make) <= set(targets)
     assert job["defaults"]["run"]["shell"] == "bash"  # a pipe does not hide a failed check
     assert any("GITHUB_STEP_SUMMARY" in command for command in commands)
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import RULES, groups, metrics
-from harness.datasets import cifar100_lt as cifar
+from harness.datasets import cifar100_lt, subsets
 from harness.results.statistics import Interval, crossed, mean_sd
 
 
@@ -34,7 +34,7 @@ def predictions(labels: list[Any], guesses: list[Any]) -> pl.DataFrame:
     ],
 )
 def test_published_group_sizes(imbalance: int, rule: str, sizes: list[int]) -> None:
-    counts = cifar.class_counts(500, 100, imbalance)
+    counts = subsets.class_counts(500, 100, imbalance)
     assert [len(g) for g in groups(counts, rule)] == sizes
 
 
@@ -42,17 +42,17 @@ def test_published_group_sizes(imbalance: int, rule: str, sizes: list[int]) -> N
     ("imbalance", "images"), [(100, [8824, 1718, 305]), (50, [10331, 2028, 249])]
 )
 def test_published_images_per_group(imbalance: int, images: list[int]) -> None:
-    counts = cifar.class_counts(500, 100, imbalance)
+    counts = subsets.class_counts(500, 100, imbalance)
     assert [sum(counts[c] for c in g) for g in groups(counts)] == images
 
 
 def test_classes_at_the_borders() -> None:
     at20 = {100: 69, 50: 81}
     for imbalance, label in at20.items():
-        counts = cifar.class_counts(500, 100, imbalance)
+        counts = subsets.class_counts(500, 100, imbalance)
         assert [c for c, n in enumerate(counts) if n == 20] == [label]
         assert 100 not in counts
-    assert cifar.class_counts(500, 100, 10).count(100) == 1
+    assert subsets.class_counts(500, 100, 10).count(100) == 1
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_worked_example() -> None:
 
 def test_all_rules_are_class_means_on_a_balanced_test_set() -> None:
     rng = np.random.default_rng(0)
-    counts = cifar.class_counts(500, 100, 100)
+    counts = subsets.class_counts(500, 100, 100)
     labels = np.repeat(np.arange(100), 10)
     guesses = np.where(rng.random(1000) < 0.4, labels, rng.integers(0, 100, 1000))
     found = metrics(predictions(labels.tolist(), guesses.tolist()), counts)
@@ -103,7 +103,7 @@ def test_all_rules_are_class_means_on_a_balanced_test_set() -> None:
 
 def test_overall_is_the_class_weighted_mean_of_the_groups() -> None:
     rng = np.random.default_rng(1)
-    counts = cifar.class_counts(500, 100, 50)
+    counts = subsets.class_counts(500, 100, 50)
     labels = np.repeat(np.arange(100), 5)
     found = metrics(predictions(labels.tolist(), rng.integers(0, 100, 500).tolist()), counts)
     for rule in found["rules"].values():
@@ -152,7 +152,7 @@ def test_wrong_predictions(rows: pl.DataFrame, says: str) -> None:
 
 def test_data_set_scores_with_the_same_function() -> None:
     rows = predictions([0, 1], [0, 0])
-    assert cifar.metrics(rows, [30, 5]) == metrics(rows, [30, 5])
+    assert cifar100_lt.metrics(rows, [30, 5]) == metrics(rows, [30, 5])
 
 
 # ---------------------------------------------------------------- statistics

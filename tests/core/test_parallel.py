@@ -47,6 +47,19 @@ def test_results_come_with_their_jobs(monkeypatch):
     assert list(parallel.run(double, [], 2)) == []
 
 
+class Adder:
+    def __init__(self, first: int) -> None:
+        self.sum = first
+
+    def add(self, job: int) -> int:
+        self.sum += job
+        return self.sum
+
+
+def test_what_start_returned_serves_all_jobs_of_a_worker():
+    assert sorted(dict(parallel.run(Adder.add, [1, 2], 1, Adder, (10,))).values()) == [11, 13]
+
+
 def test_errors_are_raised_here():
     with pytest.raises(UsageError, match="no 1, thank you"):
         list(parallel.run(refuse, [1], 1))

@@ -27,13 +27,13 @@ class Ä:
     "A docstring in single quotes, after a wide letter."
     y = 1
 '''
-BARE = '''import os
+BARE = """import os
 def f(x):
     text = "# no comment"
     return f"{x} # neither" + text
 class Ä:
     y = 1
-'''
+"""
 
 
 @pytest.fixture

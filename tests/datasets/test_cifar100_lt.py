@@ -19,6 +19,7 @@ from cifar_files import dump, official, write_world
 
 from harness.core.errors import DataError, UsageError
 from harness.datasets import cifar100_lt as cifar
+from harness.datasets import subsets
 from harness.datasets.unpickle import load as unpickle
 
 MINI, PAPER = cifar.RECIPES["mini"], cifar.RECIPES["paper"]
@@ -48,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("imbalance", "total"), TOTALS.items())
 def test_floor_profile_has_the_published_totals(imbalance: int, total: int) -> None:
-    counts = cifar.class_counts(500, 100, imbalance)
+    counts = subsets.class_counts(500, 100, imbalance)
     assert sum(counts) == total
     assert (counts[0], counts[-1]) == (500, 500 // imbalance)
 
@@ -56,12 +57,12 @@ def test_floor_profile_has_the_published_totals(imbalance: int, total: int) -> N
 @pytest.mark.parametrize("imbalance", TOTALS)
 def test_floor_profile_equals_the_formula_in_floats(imbalance: int) -> None:
     by_float = tuple(int(500 * (1 / imbalance) ** (i / 99)) for i in range(100))
-    assert cifar.class_counts(500, 100, imbalance) == by_float
+    assert subsets.class_counts(500, 100, imbalance) == by_float
 
 
 @pytest.mark.parametrize(("imbalance", "total", "last"), [(100, 10_846, 4), (50, 12_607, 9)])
 def test_multiplicative_profile(imbalance: int, total: int, last: int) -> None:
-    counts = cifar.class_counts(500, 100, imbalance, "multiplicative")
+    counts = subsets.class_counts(500, 100, imbalance, "multiplicative")
     assert (sum(counts), counts[-1]) == (total, last)
 
 
@@ -71,34 +72,34 @@ def test_multiplicative_profile_is_a_root_rounded_down(imbalance: int) -> None:
     while Fraction(mu) ** 99 * imbalance > 1:
         mu = math.nextafter(mu, 0)
     expected = tuple(int(500 * Fraction(mu) ** i) for i in range(100))
-    assert cifar.class_counts(500, 100, imbalance, "multiplicative") == expected
+    assert subsets.class_counts(500, 100, imbalance, "multiplicative") == expected
 
 
 def test_floor_is_exact_where_the_power_is_a_whole_number() -> None:
     # 1000 * (1 / 1000) ** (1 / 3) is 100.00000000000001 or 99.99999999999999 in floats
-    assert cifar.class_counts(1000, 4, 1000) == (1000, 100, 10, 1)
-    assert cifar.class_counts(3**20, 21, 3**20) == tuple(3 ** (20 - i) for i in range(21))
+    assert subsets.class_counts(1000, 4, 1000) == (1000, 100, 10, 1)
+    assert subsets.class_counts(3**20, 21, 3**20) == tuple(3 ** (20 - i) for i in range(21))
 
 
 def test_other_sizes_than_the_official_ones() -> None:
-    counts = cifar.class_counts(200, 50, 100)
+    counts = subsets.class_counts(200, 50, 100)
     assert len(counts) == 50
     assert (counts[0], counts[-1]) == (200, 2)
     assert list(counts) == sorted(counts, reverse=True)
-    assert cifar.class_counts(200, 50, 1) == (200,) * 50
+    assert subsets.class_counts(200, 50, 1) == (200,) * 50
 
 
 @pytest.mark.parametrize("imbalance", [0, -1, 501])
 def test_impossible_imbalance(imbalance: int) -> None:
     with pytest.raises(UsageError, match="expected a whole number from 1 to 500"):
-        cifar.class_counts(500, 100, imbalance)
+        subsets.class_counts(500, 100, imbalance)
     with pytest.raises(UsageError, match="expected a whole number from 1 to 499"):
-        cifar.class_counts(500, 100, 500, "multiplicative")
+        subsets.class_counts(500, 100, 500, "multiplicative")
 
 
 def test_unknown_count_profile() -> None:
     with pytest.raises(UsageError, match="'floor', 'multiplicative'"):
-        cifar.class_counts(500, 100, 100, "exponential")
+        subsets.class_counts(500, 100, 100, "exponential")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_unknown_count_profile() -> None:
     ],
 )
 def test_number_of_hard_images(profile: str, tail: str, imbalance: int, hard: int) -> None:
-    counts = cifar.class_counts(500, 100, imbalance, profile)
+    counts = subsets.class_counts(500, 100, imbalance, profile)
     limit = 20 if tail == "<20" else 21
     assert sum(n for n in counts if n < limit) == hard
 
@@ -127,29 +128,29 @@ def labels() -> np.ndarray:
 
 
 def test_imbalance_100_is_contained_in_50(labels: np.ndarray) -> None:
-    small = cifar.select(labels, cifar.class_counts(500, 100, 100))
-    large = cifar.select(labels, cifar.class_counts(500, 100, 50))
+    small = subsets.select(labels, subsets.class_counts(500, 100, 100))
+    large = subsets.select(labels, subsets.class_counts(500, 100, 50))
     assert (len(small), len(large)) == (10_847, 12_608)
     assert len(set(small)) == 10_847
     assert set(small) < set(large)
 
 
 def test_draw_is_sorted_by_class_and_has_its_counts(labels: np.ndarray) -> None:
-    counts = cifar.class_counts(500, 100, 100)
-    drawn = labels[cifar.select(labels, counts)]
+    counts = subsets.class_counts(500, 100, 100)
+    drawn = labels[subsets.select(labels, counts)]
     assert (np.diff(drawn) >= 0).all()
     assert tuple(np.bincount(drawn)) == counts
 
 
 def ranks(labels: np.ndarray, counts: tuple[int, ...]) -> list[list[int]]:
     """Positions of the drawn images among their class's ascending indices."""
-    kept = cifar.select(labels, counts)
+    kept = subsets.select(labels, counts)
     groups = [kept[labels[kept] == c] for c in range(len(counts))]
     return [np.searchsorted(np.flatnonzero(labels == c), g).tolist() for c, g in enumerate(groups)]
 
 
 def test_ranks_within_a_class_do_not_depend_on_the_labels(labels: np.ndarray) -> None:
-    counts = cifar.class_counts(500, 100, 100)
+    counts = subsets.class_counts(500, 100, 100)
     other = np.random.default_rng(8).permutation(labels)
     assert ranks(labels, counts) == ranks(other, counts)
 
@@ -163,7 +164,7 @@ def test_ranks_agree_with_the_published_indices(labels: np.ndarray) -> None:
 
 def test_draw_leaves_numpys_global_generator_alone(labels: np.ndarray) -> None:
     before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
-    cifar.select(labels, (3,) * 100)
+    subsets.select(labels, (3,) * 100)
     assert (np.random.get_state(legacy=False)["state"]["key"] == before).all()  # noqa: NPY002
 
 
@@ -440,7 +441,7 @@ def test_prompt_is_stable_and_varies() -> None:
     assert cifar.score_prompt("apple") == "a photo of apple"
 
 
-def test_embedded_generator_was_trained_on_the_words_of_the_prompts() -> None:
+def test_built_in_generator_was_trained_on_the_words_of_the_prompts() -> None:
     from harness.mini.captions import WITH_SCENE
     from harness.mini.scene import SCENES
 

@@ -440,7 +440,7 @@ def test_checksums_are_those_torchvision_asks_for() -> None:
         assert known[file] == f"md5:{md5}"
 
 
-def test_the_embedded_twin_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_built_in_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fiftieth of its pictures, at least one of each class and split."""
     monkeypatch.setattr("harness.datasets.longtail.SHARES", {"smoke": 0.02})
     imagenet.write_built_in(tmp_path, "smoke")
@@ -465,7 +465,7 @@ def test_prompts_of_the_paper() -> None:
         imagenet.prompt("goldfish", 3, PAPER, given)
 
 
-def test_prompts_of_the_embedded_world() -> None:
+def test_prompts_of_the_built_in_world() -> None:
     """Captions that its generator was shown: see harness.mini.captions."""
     from harness.mini.captions import WITH_SCENE
     from harness.mini.scene import SCENES

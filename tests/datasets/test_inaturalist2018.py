@@ -169,10 +169,10 @@ def test_wrong_entries(root: Path, how: Callable[[Any], Any], says: str) -> None
 def test_damaged_files(root: Path, name: str) -> None:
     text = (root / name).read_text()
     (root / name).write_text(text[: len(text) // 2])
-    with pytest.raises(DataError, match=rf"{name}, line 1, column \d+: damaged JSON"):
+    with pytest.raises(DataError, match=rf"{name}: damaged [a-z]+, not JSON .*line 1 column \d+"):
         inat.load(root, None, MINI)
     (root / name).write_text("[" * 100_000)
-    with pytest.raises(DataError, match=f"{name}: nested too deeply"):
+    with pytest.raises(DataError, match=rf"{name}: damaged [a-z]+, nested too deeply"):
         inat.load(root, None, MINI)
     (root / name).write_text('"images"')
     with pytest.raises(DataError, match=f"{name}: .*expected"):
@@ -291,7 +291,7 @@ def test_checksum_of_the_pictures_is_torchvisions() -> None:
     assert (pictures.url, pictures.digest) == (DATASET_URLS["2018"], f"md5:{DATASET_MD5['2018']}")
 
 
-def test_the_embedded_twin_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_built_in_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fiftieth of its pictures, at least one of each class and split."""
     monkeypatch.setattr("harness.datasets.longtail.SHARES", {"smoke": 0.02})
     inat.write_built_in(tmp_path, "smoke")

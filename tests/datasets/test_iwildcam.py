@@ -297,7 +297,7 @@ def test_fetch_without_wilds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         iwildcam.fetch(tmp_path)
 
 
-def test_the_embedded_twin_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_built_in_version_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fiftieth of its pictures, at least one of each class and split."""
     monkeypatch.setattr("harness.datasets.longtail.SHARES", {"smoke": 0.02})
     iwildcam.write_built_in(tmp_path, "smoke")
@@ -479,7 +479,7 @@ def test_words() -> None:
     assert (iwildcam.EDIT_CHECK[0], len(iwildcam.EDIT_CHECK)) == ("a wildlife photo", 6)
 
 
-def test_edits_of_the_embedded_world_are_captions_it_has() -> None:
+def test_edits_of_the_built_in_world_are_captions_it_has() -> None:
     from harness.mini.captions import WITH_SCENE
     from harness.mini.scene import SCENES
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import DataError, UsageError
 from harness.datasets import prompts
+from harness.datasets.prompts import phrases, scene_grammar
 from harness.mini import scene
 from harness.mini.world import CIFAR100
 
@@ -79,25 +80,25 @@ def test_golden_sentences():
 
 
 @pytest.mark.parametrize("kind", [None, *prompts.KINDS])
-def test_ten_scenes_for_every_class_of_the_embedded_world(kind):
+def test_ten_scenes_for_every_class_of_the_built_in_world(kind):
     for name in (*CIFAR100, *CONCEPTS):
         assert_good(prompts.scenes(name, kind), name)
 
 
 @pytest.mark.parametrize("kind", [None, *prompts.KINDS])
 def test_places_differ_and_the_rest_varies(kind):
-    places = [p for some in prompts._PLACES[kind].values() for p in some]
-    times = [t for some in prompts._TIMES.values() for t in some]
+    places = [p for some in phrases.PLACES[kind].values() for p in some]
+    times = [t for some in phrases.TIMES.values() for t in some]
     assert len(set(places)) == len(places) >= 10
     for name in ("tench", "great white shark", "cup"):
         texts = prompts.scenes(name, kind)
         assert len({slot_of(t, places) for t in texts}) == 10
         # 10 numbers over cycles of at least 10 times, 7 views and 5 distances use them all; a
         # distance may be said as the name of the shot.
-        if len(prompts._PLACES[kind]) == 1:
+        if len(phrases.PLACES[kind]) == 1:
             assert len({slot_of(t, times) for t in texts}) == 10
-        assert len({slot_of(t, prompts._VIEWS) for t in texts}) == 7
-        far = (*prompts._DISTANCES, *prompts._SHOTS)
+        assert len({slot_of(t, phrases.VIEWS) for t in texts}) == 7
+        far = (*phrases.DISTANCES, *phrases.SHOTS)
         found = [far.index(slot_of(t, far)) % 5 for t in texts]
         assert sorted(found) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
         seasons = {s for t in texts for s in re.findall("spring|summer|autumn|winter", t)}
@@ -105,7 +106,7 @@ def test_places_differ_and_the_rest_varies(kind):
 
 
 def test_times_fit_their_season():
-    for times in prompts._TIMES.values():
+    for times in phrases.TIMES.values():
         for text in times:
             assert len(re.findall("spring|summer|autumn|winter", text)) == 1
 
@@ -143,7 +144,7 @@ def test_underscores_are_spaces():
 def test_a_place_with_the_class_in_it_comes_last(name):
     for n in range(20):  # orders that without this would be random
         options = ("by the sea", "on a mountainside", "in a room", "x")
-        order = prompts._order(name, f"place {n}", options)
+        order = scene_grammar._order(name, f"place {n}", options)
         assert order[-1] == {"sea": "by the sea", "mountain": "on a mountainside"}[name]
 
 
@@ -291,5 +292,5 @@ def test_what_is_no_prompts_file(tmp_path, content):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read the prompts .*p\.json: No such file"):
+    with pytest.raises(DataError, match=r"p\.json: cannot be read \(No such file"):
         prompts.read(tmp_path / "p.json")

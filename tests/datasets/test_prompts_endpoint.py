@@ -16,12 +16,12 @@ import pytest
 
 from harness.core.errors import DataError, UsageError
 from harness.datasets import prompts
-from harness.datasets import prompts_endpoint as endpoint
+from harness.datasets.prompts import chat_client, endpoint, request_text
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-test-9f31c0ffee"
 CLASSES = ["tench", "great white shark", "cup", "Ölkännchen"]
-SWIFT = endpoint.Patience(in_flight=1, timeout_s=5, asks=3, retries=2, pause_s=0.01)
+SWIFT = chat_client.Patience(in_flight=1, timeout_s=5, asks=3, retries=2, pause_s=0.01)
 # Sixteen words (fifteen and the number), another for each number.
 LINE = "A {} number {} in a wide and quiet place on a clear morning in the spring"
 
@@ -171,7 +171,7 @@ def test_several_requests_are_in_flight_but_not_more(serve, tmp_path):
         return good(name)
 
     server, names = serve(answers), [f"class {n}" for n in range(12)]
-    patience = endpoint.Patience(in_flight=3, timeout_s=30)
+    patience = chat_client.Patience(in_flight=3, timeout_s=30)
     fetch(server, tmp_path / "p.json", names, patience=patience)
     assert server.busiest == 3
     assert_whole(tmp_path / "p.json", names)
@@ -203,7 +203,7 @@ def test_a_class_named_twice_is_asked_once(serve, tmp_path):
     ],
 )
 def test_lines_of_an_answer(answer, usable, why):
-    found, said = endpoint.sentences(answer)
+    found, said = request_text.sentences(answer)
     assert found == usable
     assert why in said
 
@@ -285,7 +285,7 @@ def test_it_waits_longer_each_time_and_as_long_as_asked(serve, tmp_path):
         headers = {"Retry-After": "0.7"} if n == 2 else {}
         return (429, b"", headers) if n < 3 else good(name)
 
-    patience = endpoint.Patience(in_flight=1, timeout_s=5, retries=3, pause_s=0.1)
+    patience = chat_client.Patience(in_flight=1, timeout_s=5, retries=3, pause_s=0.1)
     assert fetch(serve(answers), tmp_path / "p.json", ["fox"], patience=patience) == {}
     waits = [b - a for a, b in itertools.pairwise(at)]
     assert len(waits) == 3
@@ -377,7 +377,7 @@ def test_a_slow_answer_is_asked_for_again(serve, tmp_path):
         return good(name)
 
     server = serve(answers)
-    patience = endpoint.Patience(in_flight=1, timeout_s=1, retries=1, pause_s=0.01)
+    patience = chat_client.Patience(in_flight=1, timeout_s=1, retries=1, pause_s=0.01)
     assert fetch(server, tmp_path / "p.json", ["fox"], patience=patience) == {}
     assert len(server.asked) == 2
     server.answers = lambda name, n: (wait.wait(10), good(name))[1]
@@ -420,11 +420,11 @@ SCRIPT = """
 import signal, sys
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in background
-from harness.datasets import prompts_endpoint as e
+from harness.datasets.prompts import chat_client, endpoint
 out, url, names = Path(sys.argv[1]), sys.argv[2], sys.argv[3].split(",")
-key = e.key_from_environment("TEST_KEY")
-e.fetch(names, out, dataset="ImageNet-LT", endpoint=url, key=key, bars=False,
-        patience=e.Patience(in_flight=2))
+key = chat_client.key_from_environment("TEST_KEY")
+endpoint.fetch(names, out, dataset="ImageNet-LT", endpoint=url, key=key, bars=False,
+               patience=chat_client.Patience(in_flight=2))
 """
 
 
@@ -573,12 +573,12 @@ def test_the_key_is_in_no_file_and_no_message(serve, tmp_path, capfd):
 def test_the_key_comes_from_the_environment(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(UsageError, match=r"\$OPENAI_API_KEY, which is not set"):
-        endpoint.key_from_environment()
+        chat_client.key_from_environment()
     monkeypatch.setenv("OPENAI_API_KEY", f" {KEY}\n")
-    assert endpoint.key_from_environment() == KEY
+    assert chat_client.key_from_environment() == KEY
     monkeypatch.setenv("OTHER", f"{KEY}\nX: y")
     with pytest.raises(UsageError, match=r"\$OTHER is no key") as error:
-        endpoint.key_from_environment("OTHER")
+        chat_client.key_from_environment("OTHER")
     assert KEY not in str(error.value)
 
 
@@ -624,7 +624,7 @@ def test_a_wrong_class_name_is_told_before_anything_is_asked(serve, tmp_path):
 )
 def test_patience_has_limits(wrong):
     with pytest.raises(UsageError, match=f"{next(iter(wrong))}: .* is not allowed"):
-        endpoint.Patience(**wrong)
+        chat_client.Patience(**wrong)
 
 
 def test_a_folder_that_cannot_be_written(serve, tmp_path):

@@ -12,7 +12,7 @@ from harness.cli import argument_tables
 from harness.cli.main import main
 from harness.core import registry
 from harness.core.errors import UsageError
-from harness.datasets import longtail
+from harness.datasets import recipes
 from harness.datasets.protocol import MEMBERS
 from harness.methods import curriculum as curricula
 from harness.methods.arguments import OneOf, Range, check, declared
@@ -60,7 +60,7 @@ def test_a_data_set_needs_a_name_and_load(datasets):
     module = registry.find(datasets(few=LOAD), "few")
     for member in MEMBERS:
         assert hasattr(module, member.name) == (member.required or member.default is not None)
-    assert module.RECIPES is longtail.RECIPES
+    assert module.RECIPES is recipes.RECIPES
     assert (module.TEST, module.VAL, module.HARD_BY) == ("test", None, None)
     with pytest.raises(UsageError, match="few cannot be downloaded: put its files below data"):
         module.fetch("data")
@@ -118,18 +118,18 @@ def test_every_data_set_is_whole():
         ("def term(): return TermParts", ["term returns the class TermParts"]),
         (
             "def term(): return TermParts(objective=Objective)",
-            ["slot objective", "class Objective"],
+            ["fills objective", "class Objective"],
         ),
         (
             "def term(): return TermParts(augment='crop')",
-            ["slot augment with a str", "terms.Augment"],
+            ["fills augment with a str", "terms.Augment"],
         ),
         (
             "def term(): return TermParts(finetune=1)",
-            ["slot finetune with a int", "terms.Finetune"],
+            ["fills finetune with a int", "terms.Finetune"],
         ),
-        ("def term(): return TermParts(curriculum=print)", ["slot curriculum", "has no levels"]),
-        ("def term(): return TermParts(ensemble=0.5)", ["slot ensemble with a float", "no alpha"]),
+        ("def term(): return TermParts(curriculum=print)", ["fills curriculum", "has no levels"]),
+        ("def term(): return TermParts(ensemble=0.5)", ["fills ensemble with a float", "no alpha"]),
         ("def term(n=1): return TermParts()", ["argument 'n' of term", "def term(*, n=...)"]),
         ("def term(*, n): return TermParts()", ["argument 'n' of term", "has a default"]),
         (

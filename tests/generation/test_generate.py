@@ -58,13 +58,13 @@ def engine(pipeline: Any, **changes: Any) -> Generator:
     return Generator(pipeline, replace(SPEC, **changes), lambda source: SOURCES[int(source)])
 
 
-def made(pipeline: Any, requests: Sequence[Request], **changes: Any) -> dict[str, np.ndarray]:
+def images_of(pipeline: Any, requests: Sequence[Request], **changes: Any) -> dict[str, np.ndarray]:
     return {r.key: image for r, image in engine(pipeline, **changes).images(requests)}
 
 
 @pytest.fixture(scope="module")
 def images(pipeline: Any) -> dict[str, np.ndarray]:
-    return made(pipeline, REQUESTS)
+    return images_of(pipeline, REQUESTS)
 
 
 def same(some: dict[str, np.ndarray], all_of_them: dict[str, np.ndarray]) -> bool:
@@ -103,16 +103,16 @@ def stock(
 def test_equals_the_stock_pipeline(pipeline, untouched, steps, height, monkeypatch):
     latents, decode = [], Generator._decode
     monkeypatch.setattr(Generator, "_decode", lambda self, z: latents.extend(z) or decode(self, z))
-    asked = [r for r in REQUESTS if r.source == "0" or (r.source == "1" and steps == 12)]
+    some = [r for r in REQUESTS if r.source == "0" or (r.source == "1" and steps == 12)]
     spec = replace(SPEC, steps=steps, height_px=height)
     ours = Generator(pipeline, spec, lambda source: SOURCES[int(source)][:height])
-    finished = list(ours.images(asked))
-    assert sorted(r.key for r, _ in finished) == sorted(r.key for r in asked)
+    finished = list(ours.images(some))
+    assert sorted(r.key for r, _ in finished) == sorted(r.key for r in some)
     for (request, image), z in zip(finished, latents, strict=True):
         assert image.shape == (height, 32, 3)
-        theirs, picture = stock(untouched, request, steps, height)
-        scale = max(1.0, float(theirs.abs().max()))
-        assert float((theirs - z).abs().max()) < 1e-4 * scale, request
+        expected, picture = stock(untouched, request, steps, height)
+        scale = max(1.0, float(expected.abs().max()))
+        assert float((expected - z).abs().max()) < 1e-4 * scale, request
         # ours is rounded to grey levels: what is left is the rounding and less than 1e-4
         assert np.abs(255 * picture - image).max() < 0.5 + 255 * 1e-4, request
 
@@ -141,13 +141,13 @@ def test_guidance_of_an_image_is_below_one(pipeline, guidance):
     with pytest.raises(UsageError, match=r"guidance .* is in \[0, 1\)"):
         denoising_steps(guidance, 50)
     with pytest.raises(UsageError, match="guidance"):
-        made(pipeline, [Request("k", "0", guidance, 0, "a bus")])
+        images_of(pipeline, [Request("k", "0", guidance, 0, "a bus")])
 
 
 def test_without_a_step_left_the_source_is_encoded_and_decoded(pipeline):
     requests = [Request(str(g), "0", g, 0, "a bus") for g in (96, 99)]
-    found = made(pipeline, requests)
-    assert found["96"].tobytes() == found["99"].tobytes()
+    again = images_of(pipeline, requests)
+    assert again["96"].tobytes() == again["99"].tobytes()
 
 
 # ---------------------------------------------------------------- independence
@@ -156,26 +156,26 @@ def test_without_a_step_left_the_source_is_encoded_and_decoded(pipeline):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_order_changes_no_byte(pipeline, images, seed):
     shuffled = random.Random(seed).sample(REQUESTS, len(REQUESTS))
-    assert same(made(pipeline, shuffled), images)
+    assert same(images_of(pipeline, shuffled), images)
 
 
 def test_neighbours_slots_and_number_change_no_byte(pipeline, images):
     some = random.Random(2).sample(REQUESTS, 7)
     for n in (1, 2, 7):
-        found = made(pipeline, some[:n])
-        assert len(found) == n
-        assert same(found, images)
-    assert same(made(pipeline, [some[0]] * 3 + REQUESTS[:10]), images)
+        again = images_of(pipeline, some[:n])
+        assert len(again) == n
+        assert same(again, images)
+    assert same(images_of(pipeline, [some[0]] * 3 + REQUESTS[:10]), images)
 
 
 def test_interruption_changes_no_byte(pipeline, images):
     before = engine(pipeline).images(REQUESTS)
-    kept = dict(next(before) for _ in range(5))
+    first = dict(next(before) for _ in range(5))
     before.close()
-    rest = [r for r in REQUESTS if r not in kept]
-    found = {r.key: image for r, image in kept.items()} | made(pipeline, rest)
-    assert found.keys() == images.keys()
-    assert same(found, images)
+    rest = [r for r in REQUESTS if r not in first]
+    resumed = {r.key: image for r, image in first.items()} | images_of(pipeline, rest)
+    assert resumed.keys() == images.keys()
+    assert same(resumed, images)
 
 
 def test_one_generator_serves_twice(pipeline, images):
@@ -186,21 +186,21 @@ def test_one_generator_serves_twice(pipeline, images):
 
 
 def test_the_stock_pipeline_still_runs_on_a_unet_that_the_engine_used(pipeline, untouched):
-    made(pipeline, REQUESTS[:1])
+    images_of(pipeline, REQUESTS[:1])
     pipeline.set_progress_bar_config(disable=True)
     for request in REQUESTS[4:6]:
-        ours, theirs = (stock(p, request, 12)[0] for p in (pipeline, untouched))
-        assert torch.allclose(ours, theirs, atol=1e-4)
+        ours, expected = (stock(p, request, 12)[0] for p in (pipeline, untouched))
+        assert torch.allclose(ours, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 32])
 def test_other_batch_sizes_change_hardly_anything(pipeline, images, batch):
     """Kernels depend on shapes, so the batch is part of a generator's identity."""
-    found = made(pipeline, REQUESTS, batch=batch)
+    again = images_of(pipeline, REQUESTS, batch=batch)
     ours = np.stack([images[k] for k in sorted(images)]).astype(int)
-    theirs = np.stack([found[k] for k in sorted(found)])
-    assert np.abs(ours - theirs).max() <= 1
-    assert (ours != theirs).mean() < 1e-3
+    others = np.stack([again[k] for k in sorted(again)])
+    assert np.abs(ours - others).max() <= 1
+    assert (ours != others).mean() < 1e-3
 
 
 # ---------------------------------------------------------------- what is refused
@@ -208,7 +208,7 @@ def test_other_batch_sizes_change_hardly_anything(pipeline, images, batch):
 
 def test_size_is_a_multiple_of_the_latents_scale(pipeline):
     with pytest.raises(UsageError, match="size 30 px; this generator needs a multiple of 4 px"):
-        made(pipeline, REQUESTS[:1], size_px=30)
+        images_of(pipeline, REQUESTS[:1], size_px=30)
 
 
 def damage(model: Path, name: str, content: bytes | None) -> None:
@@ -251,7 +251,7 @@ def test_missing_pipeline(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def data(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data set whose hard images are known; models are the tiny ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "MODELS", models)
@@ -270,9 +270,9 @@ def prepared(home: Path, data: Path, **changes: Any) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(road: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Files of the pool that this process made."""
-    workspace = prepared(tmp_path_factory.mktemp("one"), road)
+    workspace = prepared(tmp_path_factory.mktemp("one"), data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "run", small_workspace.here)
         assert stages.generate(workspace) == small_workspace.HARD * small_workspace.SPECTRUM * len(
@@ -297,14 +297,14 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_worker_and_two_others_make_the_same_bytes(road, models, undisturbed, tmp_path):
-    workspace = prepared(tmp_path / "home", road)
+def test_a_killed_worker_and_two_others_make_the_same_bytes(data, models, undisturbed, tmp_path):
+    workspace = prepared(tmp_path / "home", data)
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     tests = Path(__file__).parents[1] / "builders"
     paths = os.pathsep.join([str(tests), str(tests.parents[1])])
     run = subprocess.Popen(
-        [sys.executable, str(script), str(models), str(workspace.home), str(road)],
+        [sys.executable, str(script), str(models), str(workspace.home), str(data)],
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
     )
@@ -320,8 +320,8 @@ def test_a_killed_worker_and_two_others_make_the_same_bytes(road, models, undist
     wait_for(lambda: not any(map(alive, workers)), 10)  # none of them waits for ever
     there = len(list(workspace.pool.glob("images/*/part-*.arrow")))
     assert 1 <= there < len(LEVELS)
-    made = stages.generate(workspace, 2)
-    assert made == small_workspace.HARD * small_workspace.SPECTRUM * (len(LEVELS) - there)
+    n = stages.generate(workspace, 2)
+    assert n == small_workspace.HARD * small_workspace.SPECTRUM * (len(LEVELS) - there)
     assert small_pools.files(workspace.pool) == undisturbed
 
 
@@ -343,24 +343,24 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_embedded_models_that_are_not_there(road, tmp_path, monkeypatch):
+def test_built_in_models_that_are_not_there(data, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "MODELS", tmp_path / "models")
-    workspace = prepared(tmp_path, road)
+    workspace = prepared(tmp_path, data)
     with pytest.raises(DataError, match=r"no model files in .*models/generator"):
         stages.generate(workspace, 1)
 
 
-def test_no_hard_image(road, tmp_path, monkeypatch):
-    workspace = small_workspace.workspace(tmp_path, road, imbalances=[1])
+def test_no_hard_image(data, tmp_path, monkeypatch):
+    workspace = small_workspace.workspace(tmp_path, data, imbalances=[1])
     stages.index(workspace)
     stages.hard(workspace)
     with pytest.raises(DataError, match="no image of cifar100-lt is hard"):
         stages.generate(workspace, 1)
 
 
-def test_sources_that_are_gone(road, tmp_path):
+def test_sources_that_are_gone(data, tmp_path):
     """The tables are those of other files."""
-    workspace = prepared(tmp_path, road)
+    workspace = prepared(tmp_path, data)
     other = small_workspace.write_data(tmp_path / "other", seed=1)
     with pytest.raises(DataError, match="10 of 10 source pictures are not in"):
         stages.generate(small_workspace.workspace(tmp_path, other), 1)

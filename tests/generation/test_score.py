@@ -57,22 +57,22 @@ def test_neighbours_change_no_bit(scorer):
     assert scorer.texts(texts[3:4]).tobytes() == together[3:4].tobytes()
 
 
-def theirs(folder: Path, some: np.ndarray, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def reference(folder: Path, some: np.ndarray, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """What open_clip's own model, transform and tokenizer make of pictures and texts."""
     name = f"local-dir:{folder}"
     model, _, preprocess = open_clip.create_model_and_transforms(name)
     x = torch.stack([preprocess(Image.fromarray(picture)) for picture in some])
     with torch.inference_mode():
         images = model.eval().encode_image(x, normalize=True)
-        said = model.encode_text(open_clip.get_tokenizer(name)(texts), normalize=True)
-    return images.numpy(), said.numpy()
+        text = model.encode_text(open_clip.get_tokenizer(name)(texts), normalize=True)
+    return images.numpy(), text.numpy()
 
 
 @pytest.mark.parametrize(("px", "tolerance"), [(32, 1e-5), (64, 0.002), (48, 0.002), (16, 0.002)])
 def test_equals_open_clip(models, scorer, px, tolerance):
     """Resized pictures differ by the rounding to grey levels that Pillow does in between."""
     some = pictures(12, px)
-    images, texts = theirs(models / "clip", some, TEXTS)
+    images, texts = reference(models / "clip", some, TEXTS)
     assert np.abs(scorer.images(some) - images).max() < tolerance
     assert np.abs(scorer.texts(TEXTS) - texts).max() < 1e-5
 
@@ -87,7 +87,7 @@ def test_wide_and_tall_pictures_become_squares_as_the_model_says(models, tmp_pat
     height, width = shape
     some = pictures(12, 64)[:, :height, :width]
     ours = Scorer(f"local-dir:{folder}").images(some)
-    assert np.abs(ours - theirs(folder, some, TEXTS)[0]).max() < 0.003
+    assert np.abs(ours - reference(folder, some, TEXTS)[0]).max() < 0.003
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from baselines.alia import not_surer
 from harness.core.errors import DataError, UsageError
 from harness.methods.compose import compose
 from harness.pipeline import stages
+from harness.pipeline.stages import image_scores
 
 
 def test_an_edit_goes_when_the_classifier_is_surer_than_of_its_class():
@@ -25,8 +26,8 @@ def test_an_edit_goes_when_the_classifier_is_surer_than_of_its_class():
             [0.99, 0.01, 0.0],  # of class 2, which nothing is known of
         ]
     )
-    kept = not_surer(real, labels, edited, np.array([0, 0, 0, 1, 1, 2]))
-    assert kept.tolist() == [False, True, False, True, False, True]
+    passing = not_surer(real, labels, edited, np.array([0, 0, 0, 1, 1, 2]))
+    assert passing.tolist() == [False, True, False, True, False, True]
 
 
 class Tools:
@@ -41,17 +42,17 @@ class Tools:
         return np.stack([p, 1 - p], axis=1)
 
 
-def kept(pool, expression="FLYP+ALIA", seed=0):
+def chosen(pool, expression="FLYP+ALIA", seed=0):
     hook = next(h for h in compose(expression).augment if hasattr(h, "margin"))
     hook.start(None, Tools(pool))
     real = table(4)
-    state, found = {}, []
+    state, numbers = {}, []
     for epoch in range(2):
         now = progress(epoch, tools=Tools(pool), state=state, seed=seed)
-        found.append(hook.rows(real, now))
-    assert found[0].equals(found[1])
-    assert found[0].head(4).equals(real)
-    return found[0][4:]
+        numbers.append(hook.rows(real, now))
+    assert numbers[0].equals(numbers[1])
+    assert numbers[0].head(4).equals(real)
+    return numbers[0][4:]
 
 
 def pool():
@@ -64,23 +65,23 @@ def pool():
 
 
 def test_one_edit_per_source_that_passes_both_filters():
-    found = kept(pool())
-    assert sorted(found["parent"].to_list()) == [0, 1, 2]
-    assert set(found["image"].to_list()) <= set(range(30, 36))
-    drawn = {tuple(kept(pool(), seed=s)["image"].sort().to_list()) for s in range(30)}
+    numbers = chosen(pool())
+    assert sorted(numbers["parent"].to_list()) == [0, 1, 2]
+    assert set(numbers["image"].to_list()) <= set(range(30, 36))
+    drawn = {tuple(chosen(pool(), seed=s)["image"].sort().to_list()) for s in range(30)}
     assert len(drawn) == 3 * 2  # every choice of one among three and one among two
 
 
 def test_either_filter_can_be_left_out():
     text = "FLYP+ALIA(confidence=False, margin=-0.5)"
-    assert sorted(kept(pool(), text)["parent"].to_list()) == [0, 1, 2, 3]
+    assert sorted(chosen(pool(), text)["parent"].to_list()) == [0, 1, 2, 3]
     assert compose(text).reference is None
     assert compose("FLYP+ALIA+WE").reference == "FLYP"
 
 
 def test_no_edit_left_and_no_pool_are_told():
     with pytest.raises(DataError, match="none of 3 edited images passes"):
-        kept(pool()[:3])
+        chosen(pool()[:3])
     hook = compose("CE+ALIA(confidence=False)").augment[0]
     with pytest.raises(DataError, match="no pool"):
         hook.start(None, Tools(None))
@@ -96,7 +97,7 @@ def test_edits_cost_what_the_spectrum_costs(tmp_path):
     )
     stages.index(workspace)
     stages.hard(workspace)
-    spectrum, edits = (stages.requests(workspace, kind) for kind in stages.KINDS)
+    spectrum, edits = (stages.requests(workspace, p) for p in (stages.SPECTRUM, stages.EDITS))
     assert len(edits) == len(spectrum) == small_workspace.HARD * 9
     assert edits["guidance"].unique().to_list() == [50]
     assert edits["key"].n_unique() == len(edits)
@@ -107,4 +108,4 @@ def test_edits_cost_what_the_spectrum_costs(tmp_path):
 
 def test_the_lead_is_over_the_best_of_the_other_texts():
     similarity = np.array([[0.5, 0.2, 0.4], [0.1, 0.3, 0.0]])
-    assert stages._lead(similarity).tolist() == pytest.approx([0.1, -0.2])
+    assert image_scores.lead(similarity).tolist() == pytest.approx([0.1, -0.2])

@@ -76,9 +76,9 @@ def train(expression, recipes, folder):
 def test_the_row_trains(expression, recipes, tmp_path):
     weights = train(expression, recipes, tmp_path)
     assert all(torch.isfinite(value).all() for value in weights.values())
-    found = pl.read_parquet(tmp_path / "predictions-last.parquet")
-    assert found["split"].to_list() == ["test"] * 18 + ["id_val"] * 18
-    assert found["p_true"].is_between(0, 1).all()
+    predictions = pl.read_parquet(tmp_path / "predictions-last.parquet")
+    assert predictions["split"].to_list() == ["test"] * 18 + ["id_val"] * 18
+    assert predictions["p_true"].is_between(0, 1).all()
     assert (tmp_path / "predictions-best_val.parquet").exists()
 
 

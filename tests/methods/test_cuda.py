@@ -31,22 +31,22 @@ class Tools:
         columns = {"image": np.arange(n), "label": labels, "guidance": [100] * (n - 2) + [50] * 2}
         self.data = SimpleNamespace(rows=pl.DataFrame(columns), counts=COUNTS)
         self.right, self.trials, self.batch = right or {}, trials, batch
-        self.asked, self.images, self.seen = [], [], []
+        self.calls, self.images, self.probed = [], [], []
 
     def probe(self, rows, change, generator):
         labels = rows["label"].to_numpy()
         guesses = np.full(len(labels), -1)
-        asked = {}
+        counts = {}
         for label in np.unique(labels):
-            mine = np.flatnonzero(labels == label)
-            state = len(mine) // self.trials - 1
-            assert len(mine) == self.trials * (state + 1)
-            asked[int(label)] = state
-            guesses[mine[: self.right.get((label, state), 0)]] = label
-        self.asked.append(asked)
+            numbers = np.flatnonzero(labels == label)
+            state = len(numbers) // self.trials - 1
+            assert len(numbers) == self.trials * (state + 1)
+            counts[int(label)] = state
+            guesses[numbers[: self.right.get((label, state), 0)]] = label
+        self.calls.append(counts)
         self.images += rows["image"].to_list()
         pixels = NOISE.expand(len(labels), 32, 32, 3)
-        self.seen += [change(part) for part in pixels.split(self.batch)]
+        self.probed += [change(part) for part in pixels.split(self.batch)]
         return guesses, None
 
 
@@ -90,8 +90,8 @@ def progress_of(tools, levels=None, seed=0, epoch=0):
     ],
 )
 def test_a_level_rises_when_all_levels_up_to_it_are_recognised(level, right, after):
-    told = {(0, state): n for state, n in enumerate(right)}
-    assert updated([level, 0, 0, 0], told) == [after, 0, 0, 0]
+    answers = {(0, state): n for state, n in enumerate(right)}
+    assert updated([level, 0, 0, 0], answers) == [after, 0, 0, 0]
 
 
 def test_the_share_and_the_number_of_trials_are_arguments():
@@ -110,7 +110,7 @@ def test_classes_rise_and_fall_on_their_own():
 def test_a_class_without_images_is_not_asked_and_has_level_zero():
     tools = Tools({(c, s): 10 * (s + 1) for c in range(4) for s in range(11)})
     assert updated([0, 0, 0, 5], None, tools) == [1, 1, 1, 0]
-    assert all(3 not in asked for asked in tools.asked)
+    assert all(3 not in call for call in tools.calls)
 
 
 def test_who_fails_is_not_asked_again():
@@ -118,7 +118,7 @@ def test_who_fails_is_not_asked_again():
     right = {(0, 3): 40, (0, 2): 30, (0, 1): 12, (2, 1): 20, (2, 0): 10}
     tools = Tools(right)
     assert updated([3, 2, 1, 0], None, tools) == [2, 1, 2, 0]
-    assert tools.asked == [{0: 3, 1: 2, 2: 1}, {0: 2, 2: 0}, {0: 1}]
+    assert tools.calls == [{0: 3, 1: 2, 2: 1}, {0: 2, 2: 0}, {0: 1}]
 
 
 def test_real_images_of_the_class_are_drawn_with_replacement():
@@ -137,7 +137,7 @@ def test_chains_of_the_asked_state_whatever_the_probe_s_batches():
     for batch in (7, 1000):
         tools = Tools({(0, 4): 50}, batch=batch)
         updated([4, 0, 0, 0], None, tools)
-        runs[batch] = torch.cat(tools.seen)
+        runs[batch] = torch.cat(tools.probed)
     np.testing.assert_array_equal(runs[7], runs[1000])
     unchanged = (runs[7] == NOISE).all(dim=(1, 2, 3))
     assert len(unchanged) == 50 + 10 + 10 + 40
@@ -151,15 +151,15 @@ def test_chains_of_the_asked_state_whatever_the_probe_s_batches():
 @pytest.fixture
 def plans(monkeypatch):
     """The plans that `pixels` makes."""
-    made = []
+    drawn = []
     real = operations_fast.apply
 
     def apply(images, plan):
-        made.append(plan)
+        drawn.append(plan)
         return real(images, plan)
 
     monkeypatch.setattr(operations_fast, "apply", apply)
-    return made
+    return drawn
 
 
 def dressed(levels, **arguments):
@@ -231,7 +231,7 @@ def test_cutout_blackens_one_square_around_any_pixel():
 def test_an_update_has_no_cutout():
     tools = Tools({(0, 0): 10})
     updated([0] * 4, None, tools, cutout=True)
-    assert (torch.cat(tools.seen) == NOISE).all()
+    assert (torch.cat(tools.probed) == NOISE).all()
 
 
 # ---------------------------------------------------------------- what is kept
@@ -247,23 +247,23 @@ def test_levels_go_on_from_the_state_as_a_checkpoint_keeps_it():
     file = io.BytesIO()
     torch.save(progress.state, file)
     file.seek(0)
-    kept = torch.load(file, weights_only=True)
-    assert kept == {"class_levels": [3, 3, 3, 0]}
-    again = progress_of(tools, kept["class_levels"])
+    content = torch.load(file, weights_only=True)
+    assert content == {"class_levels": [3, 3, 3, 0]}
+    again = progress_of(tools, content["class_levels"])
     compose_hook().rows(tools.data.rows, again)
     assert again.state["class_levels"] == [4, 4, 4, 0]
-    assert kept["class_levels"] == [3, 3, 3, 0]  # a checkpoint's own
+    assert content["class_levels"] == [3, 3, 3, 0]  # a checkpoint's own
 
 
 def test_an_update_follows_from_the_epoch_s_generator():
-    seen = []
+    updates = []
     for seed in (1, 1, 2):
         tools = Tools({(0, 2): 30})
         compose_hook().rows(tools.data.rows, progress_of(tools, [2, 1, 0, 0], seed))
-        seen.append((tools.images, torch.cat(tools.seen)))
-    assert seen[0][0] == seen[1][0] != seen[2][0]
-    assert torch.equal(seen[0][1], seen[1][1])
-    assert not torch.equal(seen[0][1], seen[2][1])
+        updates.append((tools.images, torch.cat(tools.probed)))
+    assert updates[0][0] == updates[1][0] != updates[2][0]
+    assert torch.equal(updates[0][1], updates[1][1])
+    assert not torch.equal(updates[0][1], updates[2][1])
 
 
 def test_updates_may_be_rarer():

@@ -22,14 +22,14 @@ IMAGENET = Mixture(keep=0.3, tail_fraction=0.136)
 
 def runs(choose, epochs=65, **more):
     """[(level or None, how many epochs in a row)] of a curriculum with one level per epoch."""
-    state, found = {}, []
+    state, levels = {}, []
     for epoch in range(epochs):
         level = (*choose(progress(epoch, state=state, **more)), None)[0]
-        if found and found[-1][0] == level:
-            found[-1][1] += 1
+        if levels and levels[-1][0] == level:
+            levels[-1][1] += 1
         else:
-            found.append([level, 1])
-    return [tuple(pair) for pair in found]
+            levels.append([level, 1])
+    return [tuple(pair) for pair in levels]
 
 
 def test_diverse_to_specific_has_the_papers_twelve_epochs_per_level():
@@ -204,11 +204,11 @@ def pool():
     return pl.concat([*parts, table(20, 2000, 30, 1, True, 0.29)])
 
 
-def epoch_of(expression, epoch, given=None):
-    given = pool() if given is None else given
+def epoch_of(expression, epoch, pool_rows=None):
+    pool_rows = pool() if pool_rows is None else pool_rows
     state = {}
     now = progress(
-        epoch, state=state, at=lambda levels: given.filter(pl.col("guidance").is_in(levels))
+        epoch, state=state, at=lambda levels: pool_rows.filter(pl.col("guidance").is_in(levels))
     )
     method = compose(expression)
     state["levels"] = list(method.curriculum.levels(now)) if method.curriculum else []
@@ -331,8 +331,8 @@ class Looks:
         self.answers, self.trained = [before, after], []
 
     def probe(self, rows):
-        given = self.answers.pop(0)
-        return None, np.array([p for level in sorted(given) for p in given[level]])
+        answer = self.answers.pop(0)
+        return None, np.array([p for level in sorted(answer) for p in answer[level]])
 
     def train(self, rows):
         self.trained.append(rows.height)
@@ -379,52 +379,52 @@ def hard_of(classes):
     labels = [label for label, n in enumerate(classes) for _ in range(n)]
     n = len(labels)
     real = table(n, 0, label=labels, hard=True)
-    made = [
+    rows = [
         table(n, n * (1 + i), level, labels, True, 0.5, parent=range(n))
         for i, level in enumerate((0, 0, 50, 50))
     ]
-    return real, pl.concat(made)
+    return real, pl.concat(rows)
 
 
 def test_validation_images_have_every_level_and_leave_each_class_one():
-    real, made = hard_of((5, 1, 3))
-    held = spectra.validation(real, made, (0, 50, 100), 4, 42)
+    real, synthetic = hard_of((5, 1, 3))
+    held = spectra.validation(real, synthetic, (0, 50, 100), 4, 42)
     assert len(set(held["parents"])) == 4
     assert 5 not in held["parents"]  # the only one of its class
-    rows = pl.concat([real, made]).filter(pl.col("image").is_in(held["images"]))
+    rows = pl.concat([real, synthetic]).filter(pl.col("image").is_in(held["images"]))
     per_parent = rows.group_by("parent").agg(pl.col("guidance").sort())
     assert sorted(per_parent["parent"].to_list()) == held["parents"]
     assert per_parent["guidance"].to_list() == [[0, 50, 100]] * 4
-    everything = spectra.validation(real, made, (0, 50, 100), 99, 42)["parents"]
+    everything = spectra.validation(real, synthetic, (0, 50, 100), 99, 42)["parents"]
     assert len(everything) == 4 + 2
-    gap = made.filter(~((pl.col("parent") == 0) & (pl.col("guidance") == 50)))
+    gap = synthetic.filter(~((pl.col("parent") == 0) & (pl.col("guidance") == 50)))
     assert 0 not in spectra.validation(real, gap, (0, 50, 100), 99, 42)["parents"]
-    assert held == spectra.validation(real, made, (0, 50, 100), 4, 42)
+    assert held == spectra.validation(real, synthetic, (0, 50, 100), 4, 42)
 
 
 def test_validation_images_that_cannot_be_had_are_told():
-    real, made = hard_of((1, 1))
+    real, synthetic = hard_of((1, 1))
     with pytest.raises(DataError, match="no hard image that its class can spare"):
-        spectra.validation(real, made, (0, 50, 100), 4, 42)
+        spectra.validation(real, synthetic, (0, 50, 100), 4, 42)
     with pytest.raises(UsageError, match="probe_images"):
-        spectra.validation(real, made, (0, 50, 100), 0, 42)
+        spectra.validation(real, synthetic, (0, 50, 100), 0, 42)
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, UNION])
 def test_an_adaptive_run_never_trains_on_its_validation_images(recipe):
     recipe = replace(recipe, probe_images=2, probe_train=15, levels=(0.0, 0.5))
-    real, made = hard_of((4, 3))
+    real, synthetic = hard_of((4, 3))
     other = table(20, 500, label=2)
     rows = pl.concat([other, real])
 
     class Tools(Looks):
         def __init__(self):
             super().__init__({}, {})
-            self.seen = []
+            self.tables = []
 
         def probe(self, rows):
-            self.seen.append(rows)
-            return None, np.linspace(0, len(self.seen), rows.height)
+            self.tables.append(rows)
+            return None, np.linspace(0, len(self.tables), rows.height)
 
         def train(self, rows):
             self.trained.append(rows)
@@ -435,7 +435,7 @@ def test_an_adaptive_run_never_trains_on_its_validation_images(recipe):
     tools, state = Tools(), {}
     tools.data.rows = rows
     method = compose('CE+DisCL(curriculum="adaptive", threshold=0.5)')
-    drawn, both = [], pl.concat([real, made])
+    drawn, both = [], pl.concat([real, synthetic])
     for epoch in (0, 1, 61):
         now = progress(epoch, (0, 50, 100), state=state, tools=tools)
         now = replace(now, recipe=recipe, at=lambda g: both.filter(pl.col("guidance").is_in(g)))
@@ -443,7 +443,7 @@ def test_an_adaptive_run_never_trains_on_its_validation_images(recipe):
         drawn.append(method.augment[0].rows(rows, now))
     held = set(state["validation"]["parents"])
     assert len(held) == 2
-    assert [seen.height for seen in tools.seen] == [6] * 4  # 2 sources x 3 levels, twice an epoch
+    assert [t.height for t in tools.tables] == [6] * 4  # 2 sources x 3 levels, twice an epoch
     for table_ in (*drawn, *tools.trained):
         assert not held & set(table_["parent"].to_list())
     expected = 15 if recipe.mixture is None else 10 + 5  # half of the others, and 5 hard ones

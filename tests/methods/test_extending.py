@@ -73,26 +73,26 @@ def test_every_section_is_followed_here():
 
 
 def test_the_code_is_as_the_project_writes_it(tmp_path):
-    for path, _, content in (found for text in sections().values() for found in FILE.findall(text)):
+    for path, _, content in (match for text in sections().values() for match in FILE.findall(text)):
         if path.endswith(".py"):
             file = tmp_path / path.replace("/", "-")
             file.write_text(content)
     settings = ("--config", str(ROOT / "pyproject.toml"))
     ruff = [sys.executable, "-m", "ruff"]
-    said = subprocess.run(
+    result = subprocess.run(
         [*ruff, "format", "--diff", *settings, str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert said.returncode == 0, said.stdout
+    assert result.returncode == 0, result.stdout
 
 
 def test_a_method(project):
-    said = follow(project, "A method")
-    assert "a number from 0" in said
+    output = follow(project, "A method")
+    assert "a number from 0" in output
     for row in ("Focal [ours]", "Focal(gamma=0.5) [ours]"):
-        assert row in said
+        assert row in output
     refused = run(
         project, "train", "--dataset", "cifar100-lt", "--method", "Focal(gamma=-1)", code=2
     )
@@ -100,49 +100,49 @@ def test_a_method(project):
 
 
 def test_a_curriculum(project):
-    said = follow(project, "A curriculum")
-    assert 'CE+DisCL(curriculum="there-and-back") [ours]' in said
+    output = follow(project, "A curriculum")
+    assert 'CE+DisCL(curriculum="there-and-back") [ours]' in output
 
 
 def test_a_table(project):
-    said = follow(project, "A table")
-    assert "LDAM, Table 2" in said
-    assert "38.32" in said
-    assert "38.41" in said
-    assert "·" not in said.split("LDAM, Table 2")[1].split("\n\n")[0]
+    output = follow(project, "A table")
+    assert "LDAM, Table 2" in output
+    assert "38.32" in output
+    assert "38.41" in output
+    assert "·" not in output.split("LDAM, Table 2")[1].split("\n\n")[0]
 
 
 def test_a_data_set(project):
-    twin = project / "twin"
-    write_imagenet_lt(twin, share=0.5)
-    _in_folders(twin, project / "pictures")
+    source = project / "twin"
+    write_imagenet_lt(source, share=0.5)
+    _in_folders(source, project / "pictures")
     hidden = project / "pictures/train/.ipynb_checkpoints"
     hidden.mkdir()
     shutil.copy(next((project / "pictures/train").glob("[!.]*/*.png")), hidden)
-    said = follow(project, "A data set")
+    output = follow(project, "A data set")
     assert len(FILE.findall(sections()["A data set"])) == 1
-    assert "folders [ours: profile smoke]" in said  # a leaderboard of the rows asked for
+    assert "folders [ours: profile smoke]" in output  # a leaderboard of the rows asked for
     for row in ("CE [ours]", "CE(control=True) [ours]", "CE+DisCL [ours]"):
-        assert row in said
-    assert "6 classes of 8 to 30 training images" in said
+        assert row in output
+    assert "6 classes of 8 to 30 training images" in output
     records = records_of("smoke", "folders", project / "results/records")
     assert {r["method"] for r in records} == {"CE", "CE(control=True)", "CE+DisCL"}
     lost = run(project, "index", "--dataset", "folders", "--profile", "smoke", code=2)
     assert "--root" in lost.stderr
 
 
-def _in_folders(twin, out):
+def _in_folders(root, out):
     """Six classes of the built-in world: four of 30 pictures, two of 8; ten for the test."""
-    lines = {s: (twin / f"ImageNet_LT_{s}.txt").read_text().split("\n") for s in ("train", "test")}
+    lines = {s: (root / f"ImageNet_LT_{s}.txt").read_text().split("\n") for s in ("train", "test")}
     of = {s: {} for s in lines}
     for split, entries in lines.items():
         for path, label in (line.split() for line in entries if line):
             of[split].setdefault(int(label), []).append(path)
-    names = imagenet_lt.load(twin, None, imagenet_lt.SMOKE).classes
+    names = imagenet_lt.load(root, None, imagenet_lt.SMOKE).classes
     largest = sorted(of["train"], key=lambda label: -len(of["train"][label]))
     for nth, label in enumerate(largest[:6]):
         for split, n in (("train", 30 if nth < 4 else 8), ("test", 10)):
             folder = out / split / names[label].replace(" ", "_")
             folder.mkdir(parents=True)
             for i, path in enumerate(of[split][label][:n]):
-                Image.open(twin / path).save(folder / f"{i:02}.png")
+                Image.open(root / path).save(folder / f"{i:02}.png")

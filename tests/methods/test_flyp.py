@@ -61,25 +61,25 @@ def by_hand(rows: range) -> float:
 def test_loss_by_hand(n):
     """Pairs 1 and 3 are of one class with one caption: each counts as a negative of the other."""
     model = toy()
-    x, told = batch(slice(n))
-    loss = started(model).loss(model, model.encoder(x), told)
+    x, targets = batch(slice(n))
+    loss = started(model).loss(model, model.encoder(x), targets)
     assert loss.item() == pytest.approx(by_hand(range(n)), rel=1e-12)
-    assert model.text.asked == [len({(LABELS[i], WHICH[i]) for i in range(n)})]
+    assert model.text.sizes == [len({(LABELS[i], WHICH[i]) for i in range(n)})]
 
 
 def test_single_precision_keeps_six_digits():
     model = toy().float()
-    x, told = batch()
-    loss = started(model).loss(model, model.encoder(x.float()), told)
+    x, targets = batch()
+    loss = started(model).loss(model, model.encoder(x.float()), targets)
     assert loss.item() == pytest.approx(by_hand(range(5)), rel=1e-6)
 
 
 def test_mixed_precision_leaves_the_loss_alone():
     model = toy().float()
-    x, told = batch()
+    x, targets = batch()
     z, objective = model.encoder(x.float()), started(model)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = objective.loss(model, z, told)
+        loss = objective.loss(model, z, targets)
     assert loss.item() == pytest.approx(by_hand(range(5)), rel=1e-6)
 
 
@@ -87,15 +87,15 @@ def test_two_images_of_a_class_push_each_other_away():
     """A loss that took the class into account would give equal pairs no gradient."""
     model = toy()
     y = torch.zeros(2, dtype=torch.int64)
-    told = Batch(y, torch.tensor([0.5, 0.5]), y.clone())
+    targets = Batch(y, torch.tensor([0.5, 0.5]), y.clone())
     z = model.encoder(torch.tensor(IMAGES[:1] * 2, dtype=torch.float64))
-    assert started(model).loss(model, z, told).item() == pytest.approx(math.log(2), rel=1e-12)
+    assert started(model).loss(model, z, targets).item() == pytest.approx(math.log(2), rel=1e-12)
 
 
 def test_gradients_reach_both_towers_and_the_scale_alone():
     model = toy()
-    x, told = batch()
-    started(model).loss(model, model.encoder(x), told).backward()
+    x, targets = batch()
+    started(model).loss(model, model.encoder(x), targets).backward()
     for name, parameter in model.named_parameters():
         reached = parameter.grad is not None and bool(parameter.grad.any())
         assert reached == (not name.startswith("head.")), name
@@ -105,13 +105,13 @@ def test_gradients_reach_both_towers_and_the_scale_alone():
 
 def test_gradients_are_the_losss_own():
     model = toy()
-    x, told = batch()
+    x, targets = batch()
     objective = started(model)
 
     def loss(weight: Tensor, table: Tensor, scale: Tensor) -> Tensor:
         values = {"encoder.weight": weight, "text.table": table, "logit_scale": scale}
         with torch.nn.utils.stateless._reparametrize_module(model, values):
-            return objective.loss(model, model.encoder(x), told)
+            return objective.loss(model, model.encoder(x), targets)
 
     inputs = [model.encoder.weight, model.text.table, model.logit_scale]
     copies = [p.detach().clone().requires_grad_() for p in inputs]
@@ -146,58 +146,61 @@ def hook(captions=CAPTIONS):
     return augment
 
 
-def given(augment, rows: pl.DataFrame, epoch: int, state: dict) -> list[int]:
+def dressed(augment, rows: pl.DataFrame, epoch: int, state: dict) -> list[int]:
     progress = SimpleNamespace(epoch=epoch, state=state, rng=np.random.default_rng(epoch))
-    found = augment.dress(rows, progress)
-    assert found.schema["caption"] == pl.Int8
-    assert found.drop("caption").equals(rows.drop("caption"))
-    return found["caption"].to_list()
+    result = augment.dress(rows, progress)
+    assert result.schema["caption"] == pl.Int8
+    assert result.drop("caption").equals(rows.drop("caption"))
+    return result["caption"].to_list()
 
 
 def test_every_pair_once_in_two_epochs():
     rows, state, augment = table(list(range(200)), [i % 2 for i in range(200)]), {}, hook()
     for epoch in (0, 2, 4):
-        first, second = given(augment, rows, epoch, state), given(augment, rows, epoch + 1, state)
+        first, second = (
+            dressed(augment, rows, epoch, state),
+            dressed(augment, rows, epoch + 1, state),
+        )
         assert [a + b for a, b in zip(first, second, strict=True)] == [1] * 200
         assert 70 < sum(first) < 130  # about half of the images start with each caption
 
 
 def test_rounds_differ_and_runs_too():
     rows, augment, state = table(list(range(200)), [0] * 200), hook(), {}
-    rounds = [tuple(given(augment, rows, epoch, state)) for epoch in (0, 2, 4)]
+    rounds = [tuple(dressed(augment, rows, epoch, state)) for epoch in (0, 2, 4)]
     assert len(set(rounds)) == 3
     other = {"captions": state["captions"] + 1}
-    assert tuple(given(augment, rows, 0, other)) != rounds[0]
+    assert tuple(dressed(augment, rows, 0, other)) != rounds[0]
 
 
 def test_a_resumed_run_goes_on_with_the_same_captions():
     rows, state = table(list(range(50)), [0] * 50), {}
-    whole = [given(hook(), rows, epoch, state) for epoch in range(4)]
+    whole = [dressed(hook(), rows, epoch, state) for epoch in range(4)]
     resumed = hook()
-    assert [given(resumed, rows, epoch, dict(state)) for epoch in (2, 3)] == whole[2:]
+    assert [dressed(resumed, rows, epoch, dict(state)) for epoch in (2, 3)] == whole[2:]
 
 
 def test_rows_that_stay_have_every_caption_whatever_comes_beside_them():
     augment, state = hook(), {}
     few = table([4, 9, 2], [0, 1, 1])
     many = table([9, 700, 2, 31, 4], [1, 0, 1, 0, 0])
-    first = dict(zip(few["image"], given(augment, few, 0, state), strict=True))
-    second = dict(zip(many["image"], given(augment, many, 1, state), strict=True))
+    first = dict(zip(few["image"], dressed(augment, few, 0, state), strict=True))
+    second = dict(zip(many["image"], dressed(augment, many, 1, state), strict=True))
     assert {first[i] + second[i] for i in (4, 9, 2)} == {1}
 
 
 def test_copies_of_an_image_take_different_captions():
     augment, rows = hook(), table([5, 7, 5, 5, 7], [0, 1, 0, 0, 1])
-    first = given(augment, rows, 0, state := {})
+    first = dressed(augment, rows, 0, state := {})
     assert first[0] != first[2] != first[3]
     assert first[1] != first[4]
-    assert [a + b for a, b in zip(first, given(augment, rows, 1, state), strict=True)] == [1] * 5
+    assert [a + b for a, b in zip(first, dressed(augment, rows, 1, state), strict=True)] == [1] * 5
 
 
 def test_classes_with_other_numbers_of_captions():
     augment, state = hook((("a",), ("b", "c", "d"))), {}
     rows = table(list(range(30)), [0] * 10 + [1] * 20)
-    epochs = np.array([given(augment, rows, epoch, state) for epoch in range(6)])
+    epochs = np.array([dressed(augment, rows, epoch, state) for epoch in range(6)])
     assert not epochs[:, :10].any()
     for part in (epochs[:3, 10:], epochs[3:, 10:]):
         assert (np.sort(part, axis=0) == np.array([[0], [1], [2]])).all()
@@ -218,8 +221,8 @@ class Step(nn.Module):
         super().__init__()
         self.model, self.objective = model, started(model)
 
-    def forward(self, x: Tensor, told: Batch) -> Tensor:
-        return self.objective.loss(self.model, self.model.encoder(x), told)
+    def forward(self, x: Tensor, targets: Batch) -> Tensor:
+        return self.objective.loss(self.model, self.model.encoder(x), targets)
 
 
 def trained(model: Toy) -> list[nn.Parameter]:
@@ -247,7 +250,7 @@ def test_two_processes_are_one(tmp_path: Path):
     loss.backward()
     mp.spawn(one_of_two, (str(tmp_path),), nprocs=2)
     for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt")
-        assert found[0].item() == pytest.approx(loss.item(), rel=1e-12)
-        for parameter, gradient in zip(chosen, found[1:], strict=True):
+        saved = torch.load(tmp_path / f"{rank}.pt")
+        assert saved[0].item() == pytest.approx(loss.item(), rel=1e-12)
+        for parameter, gradient in zip(chosen, saved[1:], strict=True):
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-10, atol=1e-12)

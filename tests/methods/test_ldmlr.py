@@ -14,7 +14,7 @@ from torch import nn
 from baselines import ldmlr
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Schedule
-from harness.datasets.cifar100_lt import class_counts
+from harness.datasets.subsets import class_counts
 from harness.methods.arguments import check, declared
 from harness.methods.compose import compose
 from harness.methods.terms import Phase
@@ -46,10 +46,10 @@ class Tools:
         labels = [label for label, count in enumerate(counts) for _ in range(count)]
         rows = pl.DataFrame({"image": range(len(labels)), "label": labels})
         self.data = SimpleNamespace(rows=rows.cast({"label": pl.Int32}), counts=counts)
-        self.folder, self.width, self.asked = folder, width, []
+        self.folder, self.width, self.calls = folder, width, []
 
     def features(self, rows, generator, *, batch, batch_statistics):
-        self.asked.append((batch, batch_statistics))
+        self.calls.append((batch, batch_statistics))
         noise = torch.rand(1, generator=generator)  # augmentation draws from it
         assert 0 <= noise < 1
         images = torch.tensor(rows["image"].to_list(), dtype=torch.float32)
@@ -57,12 +57,12 @@ class Tools:
 
 
 def model(scale=1.0):
-    made = nn.Module()
-    made.encoder, made.head = nn.Linear(2, 8), nn.Linear(8, 3)
+    network_like = nn.Module()
+    network_like.encoder, network_like.head = nn.Linear(2, 8), nn.Linear(8, 3)
     with torch.no_grad():
-        made.encoder.weight.fill_(scale)
-        made.encoder.bias.zero_()
-    return made
+        network_like.encoder.weight.fill_(scale)
+        network_like.encoder.bias.zero_()
+    return network_like
 
 
 def begun(folder, scale=1.0, **changes):
@@ -123,7 +123,7 @@ def test_the_table_is_the_generated_features_then_the_encoded_ones(tmp_path):
     assert sorted(images) == list(range(13))
     assert images != sorted(images)
     assert y[7:].tolist() == [0 if image < 9 else 2 for image in images]
-    assert tools.asked == [(32, True)]
+    assert tools.calls == [(32, True)]
 
 
 def test_the_seed_decides_the_order_and_the_features(tmp_path):
@@ -147,20 +147,20 @@ def test_the_generated_features_follow_the_encoded_ones(tmp_path):
 
 
 def test_batches_are_the_same_in_every_epoch_and_keep_their_order(tmp_path, monkeypatch):
-    seen = []
+    epochs = []
 
     def learn(network, process, optimiser, batches, generator):
-        seen.append((batches, generator.initial_seed()))
+        epochs.append((batches, generator.initial_seed()))
         return 0.0
 
     monkeypatch.setattr(feature_diffusion, "learn", learn)
     z, y = begun(tmp_path)
-    assert len(seen) == 5
-    for batches, _ in seen:
+    assert len(epochs) == 5
+    for batches, _ in epochs:
         assert [len(part) for part, _ in batches] == [6, 6, 1]
         assert torch.equal(torch.cat([part for part, _ in batches]), z[7:])
         assert torch.equal(torch.cat([labels for _, labels in batches]), y[7:])
-    assert len({seed for _, seed in seen}) == 5  # other noise in every epoch
+    assert len({seed for _, seed in epochs}) == 5  # other noise in every epoch
 
 
 def test_every_batch_of_samples_has_noise_of_its_own(tmp_path, monkeypatch):
@@ -250,9 +250,9 @@ def test_files_of_another_run_are_not_used(change, tmp_path, monkeypatch):
     begun(tmp_path)
     counter, calls = killing(feature_diffusion.learn, 0)
     monkeypatch.setattr(feature_diffusion, "learn", counter)
-    found = begun(tmp_path, **change)  # scale: of the encoder's weights
+    other = begun(tmp_path, **change)  # scale: of the encoder's weights
     assert len(calls) == 5
-    assert same(found, begun(tmp_path / "fresh", **change))
+    assert same(other, begun(tmp_path / "fresh", **change))
 
 
 @pytest.mark.parametrize("file", [ldmlr.GENERATED, ldmlr.NETWORK])
@@ -302,8 +302,8 @@ def test_the_small_networks_take_128_features_and_16(profile):
     for length in (128, 16):
         shape = (chosen.dim, chosen.multipliers, (chosen.heads, chosen.head_width))
         network = feature_diffusion.Network(length, 3, *shape)
-        found = network(torch.rand(2, length), torch.tensor([0, 1]), torch.tensor([0, 2]))
-        assert found.shape == (2, length)
+        out = network(torch.rand(2, length), torch.tensor([0, 1]), torch.tensor([0, 2]))
+        assert out.shape == (2, length)
 
 
 def test_features_that_cannot_be_halved_are_refused(tmp_path):

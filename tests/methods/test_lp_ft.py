@@ -46,12 +46,12 @@ class Tools:
             val="val" if val else None,
             splits={"val": SimpleNamespace(labels=truth)} if val else {},
         )
-        self.folder, self.device, self.asked = folder, "cpu", []
+        self.folder, self.device, self.seeds = folder, "cpu", []
 
     def features(self, rows, generator, *, batch, batch_statistics):
         assert rows.equals(self.data.rows)
         assert not batch_statistics
-        self.asked.append(generator.initial_seed())
+        self.seeds.append(generator.initial_seed())
         return self.z.clone()
 
     def tested(self, split):
@@ -63,7 +63,7 @@ def toy() -> Toy:
     return Toy("abcd", torch.zeros(4, 5), torch.eye(5), scale=7, classes=CLASSES)
 
 
-def theirs(x: np.ndarray, y: np.ndarray, strength: float) -> LogisticRegression:
+def sklearn_fit(x: np.ndarray, y: np.ndarray, strength: float) -> LogisticRegression:
     return LogisticRegression(C=strength, tol=1e-10, max_iter=10_000).fit(x, y)
 
 
@@ -87,7 +87,7 @@ def test_probes_are_scikit_learns():
     x, _, _ = standardised(z)
     strengths = [1e-3, 0.1, 10]
     for (probe, theta), strength in zip(path(z, labels, strengths), strengths, strict=True):
-        expected = theirs(x, labels, strength)
+        expected = sklearn_fit(x, labels, strength)
         theta = theta.reshape(3, 6)
         assert probe.strength == strength
         assert theta[:, :5] == pytest.approx(expected.coef_, abs=2e-5)
@@ -103,7 +103,7 @@ def test_weights_are_for_features_as_they_are():
     theta = theta.reshape(3, 6)
     assert logits[:, :3].numpy() == pytest.approx(x @ theta[:, :5].T + theta[:, 5], abs=2e-4)
     p = logits[:, :3].softmax(1).numpy()
-    assert p == pytest.approx(theirs(x, labels, 1.0).predict_proba(x), abs=2e-4)
+    assert p == pytest.approx(sklearn_fit(x, labels, 1.0).predict_proba(x), abs=2e-4)
 
 
 def test_a_class_without_images_has_weight_and_bias_zero():
@@ -133,49 +133,49 @@ def test_it_stops_after_so_many_steps():
 # ---------------------------------------------------------------- the choice
 
 
-def kept(folder: Path) -> dict:
+def file_content(folder: Path) -> dict:
     with safe_open(folder / "probe.safetensors", "pt") as file:
-        told = file.metadata()
+        metadata = file.metadata()
         head = {name: file.get_tensor(name) for name in ("weight", "bias")}
-    return {**head, **told, "C": float(told["C"]), "accuracy": float(told["accuracy"])}
+    return {**head, **metadata, "C": float(metadata["C"]), "accuracy": float(metadata["accuracy"])}
 
 
 def fitted(tools: Tools, arguments: str = "grid=7, tolerance=1e-9, max_iter=2000") -> dict:
     compose(f"LP-FT({arguments})").finetune.start(toy(), tools)
-    return kept(tools.folder)
+    return file_content(tools.folder)
 
 
 def test_validation_chooses_the_penalty(tmp_path):
     tools = Tools(tmp_path, n=6, seed=10)
     arguments = "grid=7, tolerance=1e-9, max_iter=2000, smallest=1e-4"
-    found = fitted(tools, arguments)
+    probe = fitted(tools, arguments)
     x, mean, std = standardised(tools.z)
     labels, truth = tools.data.rows["label"].to_numpy(), tools.data.splits["val"].labels
     val = (tools.z_val.double().numpy() - mean) / std
     strengths = 10.0 ** np.arange(-4, 3)
-    scores = [theirs(x, labels, c).score(val, truth) for c in strengths]
+    scores = [sklearn_fit(x, labels, c).score(val, truth) for c in strengths]
     assert max(scores) > max(scores[0], scores[-1])  # neither end is the answer
-    assert found["C"] == pytest.approx(strengths[int(np.argmax(scores))])
-    assert found["accuracy"] == pytest.approx(max(scores))
-    weight = theirs(x, labels, found["C"]).coef_ / std
-    assert found["weight"][:3].numpy() == pytest.approx(weight, abs=2e-4)
+    assert probe["C"] == pytest.approx(strengths[int(np.argmax(scores))])
+    assert probe["accuracy"] == pytest.approx(max(scores))
+    weight = sklearn_fit(x, labels, probe["C"]).coef_ / std
+    assert probe["weight"][:3].numpy() == pytest.approx(weight, abs=2e-4)
 
 
 def test_without_a_validation_split_a_fifth_of_every_class_chooses(tmp_path):
     tools = Tools(tmp_path, n=6, val=False)
-    found = fitted(tools)
+    probe = fitted(tools)
     labels = tools.data.rows["label"].to_numpy()
     judge = lp_ft.stratified(labels, 0.2, np.random.default_rng(0))
     assert np.bincount(labels[judge]).tolist() == [1, 1, 1]
     x, _, std = standardised(tools.z)
     strengths = np.geomspace(1e-7, 100, 7)
     scores = [
-        theirs(x[~judge], labels[~judge], c).score(x[judge], labels[judge]) for c in strengths
+        sklearn_fit(x[~judge], labels[~judge], c).score(x[judge], labels[judge]) for c in strengths
     ]
-    assert found["C"] == pytest.approx(strengths[int(np.argmax(scores))])
-    assert found["accuracy"] == pytest.approx(max(scores))
-    weight = theirs(x, labels, found["C"]).coef_ / std  # fitted to all of them
-    assert found["weight"][:3].numpy() == pytest.approx(weight, abs=2e-4)
+    assert probe["C"] == pytest.approx(strengths[int(np.argmax(scores))])
+    assert probe["accuracy"] == pytest.approx(max(scores))
+    weight = sklearn_fit(x, labels, probe["C"]).coef_ / std  # fitted to all of them
+    assert probe["weight"][:3].numpy() == pytest.approx(weight, abs=2e-4)
 
 
 def test_every_class_gives_its_share_rounded_down():
@@ -214,11 +214,11 @@ def test_first_weights_leave_the_probe_to_the_start(tmp_path):
     before = model.head.weight.detach().clone()
     assert not list(tmp_path.iterdir())
     finetune.start(model, tools)
-    found = kept(tmp_path)
+    content = file_content(tmp_path)
     assert not torch.equal(model.head.weight, before)
-    assert torch.equal(model.head.weight, found["weight"])
-    assert torch.equal(model.head.bias, found["bias"])
-    assert tools.asked == [0]  # features were taken once, with the seed of the arguments
+    assert torch.equal(model.head.weight, content["weight"])
+    assert torch.equal(model.head.bias, content["bias"])
+    assert tools.seeds == [0]  # features were taken once, with the seed of the arguments
 
 
 def test_a_resumed_run_fits_nothing_again(tmp_path, monkeypatch):
@@ -226,8 +226,8 @@ def test_a_resumed_run_fits_nothing_again(tmp_path, monkeypatch):
     monkeypatch.setattr(logistic_regression.Fit, "path", None)
     model, tools = toy(), Tools(tmp_path)
     compose("LP-FT(grid=3)").finetune.start(model, tools)
-    assert torch.equal(model.head.weight, kept(tmp_path)["weight"])
-    assert tools.asked == []
+    assert torch.equal(model.head.weight, file_content(tmp_path)["weight"])
+    assert tools.seeds == []
 
 
 @pytest.mark.parametrize("change", ["encoder", "rows", "arguments"])
@@ -241,8 +241,8 @@ def test_a_probe_of_something_else_is_not_taken(tmp_path, change):
     if change == "arguments":
         arguments = "grid=2"
     compose(f"LP-FT({arguments})").finetune.start(model, tools)
-    assert tools.asked == [0]
-    assert kept(tmp_path)["name"] != old["name"]
+    assert tools.seeds == [0]
+    assert file_content(tmp_path)["name"] != old["name"]
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"PK\x03\x04"])
@@ -259,17 +259,17 @@ def test_then_everything_but_the_text_tower_learns():
     assert method.objective.trains == ("encoder", "head")
     assert method.needs_text == "LP-FT"
     model, z = toy(), torch.tensor([[1.0, 2, 3, 4, 5], [0, 1, 0, 1, 0]])
-    told = Batch(torch.tensor([3, 1]), torch.full((4,), 0.25), torch.zeros(2, dtype=torch.int64))
+    batch = Batch(torch.tensor([3, 1]), torch.full((4,), 0.25), torch.zeros(2, dtype=torch.int64))
     logits = method.objective.logits(model, z).detach().double().numpy()
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = -(np.log(p[0, 3]) + np.log(p[1, 1])) / 2
-    assert method.objective.loss(model, z, told).item() == pytest.approx(expected, rel=1e-5)
+    assert method.objective.loss(model, z, batch).item() == pytest.approx(expected, rel=1e-5)
 
 
 # ---------------------------------------------------------------- arguments
 
 
-def test_defaults_are_the_authors_and_fewer_on_the_embedded_world():
+def test_defaults_are_the_authors_and_fewer_on_the_built_in_world():
     paper = compose("LP-FT", "iwildcam", "paper").arguments
     for part in ("grid=50", "max_iter=200", "smallest=1e-07", "largest=100"):
         assert part in paper

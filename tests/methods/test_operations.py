@@ -93,19 +93,19 @@ def test_solarize_inverts_less_at_higher_levels(state, from_):
 
 def test_solarize_add_adds_cuts_and_inverts_the_upper_half():
     """36.67 is added at state 10: 91 becomes 127.67, cut to 127; 92 becomes 128, inverted 127."""
-    found = one(ramp([0, 91, 92, 218, 219, 255]), INDEX["SolarizeAdd"], 10)
-    np.testing.assert_array_equal(found, ramp([36, 127, 127, 1, 0, 0]))
+    pixels = one(ramp([0, 91, 92, 218, 219, 255]), INDEX["SolarizeAdd"], 10)
+    np.testing.assert_array_equal(pixels, ramp([36, 127, 127, 1, 0, 0]))
 
 
 def test_brightness_grows_with_the_level():
-    found = [int(one(ramp([200]), INDEX["Brightness"], s)[0, 0, 0]) for s in range(1, TOP + 1)]
-    assert found == [32, 44, 56, 68, 80, 92, 104, 116, 128, 140]  # 200 x (0.16, 0.22, .. 0.70)
+    values = [int(one(ramp([200]), INDEX["Brightness"], s)[0, 0, 0]) for s in range(1, TOP + 1)]
+    assert values == [32, 44, 56, 68, 80, 92, 104, 116, 128, 140]  # 200 x (0.16, 0.22, .. 0.70)
 
 
 def test_color_goes_towards_grey():
     """Grey of pure red: (255 x 19595 + 2^15) / 2^16 = 76; 76 + 0.7 x (255 - 76) = 201.3."""
-    found = one(np.full((1, 1, 3), (255, 0, 0), np.uint8), INDEX["Color"], 10)
-    assert found[0, 0].tolist() == [201, 22, 22]  # 76 + 0.7 x (0 - 76) = 22.8
+    pixels = one(np.full((1, 1, 3), (255, 0, 0), np.uint8), INDEX["Color"], 10)
+    assert pixels[0, 0].tolist() == [201, 22, 22]  # 76 + 0.7 x (0 - 76) = 22.8
 
 
 @pytest.mark.parametrize(("name", "axis"), [("TranslateX", 1), ("TranslateY", 0)])
@@ -113,8 +113,8 @@ def test_color_goes_towards_grey():
 def test_a_translation_of_level_ten_leaves_nothing_of_32_pixels(name, axis, minus):
     white = np.full((32, 32, 3), 255, np.uint8)
     assert not one(white, INDEX[name], 10, minus).any()  # by 33.3 px
-    kept = one(white, INDEX[name], 9, minus).any(axis=(1 - axis, 2))  # by 30 px
-    assert np.flatnonzero(kept).tolist() == ([30, 31] if minus else [0, 1])
+    left = one(white, INDEX[name], 9, minus).any(axis=(1 - axis, 2))  # by 30 px
+    assert np.flatnonzero(left).tolist() == ([30, 31] if minus else [0, 1])
 
 
 def test_a_sign_turns_the_other_way():
@@ -152,13 +152,13 @@ def test_a_batch_has_pillows_pixels_for_every_state_and_sign(name, size):
     states, signs = (np.repeat(column, len(images)) for column in zip(*cases, strict=True))
     row = [INDEX[name]] + [INDEX["Flip"]] * (TOP - 1)
     plan = Plan(states, np.tile(row, (len(states), 1)), np.tile(signs[:, None], (1, TOP)))
-    found = operations_fast.apply(np.tile(images, (len(cases), 1, 1, 1)), plan)
+    pixels = operations_fast.apply(np.tile(images, (len(cases), 1, 1, 1)), plan)
     for case, (state, minus) in enumerate(cases):
         expected = np.stack([one(picture, INDEX[name], state, minus) for picture in images])
         if state % 2 == 0:
             expected = expected[:, ::-1]
-        mine = found[case * len(images) : (case + 1) * len(images)]
-        np.testing.assert_array_equal(mine, expected, err_msg=f"state {state}, minus {minus}")
+        part = pixels[case * len(images) : (case + 1) * len(images)]
+        np.testing.assert_array_equal(part, expected, err_msg=f"state {state}, minus {minus}")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -166,8 +166,8 @@ def test_random_chains_have_pillows_pixels(size):
     images = np.tile(pictures(*size), (12, 1, 1, 1))
     states = np.random.default_rng(1).integers(0, TOP + 1, len(images))
     plan = draw(states, torch.Generator().manual_seed(0))
-    found = operations_fast.apply(images, plan)
-    np.testing.assert_array_equal(found, operations.apply_one_by_one(images, plan))
+    pixels = operations_fast.apply(images, plan)
+    np.testing.assert_array_equal(pixels, operations.apply_one_by_one(images, plan))
     assert len(set(plan.operations[states == TOP].ravel().tolist())) == len(OPERATIONS)
 
 
@@ -208,16 +208,16 @@ def test_images_may_lie_in_memory_in_any_order():
     plan = draw(np.full(len(images), 4), torch.Generator().manual_seed(0))
     turned = np.ascontiguousarray(images.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
     assert not turned.flags.c_contiguous
-    found = operations_fast.apply(turned, plan)
-    np.testing.assert_array_equal(found, operations_fast.apply(images, plan))
+    pixels = operations_fast.apply(turned, plan)
+    np.testing.assert_array_equal(pixels, operations_fast.apply(images, plan))
 
 
 @pytest.mark.parametrize("size", [(2, 2), (1, 50), (160, 160)], ids=str)
 def test_sizes_left_to_pillow(size):
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.uint8)
     plan = draw(np.array([6, 7]), torch.Generator().manual_seed(0))
-    found = operations_fast.apply(images, plan)
-    np.testing.assert_array_equal(found, operations.apply_one_by_one(images, plan))
+    pixels = operations_fast.apply(images, plan)
+    np.testing.assert_array_equal(pixels, operations.apply_one_by_one(images, plan))
 
 
 # ---------------------------------------------------------------- draws

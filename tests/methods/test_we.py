@@ -24,11 +24,11 @@ def merge(start, end, alpha):
     ],
 )
 def test_weights_are_mixed_and_counters_are_the_ends(alpha, w, scale):
-    found = merge(START, END, alpha)
-    assert list(found) == ["w", "n", "scale"]
-    assert found["w"].tolist() == w
-    assert found["scale"].item() == scale
-    assert (found["n"].item(), found["n"].dtype) == (9, torch.int64)
+    merged = merge(START, END, alpha)
+    assert list(merged) == ["w", "n", "scale"]
+    assert merged["w"].tolist() == w
+    assert merged["scale"].item() == scale
+    assert (merged["n"].item(), merged["n"].dtype) == (9, torch.int64)
     assert START["w"].tolist() == [1, -2, 4]
 
 
@@ -41,9 +41,9 @@ def test_what_is_merged_shares_no_memory():
 def test_half_precision_is_mixed_in_full():
     """0.1 * 60000 + 0.9 * 60000 in halves would be rounded thrice."""
     start, end = ({"w": torch.full((1,), v, dtype=torch.float16)} for v in (60000.0, 59968.0))
-    found = merge(start, end, 0.9)["w"]
-    assert found.dtype == torch.float16
-    assert found.item() == torch.tensor(0.1 * 60000 + 0.9 * 59968).half().item()
+    merged = merge(start, end, 0.9)["w"]
+    assert merged.dtype == torch.float16
+    assert merged.item() == torch.tensor(0.1 * 60000 + 0.9 * 59968).half().item()
 
 
 def test_models_that_do_not_match():

@@ -24,10 +24,10 @@ def test_logits_are_scaled_cosines_whatever_the_length_of_z(model):
     method.objective.start(model, SimpleNamespace(captions=CAPTIONS))
     with torch.inference_mode():
         method.objective.ready(model)
-        found = method.objective.logits(model, torch.tensor([[2.0, 0], [0, -0.5], [3, 4]]))
+        logits = method.objective.logits(model, torch.tensor([[2.0, 0], [0, -0.5], [3, 4]]))
     half = math.sqrt(0.5)
     expected = [[7 * half, 0], [-7 * half, -7], [7 * 1.4 * half, 5.6]]  # (3, 4) is 5 long
-    assert found.tolist() == [pytest.approx(row, abs=1e-5) for row in expected]
+    assert logits.tolist() == [pytest.approx(row, abs=1e-5) for row in expected]
 
 
 def test_the_read_out_follows_the_text_tower(model):

@@ -45,9 +45,9 @@ def test_they_fit_into_a_package():
 def test_weights_are_half_precision_safetensors():
     from safetensors import safe_open
 
-    found = sorted(MODELS.rglob("*.safetensors"))
-    assert {p.parent.name for p in found} == {"clip", "clip-large", "text_encoder_2", "unet", "vae"}
-    for path in found:
+    files = sorted(MODELS.rglob("*.safetensors"))
+    assert {p.parent.name for p in files} == {"clip", "clip-large", "text_encoder_2", "unet", "vae"}
+    for path in files:
         with safe_open(path, "pt") as file:
             kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         assert kinds <= {"F16", "I64"}, path
@@ -73,7 +73,7 @@ def test_the_stock_pipeline_runs_on_it(pipeline):
     from PIL import Image
 
     picture = Image.fromarray(scene.compose("train", 3, 0, 64).pixels)
-    made = pipeline(
+    images = pipeline(
         "a photo of a bear on green grass",
         image=picture,
         strength=0.5,
@@ -81,7 +81,7 @@ def test_the_stock_pipeline_runs_on_it(pipeline):
         guidance_scale=4.0,
         generator=torch.Generator().manual_seed(0),
     ).images[0]
-    assert made.size == (64, 64)
+    assert images.size == (64, 64)
 
 
 def test_identities(tmp_path):
@@ -100,8 +100,8 @@ def test_every_prompt_is_made_of_known_words(pipeline, scorer):
         for seed in range(10):
             ids = tokenizer(cifar.prompt(name, seed, cifar.MINI)).input_ids
             assert len(ids) <= tokenizer.model_max_length
-            said = tokenizer.decode(ids, skip_special_tokens=True)
-            assert name in said
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            assert name in text
     texts = scorer.texts([cifar.score_prompt(name) for name in names])
     likeness = texts @ texts.T - 2 * np.eye(len(texts))
     assert likeness.max() < 0.999  # no two classes read the same
@@ -113,10 +113,12 @@ def test_it_draws_what_it_is_asked_for(pipeline, scorer):
     spec = Workspace(cifar.NAME).generator
     grey = np.full((64, 64, 3), 128, np.uint8)
     requests = [Request(name, "grey", 0, 0, cifar.prompt(name, 0, cifar.MINI)) for name in names]
-    made = {r.key: image for r, image in Generator(pipeline, spec, lambda _: grey).images(requests)}
-    seen = scorer.images(np.stack([made[name] for name in names]))
-    said = scorer.texts([cifar.score_prompt(name) for name in names])
-    assert ((seen @ said.T).argmax(1) == np.arange(len(names))).mean() > 0.5
+    drawn = {
+        r.key: image for r, image in Generator(pipeline, spec, lambda _: grey).images(requests)
+    }
+    vectors = scorer.images(np.stack([drawn[name] for name in names]))
+    texts = scorer.texts([cifar.score_prompt(name) for name in names])
+    assert ((vectors @ texts.T).argmax(1) == np.arange(len(names))).mean() > 0.5
 
 
 def test_order_and_neighbours_change_no_byte(pipeline):
@@ -131,8 +133,8 @@ def test_order_and_neighbours_change_no_byte(pipeline):
     ]
 
     def make(some: list[Request]) -> dict[str, bytes]:
-        made = Generator(pipeline, spec, sources.__getitem__).images(some)
-        return {r.key: image.tobytes() for r, image in made}
+        pairs = Generator(pipeline, spec, sources.__getitem__).images(some)
+        return {r.key: image.tobytes() for r, image in pairs}
 
     first = make(requests)
     assert make(random.Random(0).sample(requests, len(requests))) == first

@@ -48,8 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def content(path: Path) -> dict[bytes, Any]:
     with path.open("rb") as file:
-        found: dict[bytes, Any] = pickle.load(file, encoding="bytes")
-    return found
+        entries: dict[bytes, Any] = pickle.load(file, encoding="bytes")
+    return entries
 
 
 # ---------------------------------------------------------------- scenes
@@ -102,30 +102,30 @@ def test_files_are_like_the_official_ones(folder):
     coarse_names = meta[b"coarse_label_names"]
     assert coarse_names == sorted(set(coarse_names))
     for split, per_class in (("train", world.TRAIN_PER_CLASS), ("test", world.TEST_PER_CLASS)):
-        found = content(folder / split)
+        file = content(folder / split)
         n = CLASSES * per_class
         keys = {b"filenames", b"batch_label", b"fine_labels", b"coarse_labels", b"data"}
-        assert found.keys() == keys
-        assert (found[b"data"].dtype, found[b"data"].shape) == (np.uint8, (n, 3072))
-        assert Counter(found[b"fine_labels"]) == dict.fromkeys(range(CLASSES), per_class)
-        assert all(type(v) is int for v in found[b"fine_labels"] + found[b"coarse_labels"])
-        assert len(set(found[b"filenames"])) == n
-        assert found[b"fine_labels"][:50] != sorted(found[b"fine_labels"][:50])  # shuffled
+        assert file.keys() == keys
+        assert (file[b"data"].dtype, file[b"data"].shape) == (np.uint8, (n, 3072))
+        assert Counter(file[b"fine_labels"]) == dict.fromkeys(range(CLASSES), per_class)
+        assert all(type(v) is int for v in file[b"fine_labels"] + file[b"coarse_labels"])
+        assert len(set(file[b"filenames"])) == n
+        assert file[b"fine_labels"][:50] != sorted(file[b"fine_labels"][:50])  # shuffled
         atlas = scene.atlas()
-        for fine, coarse in set(zip(found[b"fine_labels"], found[b"coarse_labels"], strict=True)):
+        for fine, coarse in set(zip(file[b"fine_labels"], file[b"coarse_labels"], strict=True)):
             group = atlas.concepts[world.rows_of_cifar100()[fine]]["group"]
             assert coarse_names[coarse].decode() == group
-        pixels = hashlib.sha256(found[b"data"].tobytes() + bytes(found[b"fine_labels"]))
+        pixels = hashlib.sha256(file[b"data"].tobytes() + bytes(file[b"fine_labels"]))
         assert pixels.hexdigest()[:16] == GOLDEN_FILES[split]
 
 
 def test_pictures_are_stored_as_planes(folder):
-    found = content(folder / "test")
-    place = found[b"filenames"].index(b"bear_s_000004.png")
+    file = content(folder / "test")
+    place = file[b"filenames"].index(b"bear_s_000004.png")
     concept = world.rows_of_cifar100()[world.CIFAR100.index("bear")]
     drawn = scene.compose("test", concept, 4).pixels
-    assert found[b"data"][place].reshape(3, 32, 32).transpose(1, 2, 0).tobytes() == drawn.tobytes()
-    assert world.CIFAR100[found[b"fine_labels"][place]] == "bear"
+    assert file[b"data"][place].reshape(3, 32, 32).transpose(1, 2, 0).tobytes() == drawn.tobytes()
+    assert world.CIFAR100[file[b"fine_labels"][place]] == "bear"
 
 
 def test_strings_are_those_of_python_2(folder):
@@ -138,10 +138,10 @@ def test_strings_are_those_of_python_2(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for encoding in ("bytes", "latin1"):
-            found = pickle.loads(python2.dumps([array, array.T]), encoding=encoding)
-            assert found[0].dtype == np.uint8
-            assert (found[0] == array).all()
-            assert (found[1] == array.T).all()
+            arrays = pickle.loads(python2.dumps([array, array.T]), encoding=encoding)
+            assert arrays[0].dtype == np.uint8
+            assert (arrays[0] == array).all()
+            assert (arrays[1] == array.T).all()
     for wrong in ("text", 1.5, True, None, array.astype(int)):
         with pytest.raises(TypeError, match="no pickle of a"):
             python2.dumps([wrong])
@@ -154,23 +154,23 @@ def test_torchvision_reads_it(folder):
     def listed(name: str) -> list[str]:
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
-    class Twin(CIFAR100):
+    class Small(CIFAR100):
         train_list = [listed("train")]  # noqa: RUF012 - as in the class above it
         test_list = [listed("test")]  # noqa: RUF012
         meta = CIFAR100.meta | {"md5": listed("meta")[1]}
 
     for split in ("train", "test"):
-        theirs = Twin(str(folder.parent), train=split == "train", download=False)
+        reference = Small(str(folder.parent), train=split == "train", download=False)
         ours = cifar.load(folder.parent, None, cifar.MINI)
         test = ours.splits["test"]
         images, table = (
             (ours.train_images, ours.train) if split == "train" else (test.images, test.table)
         )
-        assert theirs.classes == list(world.CIFAR100)
+        assert reference.classes == list(world.CIFAR100)
         assert (
-            np.asarray(theirs.data)[table["id"].to_numpy()] == images.take(np.arange(len(table)))
+            np.asarray(reference.data)[table["id"].to_numpy()] == images.take(np.arange(len(table)))
         ).all()
-        assert [theirs.targets[i] for i in table["id"]] == table["label"].to_list()
+        assert [reference.targets[i] for i in table["id"]] == table["label"].to_list()
 
 
 # ---------------------------------------------------------------- writing
@@ -235,20 +235,20 @@ def test_a_full_disk_leaves_nothing_half_written(quick, tmp_path, monkeypatch):
 
 def part_of_web(job: tuple[int, int]) -> tuple[set[bytes], list[str]]:
     """Hashes of a hundred pictures, and captions that do not name their concept."""
-    found = web._part(job)
+    part = web._part(job)
     name = scene.atlas().names[job[0]]
-    hashes = {hashlib.sha256(picture.tobytes()).digest() for picture in found["images"]}
-    return hashes, [c for c in found["captions"].ravel().tolist() if name not in c]
+    hashes = {hashlib.sha256(picture.tobytes()).digest() for picture in part["images"]}
+    return hashes, [c for c in part["captions"].ravel().tolist() if name not in c]
 
 
 def test_the_benchmark_holds_no_picture_of_the_web():
     """Of the web's, a fifth of each concept; captions name what is shown."""
-    seen: set[bytes] = set()
+    known: set[bytes] = set()
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for hashes, unnamed in pool.map(part_of_web, [(c, 0) for c in web.concepts()], chunksize=9):
             assert unnamed == []
-            seen |= hashes
-    assert len(seen) == 100 * len(scene.atlas().names) == 12_300
+            known |= hashes
+    assert len(known) == 100 * len(scene.atlas().names) == 12_300
     benchmark = {
         hashlib.sha256(scene.compose(stream, c, n, web.SIZE_PX).pixels.tobytes()).digest()
         for stream in ("train", "test")
@@ -256,15 +256,15 @@ def test_the_benchmark_holds_no_picture_of_the_web():
         for n in range(10)
     }
     assert len(benchmark) == 2 * 10 * len(scene.atlas().names)
-    assert not benchmark & seen
+    assert not benchmark & known
 
 
 def test_captions_are_a_function_of_scene_and_generator():
     drawn = scene.compose("web", 3, 0)
-    said = [caption(drawn, np.random.default_rng(n)) for n in range(60)]
-    assert said == [caption(drawn, np.random.default_rng(n)) for n in range(60)]
-    assert all(scene.atlas().names[3] in text for text in said)
+    captions = [caption(drawn, np.random.default_rng(n)) for n in range(60)]
+    assert captions == [caption(drawn, np.random.default_rng(n)) for n in range(60)]
+    assert all(scene.atlas().names[3] in text for text in captions)
     place = scene.SCENES[drawn.scene][0]
-    assert 20 < sum(place in text for text in said) < 60
+    assert 20 < sum(place in text for text in captions) < 60
     style = scene.atlas().styles[drawn.style]["adjective"]
-    assert 5 < sum(style in text for text in said) < 35
+    assert 5 < sum(style in text for text in captions) < 35

@@ -27,7 +27,7 @@ def mini() -> clip.ImageText:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> torch.nn.Module:
+def open_clip_model() -> torch.nn.Module:
     """The same files as open_clip itself loads them, with its other class of model."""
     return open_clip.create_model(f"local-dir:{CLIP}").eval()
 
@@ -41,32 +41,32 @@ def copy(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- against open_clip
 
 
-def test_towers_and_tokens_are_open_clips(mini, theirs):
+def test_towers_and_tokens_are_open_clips(mini, open_clip_model):
     x = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     ids = open_clip.get_tokenizer(f"local-dir:{CLIP}")(TEXTS)
     assert torch.equal(mini.tokenise(TEXTS), ids)
     assert ids.dtype == torch.int64
     with torch.inference_mode():
-        assert torch.equal(mini.encoder(x), theirs.encode_image(x))
-        assert torch.equal(mini.text(ids), theirs.encode_text(ids))
-    assert torch.equal(mini.logit_scale, theirs.logit_scale)
+        assert torch.equal(mini.encoder(x), open_clip_model.encode_image(x))
+        assert torch.equal(mini.text(ids), open_clip_model.encode_text(ids))
+    assert torch.equal(mini.logit_scale, open_clip_model.logit_scale)
 
 
-def test_every_parameter_of_open_clip_is_there_once(mini, theirs):
+def test_every_parameter_of_open_clip_is_there_once(mini, open_clip_model):
     def ours(name: str) -> str:
         if name == "logit_scale":
             return name
         inner = name.removeprefix("visual.")
         return f"encoder.tower.{inner}" if inner != name else f"text.{name}"
 
-    expected = {ours(name): value for name, value in theirs.state_dict().items()}
-    found = mini.state_dict()
+    expected = {ours(name): value for name, value in open_clip_model.state_dict().items()}
+    state = mini.state_dict()
     head = {"head.weight": (60, 96), "head.bias": (60,)}
-    assert found.keys() == expected.keys() | head.keys()
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
-    assert {name: tuple(found[name].shape) for name in head} == head
-    assert not any(found[name].any() for name in head)
-    assert all(value.dtype == torch.float32 for value in found.values())
+    assert state.keys() == expected.keys() | head.keys()
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+    assert {name: tuple(state[name].shape) for name in head} == head
+    assert not any(state[name].any() for name in head)
+    assert all(value.dtype == torch.float32 for value in state.values())
 
 
 def test_what_the_image_tower_was_shown(mini):
@@ -75,8 +75,8 @@ def test_what_the_image_tower_was_shown(mini):
 
 @pytest.mark.parametrize("shape", [(2, 3, 224, 224), (2, 3, 64, 80), (2, 1, 64, 64)])
 def test_other_sizes_are_refused(mini, shape):
-    found = "x".join(map(str, shape[1:]))
-    with pytest.raises(DataError, match=f"3x64x64, not of {found}: give the recipe view_px = 64"):
+    size = "x".join(map(str, shape[1:]))
+    with pytest.raises(DataError, match=f"3x64x64, not of {size}: give the recipe view_px = 64"):
         mini.encoder(torch.zeros(shape))
 
 
@@ -145,15 +145,15 @@ def test_a_folder_with_bad_weights(copy, content):
 
 def test_another_models_tokenizer(copy):
     """One that knows a token more than the text tower has embeddings."""
-    told = json.loads((copy / "tokenizer.json").read_text())
-    told["added_tokens"].append({**told["added_tokens"][-1], "id": 970, "content": "<more>"})
-    (copy / "tokenizer.json").write_text(json.dumps(told))
+    content = json.loads((copy / "tokenizer.json").read_text())
+    content["added_tokens"].append({**content["added_tokens"][-1], "id": 970, "content": "<more>"})
+    (copy / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="has 971 tokens, its text tower 970"):
         clip.load(f"local-dir:{copy}", 3)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("ViT-B-17:openai", "unknown image-text model 'ViT-B-17:openai'; for example ViT-B-1"),
         ("ViT-B-16-quickgelu", "write ViT-B-16-quickgelu:TAG; for example openai"),
@@ -162,10 +162,10 @@ def test_another_models_tokenizer(copy):
         ("ViT-L/14:openai", "trained with QuickGELU; write ViT-L-14-quickgelu:openai"),
     ],
 )
-def test_names_that_are_none(name, said):
+def test_names_that_are_none(name, message):
     with pytest.raises(UsageError) as error:
         clip.load(name, 3, weights=False)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_weights_that_are_not_here(monkeypatch, tmp_path):
@@ -174,11 +174,11 @@ def test_weights_that_are_not_here(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DataError) as error:
         clip.load("ViT-B-32-quickgelu:openai", 3)
-    said = str(error.value)
-    assert said.startswith("cannot load the image-text model ViT-B-32-quickgelu:openai: ")
-    assert "openai" in said
-    assert "local-dir:/path" in said
-    assert "\n" not in said
+    message = str(error.value)
+    assert message.startswith("cannot load the image-text model ViT-B-32-quickgelu:openai: ")
+    assert "openai" in message
+    assert "local-dir:/path" in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16-SigLIP:webli", "coca_ViT-B-32:laion2b_s13b_b90k"])
@@ -198,10 +198,10 @@ def test_zero_shot_by_hand():
     """
     vectors = torch.tensor([[3.0, 0], [0, 5], [0, 2], [4, 3], [-8, 6]])
     model = Toy("abcde", vectors, torch.eye(2), scale=7, classes=3)
-    found = clip.zero_shot(model, (("a", "b"), ("c",), ("d", "e")))
+    weights = clip.zero_shot(model, (("a", "b"), ("c",), ("d", "e")))
     half = 7 / math.sqrt(2)
-    assert found.tolist() == [pytest.approx(v) for v in ([half, half], [0, 7], [0, 7])]
-    assert not found.requires_grad
+    assert weights.tolist() == [pytest.approx(v) for v in ([half, half], [0, 7], [0, 7])]
+    assert not weights.requires_grad
 
 
 def test_zero_shot_does_not_depend_on_the_batches(monkeypatch, mini):
@@ -216,7 +216,7 @@ def test_a_class_without_captions(mini):
         clip.zero_shot(mini, (("a bear",), (), ()))
 
 
-def test_the_embedded_model_knows_the_test_pictures(mini):
+def test_the_built_in_model_knows_the_test_pictures(mini):
     """Chance is 1 in 60."""
     rows = world.rows_of_cifar100()
     names = [scene.atlas().names[row] for row in rows]

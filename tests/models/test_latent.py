@@ -33,10 +33,10 @@ class Constant(nn.Module):
 
     def __init__(self, value):
         super().__init__()
-        self.value, self.asked = value, []
+        self.value, self.calls = value, []
 
     def forward(self, x, t, y):
-        self.asked.append((x, t, y))
+        self.calls.append((x, t, y))
         return torch.full_like(x, self.value)
 
 
@@ -78,9 +78,9 @@ def test_first_weights_are_a_function_of_the_generator():
 
 def test_classes_and_times_change_the_output():
     network, x = small(), torch.rand(1, 16, generator=seeded(1))
-    found = [network(x, torch.tensor([t]), torch.tensor([y])) for t, y in ((5, 0), (5, 1), (9, 0))]
-    assert (found[0] - found[1]).abs().max() > 1e-3
-    assert (found[0] - found[2]).abs().max() > 1e-3
+    z = [network(x, torch.tensor([t]), torch.tensor([y])) for t, y in ((5, 0), (5, 1), (9, 0))]
+    assert (z[0] - z[1]).abs().max() > 1e-3
+    assert (z[0] - z[2]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
@@ -123,17 +123,17 @@ def test_sinusoids_are_those_of_diffusers():
     from diffusers.models.embeddings import get_timestep_embedding
 
     t = torch.tensor([0, 1, 17, 999])
-    found = get_timestep_embedding(t, 16)
-    torch.testing.assert_close(sinusoids(t, 16), found, rtol=0, atol=1e-4)
+    embedding = get_timestep_embedding(t, 16)
+    torch.testing.assert_close(sinusoids(t, 16), embedding, rtol=0, atol=1e-4)
 
 
 def test_rms_norm_is_pytorchs_over_channels():
     x = torch.randn(2, 8, 5, generator=seeded(0))
-    ours, theirs = RMSNorm(8), nn.RMSNorm(8, eps=1e-12)
+    ours, pytorchs = RMSNorm(8), nn.RMSNorm(8, eps=1e-12)
     with torch.no_grad():
         ours.weight.copy_(torch.arange(8.0)[:, None])
-        theirs.weight.copy_(torch.arange(8.0))
-    torch.testing.assert_close(ours(x), theirs(x.transpose(1, 2)).transpose(1, 2))
+        pytorchs.weight.copy_(torch.arange(8.0))
+    torch.testing.assert_close(ours(x), pytorchs(x.transpose(1, 2)).transpose(1, 2))
 
 
 def test_block_is_its_definition():
@@ -149,12 +149,12 @@ def test_block_is_its_definition():
 
 
 def test_halving_keeps_the_first_of_two():
-    network, seen = small(multipliers=(1, 1)), {}
+    network, inputs = small(multipliers=(1, 1)), {}
     level = network.down[0]
-    level.attention.register_forward_hook(lambda *a: seen.update(out=a[2]))
-    level.change.register_forward_pre_hook(lambda *a: seen.update(kept=a[1][0]))
+    level.attention.register_forward_hook(lambda *a: inputs.update(out=a[2]))
+    level.change.register_forward_pre_hook(lambda *a: inputs.update(halved=a[1][0]))
     network(torch.rand(1, 16), torch.tensor([0]), torch.tensor([0]))
-    assert torch.equal(seen["kept"], seen["out"][:, :, torch.arange(0, 16, 2)])
+    assert torch.equal(inputs["halved"], inputs["out"][:, :, torch.arange(0, 16, 2)])
 
 
 def parts(layer, x):
@@ -213,7 +213,7 @@ def test_loss_weighs_every_sample_by_the_snr_of_its_own_time():
     process, network = Process(2), Constant(0.0)
     z = torch.tensor([[1.0]] * 3 + [[2.0]] * 3)  # squared errors 1 and (2 * 2 - 1)^2 = 9
     loss = process.loss(network, z, torch.zeros(6, dtype=torch.int64), seeded(1))
-    times = network.asked[0][1].tolist()
+    times = network.calls[0][1].tolist()
     assert set(times) == {0, 1}
     expected = [float(process.snr[t]) * e for t, e in zip(times, (1, 1, 1, 9, 9, 9), strict=True)]
     assert float(loss) == pytest.approx(sum(expected) / 6, rel=1e-6)
@@ -222,25 +222,25 @@ def test_loss_weighs_every_sample_by_the_snr_of_its_own_time():
 def test_noised_features_have_the_means_and_variances_of_their_times():
     process, network = Process(4), Constant(0.0)
     process.loss(network, torch.full((4000, 16), 0.9), torch.zeros(4000).long(), seeded(0))
-    x, t, _ = network.asked[0]
+    x, t, _ = network.calls[0]
     for time in range(4):
-        seen, alpha_bar = x[t == time], float(process.alpha_bar[time])
-        assert 800 < len(seen) < 1200  # 1000 +- 27: uniform
+        features, alpha_bar = x[t == time], float(process.alpha_bar[time])
+        assert 800 < len(features) < 1200  # 1000 +- 27: uniform
         # 16,000 numbers around sqrt(alpha_bar) * (2 * 0.9 - 1)
-        assert float(seen.mean()) == pytest.approx(0.8 * math.sqrt(alpha_bar), abs=0.04)
-        assert float(seen.var()) == pytest.approx(1 - alpha_bar, rel=0.06)
+        assert float(features.mean()) == pytest.approx(0.8 * math.sqrt(alpha_bar), abs=0.04)
+        assert float(features.var()) == pytest.approx(1 - alpha_bar, rel=0.06)
 
 
 @pytest.mark.parametrize("t", [1, 10, 500, 998, 999])
 def test_a_step_back_is_that_of_diffusers(t):
     from diffusers import DDPMScheduler
 
-    theirs = DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2", prediction_type="sample")
+    scheduler = DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2", prediction_type="sample")
     x, x0 = torch.randn(2, 1, 8, generator=seeded(0)), torch.rand(2, 1, 8, generator=seeded(1))
     of_x0, of_x, deviation = Process(1000).posterior(t)
     ours = of_x0 * x0 + of_x * x + deviation * torch.randn(x.shape, generator=seeded(2))
-    found = theirs.step(x0, t, x, generator=seeded(2)).prev_sample
-    torch.testing.assert_close(ours, found, rtol=0, atol=5e-3)  # theirs is float32 throughout
+    expected = scheduler.step(x0, t, x, generator=seeded(2)).prev_sample
+    torch.testing.assert_close(ours, expected, rtol=0, atol=5e-3)  # theirs is float32 throughout
 
 
 def test_the_last_step_is_the_prediction_itself():
@@ -249,27 +249,27 @@ def test_the_last_step_is_the_prediction_itself():
     assert (of_x, deviation) == (0, 0)
 
 
-@pytest.mark.parametrize(("predicted", "made"), [(7.0, 1.0), (-7.0, 0.0), (0.2, 0.6)])
-def test_predictions_are_clamped_and_mapped_back(predicted, made):
+@pytest.mark.parametrize(("predicted", "sampled"), [(7.0, 1.0), (-7.0, 0.0), (0.2, 0.6)])
+def test_predictions_are_clamped_and_mapped_back(predicted, sampled):
     network, y = Constant(predicted), torch.tensor([2, 0])
-    found = Process(5).sample(network, y, 3, seeded(0))
-    torch.testing.assert_close(found, torch.full((2, 3), made))
-    assert [t.tolist() for _, t, _ in network.asked] == [[t, t] for t in (4, 3, 2, 1, 0)]
-    assert all(torch.equal(asked, y) for _, _, asked in network.asked)
+    features = Process(5).sample(network, y, 3, seeded(0))
+    torch.testing.assert_close(features, torch.full((2, 3), sampled))
+    assert [t.tolist() for _, t, _ in network.calls] == [[t, t] for t in (4, 3, 2, 1, 0)]
+    assert all(torch.equal(labels, y) for _, _, labels in network.calls)
 
 
 def test_samples_are_a_function_of_the_generator_and_of_the_classes():
     network, process, y = small(), Process(6), torch.tensor([0, 1, 2])
     torch.manual_seed(1)
-    found = process.sample(network, y, 16, seeded(5))
-    assert found.shape == (3, 16)
-    assert found.min() >= 0
-    assert found.max() <= 1
+    features = process.sample(network, y, 16, seeded(5))
+    assert features.shape == (3, 16)
+    assert features.min() >= 0
+    assert features.max() <= 1
     torch.manual_seed(2)  # PyTorch's own generator plays no part
-    assert torch.equal(found, process.sample(network, y, 16, seeded(5)))
-    assert not torch.equal(found, process.sample(network, y, 16, seeded(6)))
-    assert not torch.equal(found, process.sample(network, y.flip(0), 16, seeded(5)))
-    assert not found.requires_grad
+    assert torch.equal(features, process.sample(network, y, 16, seeded(5)))
+    assert not torch.equal(features, process.sample(network, y, 16, seeded(6)))
+    assert not torch.equal(features, process.sample(network, y.flip(0), 16, seeded(5)))
+    assert not features.requires_grad
 
 
 # ---------------------------------------------------------------- learning
@@ -296,11 +296,12 @@ def test_two_clusters_are_learned(means, positions):
     losses = [learn(network, process, optimiser, batches, seeded(i)) for i in range(15)]
     assert losses[-1] < losses[0] / 5
     labels = torch.tensor([0, 1]).repeat_interleave(100)
-    made = process.sample(network, labels, 8, seeded(99))
-    nearest = torch.cdist(made, means).argmin(1)
+    samples = process.sample(network, labels, 8, seeded(99))
+    nearest = torch.cdist(samples, means).argmin(1)
     assert (nearest == labels).float().mean() > 0.98
     for label in (0, 1):
-        torch.testing.assert_close(made[labels == label].mean(0), means[label], rtol=0, atol=0.1)
+        mean = samples[labels == label].mean(0)
+        torch.testing.assert_close(mean, means[label], rtol=0, atol=0.1)
 
 
 def test_the_loss_of_a_pass_is_the_mean_over_its_features():
@@ -308,11 +309,11 @@ def test_the_loss_of_a_pass_is_the_mean_over_its_features():
     optimiser = torch.optim.SGD(network.parameters(), lr=0.0)
     z, y = torch.rand(5, 16, generator=seeded(0)), torch.tensor([0, 1, 2, 0, 1])
     process = Process(1)  # one time step: the losses differ by noise and features alone
-    found = learn(network, process, optimiser, [(z[:3], y[:3]), (z[3:], y[3:])], seeded(1))
+    loss = learn(network, process, optimiser, [(z[:3], y[:3]), (z[3:], y[3:])], seeded(1))
     generator = seeded(1)
     first = process.loss(network, z[:3], y[:3], generator).item()
     second = process.loss(network, z[3:], y[3:], generator).item()
-    assert found == pytest.approx((3 * first + 2 * second) / 5, rel=1e-5)
+    assert loss == pytest.approx((3 * first + 2 * second) / 5, rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_is_an_error():

@@ -1,4 +1,4 @@
-"""The whole road on a data set of four classes: what is made, and what is not made again."""
+"""The whole pipeline on a data set of four classes: what is made, and what is not made again."""
 
 import json
 import shutil
@@ -79,8 +79,8 @@ def again(walked: Workspace, tmp_path: Path) -> Any:
     def copied(**changes: Any) -> Workspace:
         if not (tmp_path / "copy").exists():
             shutil.copytree(walked.home, tmp_path / "copy")
-        assert walked.given is not None
-        return small_workspace.workspace(tmp_path / "copy", walked.given, **changes)
+        assert walked.root is not None
+        return small_workspace.workspace(tmp_path / "copy", walked.root, **changes)
 
     return copied
 
@@ -89,7 +89,7 @@ def record_files(workspace: Workspace) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(workspace.records.rglob("*.json"))}
 
 
-# ---------------------------------------------------------------- what the road leaves behind
+# ---------------------------------------------------------------- what the pipeline leaves behind
 
 
 def test_tables(walked):
@@ -106,7 +106,7 @@ def test_tables(walked):
 
 def test_statistics_of_the_pool(walked):
     table = pl.read_parquet(walked.work / "spectrum.parquet")
-    assert tuple(table.columns) == stages.SPECTRUM
+    assert tuple(table.columns) == stages.SCORE_COLUMNS
     assert table.null_count().sum_horizontal().item() == 0
     assert table["key"].is_unique().all()
     assert table["key"].is_sorted()
@@ -206,8 +206,8 @@ def test_a_row_of_another_level_gets_its_images_and_changes_no_other_run(again):
     before = {job.spec.method: job.folder for job in jobs(workspace)}
     with pytest.raises(DataError, match=f"{6 * 3} of {6 * 3} synthetic images are not scored"):
         plan(workspace, [row], [100], [0])
-    assert stages.generate(workspace, levels=[30]) == IMAGES
-    assert stages.score(workspace, levels=[30]) == IMAGES
+    assert stages.generate(workspace, parts=[stages.PoolPart(levels=(30,))]) == IMAGES
+    assert stages.score(workspace, part=stages.PoolPart(levels=(30,))) == IMAGES
     assert {job.spec.method: job.folder for job in jobs(workspace)} == before
     assert (
         stages.score(workspace) == 0
@@ -224,7 +224,7 @@ def test_other_steps_are_other_images(again):
         jobs(workspace)
     assert stages.generate(workspace) == 2 * IMAGES
     assert len(cache.read_index(workspace.pool)) == 4 * IMAGES
-    removed = cache.gc(workspace.pool, [stages.asked_by(workspace)])
+    removed = cache.gc(workspace.pool, [stages.generator_key(workspace)])
     assert len([p for p in removed if p.suffix == ".arrow"]) == 2
     assert len(cache.read_index(workspace.pool)) == 2 * IMAGES
 
@@ -267,7 +267,7 @@ def test_images_that_are_gone_are_made_again(again):
     assert small_pools.files(workspace.pool) == images
 
 
-def test_the_census_counts_what_there_is(again):
+def test_pool_statistics_count_what_there_is(again):
     workspace = again(threshold=0.0)
     scores = pl.read_parquet(workspace.work / "spectrum.parquet")
     counts = {c.imbalance: c for c in pool_statistics.count(workspace)}
@@ -294,12 +294,12 @@ def test_the_census_counts_what_there_is(again):
 # ---------------------------------------------------------------- by the command
 
 
-def test_the_command_walks_the_same_road(again, capsys):
+def test_the_command_runs_the_same_pipeline(again, capsys):
     workspace = again()
     file = workspace.home / "params.yaml"
     file.write_text(yaml.safe_dump({"smoke": {"cifar100-lt": small_workspace.SMALL}}))
     words = ["--dataset", "cifar100-lt", "--profile", "smoke", "--home", workspace.home]
-    words += ["--root", workspace.given, "--rows", *ROWS]
+    words += ["--root", workspace.root, "--rows", *ROWS]
     assert main(["compare", *map(str, words)]) == 0
     out, err = capsys.readouterr()
     assert "generate: 0 images made" in err

@@ -16,8 +16,11 @@ from harness.cli import doctor_text
 from harness.core import registry
 from harness.mini.weights import weights_digest
 from harness.pipeline.workspace import Workspace
-from harness.planning import doctor
-from harness.planning.doctor import OK, Found, Gpu, Package, Report
+from harness.planning import doctor, local_files, packages
+from harness.planning.devices import Gpu
+from harness.planning.doctor import Report
+from harness.planning.local_files import Files
+from harness.planning.packages import OK, Package
 
 ROOT = Path(__file__).parents[2]
 REFINER = "stabilityai/stable-diffusion-xl-refiner-1.0"
@@ -62,7 +65,7 @@ def test_a_missing_and_an_old_package(monkeypatch, tmp_path):
     by_name = {p.name: p for p in report.packages}
     assert (by_name["torch"].status, by_name["numpy"].status) == ("missing", "older than 2.0")
     assert by_name["polars"].status == OK
-    assert (by_name["dvc-s3"].extra, by_name["dvc-s3"].wanted) == ("s3", "dvc-s3>=3.2")
+    assert (by_name["dvc-s3"].extra, by_name["dvc-s3"].requirement) == ("s3", "dvc-s3>=3.2")
     assert report.gpus is None
     assert all(needs[:2] == ("numpy", "torch") for needs in report.ready["mini"].values())
     text = doctor_text.render(report)
@@ -87,11 +90,11 @@ def test_versions_are_compared_by_number(found, wanted, status):
 
 
 def test_an_installed_package_tells_what_the_checkout_tells(monkeypatch, tmp_path):
-    of_checkout = [(p.name, p.extra) for p in doctor.packages()]
+    of_checkout = [(p.name, p.extra) for p in packages.packages()]
     lines = ["torch>=2.11", "pytest>=8.4; extra == 'test'", 'wilds[all]>=2.0; extra == "wilds"']
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)  # no pyproject.toml
+    monkeypatch.setattr(packages, "ROOT", tmp_path)  # no pyproject.toml
     monkeypatch.setattr(metadata, "requires", lambda name: lines)
-    of_package = [(p.name, p.extra) for p in doctor.packages()]
+    of_package = [(p.name, p.extra) for p in packages.packages()]
     assert of_package == [("torch", None), ("pytest", "test"), ("wilds", "wilds")]
     assert set(of_package) <= set(of_checkout)
 
@@ -168,10 +171,10 @@ def test_nothing_is_asked_of_the_network(monkeypatch, tmp_path):
 def test_weights_in_the_hub_cache(tmp_path):
     cache = tmp_path / "hub"
     recipe = registry.find("harness.datasets", "iwildcam").RECIPES["paper"]
-    assert [f.status for f in doctor.weights_of(recipe, cache)] == ["missing"] * 3
+    assert [f.status for f in local_files.weights_of(recipe, cache)] == ["missing"] * 3
     hub_files(cache, REFINER, "model_index.json", "unet/diffusion_pytorch_model.safetensors")
     hub_files(cache, B16, "open_clip_pytorch_model.bin")
-    generator, scorer, start = doctor.weights_of(recipe, cache)
+    generator, scorer, start = local_files.weights_of(recipe, cache)
     assert (generator.name, generator.status) == (f"generator {REFINER}", "2 of 4 files missing")
     assert generator.where == "fetched from the hub when first used"
     assert scorer.status == "missing"
@@ -182,13 +185,13 @@ def test_weights_in_the_hub_cache(tmp_path):
         "vae/diffusion_pytorch_model.safetensors",
         "text_encoder_2/model.safetensors",
     )
-    assert doctor.weights_of(recipe, cache)[0].status == OK
+    assert local_files.weights_of(recipe, cache)[0].status == OK
 
 
 def test_where_open_clip_takes_openai_weights_from():
     from open_clip import get_pretrained_cfg
 
-    for model, repository in doctor.OPENAI.items():
+    for model, repository in local_files.OPENAI.items():
         assert get_pretrained_cfg(model, "openai")["hf_hub"] == f"{repository}/"
 
 
@@ -196,22 +199,22 @@ def test_built_in_weights(monkeypatch, tmp_path, models):
     recipe = registry.find("harness.datasets", "cifar100-lt").RECIPES["mini"]
     monkeypatch.setattr("harness.mini.weights.MODELS", models)
     made_px = json.loads((models / "generator/vae/config.json").read_text())["sample_size"]
-    generator, scorer = doctor.weights_of(replace(recipe, size_px=made_px))
+    generator, scorer = local_files.weights_of(replace(recipe, size_px=made_px))
     digest = weights_digest(str(models / "generator"))
-    assert generator == Found("generator mini", OK, f"SHA-256 {digest[:12]}")
+    assert generator == Files("generator mini", OK, f"SHA-256 {digest[:12]}")
     assert (scorer.name, scorer.status) == ("CLIP mini", OK)
-    larger = doctor.weights_of(replace(recipe, size_px=made_px + 8))[0]
+    larger = local_files.weights_of(replace(recipe, size_px=made_px + 8))[0]
     assert larger.name == f"generator mini for {made_px + 8} px"
     assert larger.where == f"the one there is makes pictures of {made_px} px"
     monkeypatch.setattr("harness.mini.weights.MODELS", tmp_path)
-    assert [f.status for f in doctor.weights_of(recipe)] == ["missing", "missing"]
+    assert [f.status for f in local_files.weights_of(recipe)] == ["missing", "missing"]
 
 
 def test_other_names_of_clip_models(tmp_path):
     recipe = registry.find("harness.datasets", "iwildcam").RECIPES["paper"]
 
     def start(name):
-        return doctor.weights_of(replace(recipe, pretrained=name), tmp_path / "hub")[2]
+        return local_files.weights_of(replace(recipe, pretrained=name), tmp_path / "hub")[2]
 
     hub_files(tmp_path / "hub", "someone/clip", "open_clip_model.safetensors")
     assert start("hf-hub:someone/clip").status == OK
@@ -232,7 +235,7 @@ def camera_traps(monkeypatch):
 
 def test_official_files(camera_traps, tmp_path):
     def status(root):
-        found = doctor.official_files(camera_traps, root, "iwildcam")
+        found = local_files.official_files(camera_traps, root, "iwildcam")
         return found.status, found.where.split(";")[0]
 
     assert status(None) == ("missing", "name their folder by --root or $HARNESS_DATA")
@@ -248,7 +251,7 @@ def test_official_files_in_the_folder_that_the_download_makes(camera_traps, tmp_
     inner = tmp_path / "iwildcam_v2.0"
     (inner / "train").mkdir(parents=True)
     (inner / "metadata.csv").touch()
-    assert doctor.official_files(camera_traps, tmp_path, "iwildcam").where == str(inner)
+    assert local_files.official_files(camera_traps, tmp_path, "iwildcam").where == str(inner)
 
 
 def test_roots_and_the_environment(camera_traps, tmp_path):
@@ -298,11 +301,11 @@ REPORT = Report(
     home="/home/me",
     free_gib=63.96,
     data=(
-        Found("official files of a", OK, "/data/a"),
-        Found("official files of bc", "missing", "x"),
+        Files("official files of a", OK, "/data/a"),
+        Files("official files of bc", "missing", "x"),
     ),
     written={"mini": ("a", "bc"), "smoke": ()},
-    weights=(Found("generator mini", OK, "SHA-256 0123"),),
+    weights=(Files("generator mini", OK, "SHA-256 0123"),),
     ready={
         "mini": {"a": (), "bc": ()},
         "smoke": {"a": (), "bc": ("polars",)},
@@ -341,12 +344,6 @@ Profiles
 
 def test_text():
     assert doctor_text.render(REPORT) == TEXT
-
-
-def test_json():
-    told = json.loads(json.dumps(doctor.as_json(REPORT)))
-    assert [p["status"] for p in told["packages"]] == [OK, "missing", "older than 2.0"]
-    assert told["ready"]["paper"]["a"] == ["polars", "a GPU"]
 
 
 def test_weights_of_another_backbone_are_told_but_not_needed(tmp_path):

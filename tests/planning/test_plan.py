@@ -1,8 +1,11 @@
 """Plans of comparisons, from the sizes of the data sets alone."""
 
-import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -10,12 +13,14 @@ from harness.cli import plan_text
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.pipeline.workspace import Workspace
-from harness.planning import doctor
+from harness.planning import dataset_sizes, doctor, dry_run, flops
 from harness.planning import plan as plans
+from harness.planning.flops import Shape
 
+ROOT = Path(__file__).parents[2]
 ADAPTIVE = 'FLYP+DisCL(curriculum="adaptive")'
 SUBSETS = {100: (60, 40, 15, 4), 50: (60, 45, 22, 10)}
-# The published sizes, in the form that harness.planning.plan's docstring describes.
+# The published sizes, in the form that harness.planning.dataset_sizes' docstring describes.
 FACTS = {
     "imagenet-lt": {
         "train": 115_846,
@@ -87,21 +92,21 @@ def test_images_of_imagenet_lt(tmp_path):
 )
 def test_flops_of_an_image(size_px, unet, encode, decode):
     """Against PyTorch's count of the whole models at that size."""
-    found = plans.image_tflop(plans.REFINER, size_px, 7)
+    found = flops.image_tflop(flops.REFINER, size_px, 7)
     assert found == pytest.approx(encode + decode + 0.0088 + 14 * unet, rel=1e-4)
 
 
 def test_flops_and_bytes_of_a_wide_image():
     """Against PyTorch's count at 480x272: UNet 0.826, encode 0.548, decode 1.244."""
-    found = plans.image_tflop(plans.REFINER, 480, 50, 272)
+    found = flops.image_tflop(flops.REFINER, 480, 50, 272)
     assert found == pytest.approx(0.548 + 1.244 + 0.0088 + 100 * 0.826, rel=0.04)
-    square = plans.picture_kb("jpeg", 512)
-    assert plans.picture_kb("jpeg", 1024, 256) == pytest.approx(square, rel=1e-6)
-    assert plans.picture_kb("jpeg", 480, 272) < square / 1.7
+    square = flops.picture_kb("jpeg", 512)
+    assert flops.picture_kb("jpeg", 1024, 256) == pytest.approx(square, rel=1e-6)
+    assert flops.picture_kb("jpeg", 480, 272) < square / 1.7
 
 
 def test_flops_of_an_unknown_generator_are_not_made_up(tmp_path):
-    assert plans.image_tflop("someone/else", 512, 50) is None
+    assert flops.image_tflop("someone/else", 512, 50) is None
     told = plans.plan(paper(tmp_path, "imagenet-lt", generator="someone/else"), ["CE+DisCL"])
     assert told.generation_pflop is None
     assert "Those of the generator someone/else are not known." in told.assumed
@@ -194,7 +199,7 @@ def test_the_run_that_says_what_is_hard(tmp_path):
 
 
 def test_adaptive_curriculum_on_iwildcam(tmp_path):
-    told = plans.plan(paper(tmp_path, "iwildcam"), [ADAPTIVE], kept=1.0)
+    told = plans.plan(paper(tmp_path, "iwildcam"), [ADAPTIVE], share=1.0)
     passes = runs(told)[ADAPTIVE].passes
     # 15 epochs: 30,000 real images (118 batches), then the images that are not hard and all of
     # level 0.5 but the 8 of each of 2,000 held-out sources; 5 epochs of the real ones that are not
@@ -204,7 +209,9 @@ def test_adaptive_curriculum_on_iwildcam(tmp_path):
     assert passes.batches == 15 * (118 + math.ceil(curriculum / 256)) + 5 * 500
     assert passes.trained == 15 * (30_000 + curriculum) + 5 * 127_809
     assert passes.looked == 15 * 2 * 2000 * 4  # before and after, real ones and three levels
-    half = plans.plan(paper(tmp_path, "iwildcam"), ['FLYP+DisCL(curriculum="all-level")'], kept=0.5)
+    half = plans.plan(
+        paper(tmp_path, "iwildcam"), ['FLYP+DisCL(curriculum="all-level")'], share=0.5
+    )
     passes = runs(half)['FLYP+DisCL(curriculum="all-level")'].passes
     assert passes.images == (129_809 + 3 * 33_040,) * 2  # in every epoch
 
@@ -238,7 +245,7 @@ def test_what_a_method_fits_itself(monkeypatch, tmp_path):
 
 def test_a_row_that_cannot_run_is_told_and_not_counted(tmp_path):
     row = 'FLYP+DisCL(curriculum="text-only")'
-    told = plans.plan(paper(tmp_path, "iwildcam"), [row, "FLYP"], kept=0.0)
+    told = plans.plan(paper(tmp_path, "iwildcam"), [row, "FLYP"], share=0.0)
     assert list(runs(told)) == ["FLYP"]
     assert told.refused[row].startswith("no synthetic image of guidance 0 has a CLIPScore")
     assert "Rows that will not run:" in plan_text.render(told)
@@ -273,7 +280,7 @@ def basic_blocks(blocks, side, width=64):
     ],
 )
 def test_flops_of_a_resnet(backbone, blocks, side, parameters):
-    found = plans.network(backbone, 64, 1000, side, None)
+    found = flops.network(Shape(backbone, 64, 1000, side, None))
     stem, rest = basic_blocks(blocks, side)
     rest += 512 * 1000
     assert found.forward == pytest.approx(2 * (stem + rest) / 1e9, rel=1e-12)
@@ -295,7 +302,7 @@ def transformer(tokens, width, layers):
     ],
 )
 def test_flops_of_clip(model, patch, width, layers, embedding, text_width):
-    found = plans.network("clip", 1, 182, 224, model)
+    found = flops.network(Shape("clip", 1, 182, 224, model))
     patches = (224 // patch) ** 2
     cut = 2 * patches * 3 * patch**2 * width
     rest = transformer(patches + 1, width, layers) + 2 * width * embedding + 2 * embedding * 182
@@ -308,7 +315,7 @@ def test_flops_of_clip(model, patch, width, layers, embedding, text_width):
 def test_flops_of_runs(tmp_path):
     told = plans.plan(paper(tmp_path, "imagenet-lt"), ["CE+DisCL"], seeds=[0, 1], tflops=50)
     run = runs(told)["CE+DisCL"]
-    cost = plans.network("resnet10", 64, 1000, 224, None)  # 5.10 and 1.78 GFLOP
+    cost = flops.network(Shape("resnet10", 64, 1000, 224, None))  # 5.10 and 1.78 GFLOP
     assert run.train_pflop == pytest.approx(39_652 * 65 * cost.train / 1e6)
     assert run.train_pflop == pytest.approx(2.577 * 5.099, rel=1e-3)
     assert run.forward_pflop == pytest.approx(70_000 * 66 * cost.forward / 1e6)
@@ -326,15 +333,15 @@ def test_listed_images_go_before_facts(tmp_path):
     none = pl.Series("imbalance", [None] * 10, pl.Int32)
     index = pl.DataFrame([none, pl.Series("label", [0] * 6 + [1] * 3 + [2], pl.Int32)])
     index.write_parquet(workspace.work / "index.parquet")
-    told = plans.facts(workspace, None)
+    told = dataset_sizes.facts(workspace, None)
     assert (told.source, told.train) == ("FACTS", 115_846)  # half of the lists is none
     index[6:].write_parquet(workspace.work / "hard.parquet")
-    told = plans.facts(workspace, None)
+    told = dataset_sizes.facts(workspace, None)
     assert (told.counts, told.hard, told.hard_classes) == ((6, 3, 1), 4, 2)
     assert told.source == str(workspace.work / "index.parquet")
     assert told.splits == {"val": 20_000, "test": 50_000}
     index[7:].write_parquet(workspace.work / "hard.parquet")  # one of class 1 is not hard
-    assert plans.facts(workspace, None).hard_classes is None
+    assert dataset_sizes.facts(workspace, None).hard_classes is None
 
 
 def test_sources_are_counted_where_they_are_listed(tmp_path):
@@ -348,8 +355,35 @@ def test_sources_are_counted_where_they_are_listed(tmp_path):
     assert plans.plan(workspace, ["CE"]).sources == 3
 
 
+def test_the_index_alone_where_class_sizes_say_what_is_hard(tmp_path, monkeypatch):
+    workspace = paper(tmp_path, "cifar100-lt")
+    monkeypatch.setattr(workspace.module, "FACTS", {}, raising=False)
+    workspace.work.mkdir(parents=True)
+    table = pl.concat(
+        pl.DataFrame(
+            [
+                pl.Series("imbalance", [ratio] * sum(counts), pl.Int32),
+                pl.Series("label", np.repeat(range(4), counts), pl.Int32),
+            ]
+        )
+        for ratio, counts in SUBSETS.items()
+    )
+    table.write_parquet(workspace.work / "index.parquet")
+    plan = plans.plan(workspace, ["CE+DisCL"])
+    assert [(f.counts, f.hard, f.hard_classes) for f in plan.facts] == [
+        (SUBSETS[100], 19, 2),
+        (SUBSETS[50], 10, 1),
+    ]
+    assert plan.sources == 25  # as with FACTS
+    assert plan.facts[0].source == str(workspace.work / "index.parquet")
+    assert "The sizes of its test splits are not known: tests are not counted." in plan.assumed
+    monkeypatch.setattr(workspace.module, "HARD_BY", "CE")  # only a run says what is hard
+    with pytest.raises(DataError, match="run `harness index` and `harness hard`, or write them"):
+        dataset_sizes.facts(workspace, 100)
+
+
 def test_sizes_nobody_knows(tmp_path):
-    with pytest.raises(DataError, match=r"in profile mini are not known .*harness index"):
+    with pytest.raises(DataError, match=r"in profile mini are not known .*run `harness index`, or"):
         plans.plan(Workspace("imagenet-lt", "mini", tmp_path), ["CE"])
     with pytest.raises(DataError, match=r"hard by the rule <=20 .*harness index"):
         plans.plan(paper(tmp_path, "inaturalist2018", tail="<=20"), ["CE"])
@@ -362,8 +396,10 @@ def test_the_other_tail_rule(tmp_path):
 
 
 def test_the_published_share_of_images_kept(tmp_path):
-    assert plans.kept_share(paper(tmp_path, "iwildcam"), None) == pytest.approx(0.4556)
-    assert plans.kept_share(paper(tmp_path, "cifar100-lt"), 50) == pytest.approx(0.3116)
+    assert dataset_sizes.published_share(paper(tmp_path, "iwildcam"), None) == pytest.approx(0.4556)
+    assert dataset_sizes.published_share(paper(tmp_path, "cifar100-lt"), 50) == pytest.approx(
+        0.3116
+    )
     # 66,080 of level 0.5 are made; 129,809 real images, the 8,260 hard ones among them
     row = 'FLYP+DisCL(curriculum="fixed", levels=(0.5,))'
     passes = runs(plans.plan(paper(tmp_path, "iwildcam"), [row]))[row].passes
@@ -384,13 +420,13 @@ def test_the_published_share_of_images_kept(tmp_path):
     ],
 )
 def test_sizes_of_stored_pictures(codec, side, kb):
-    assert plans.picture_kb(codec, side) == pytest.approx(kb)
+    assert flops.picture_kb(codec, side) == pytest.approx(kb)
 
 
 def test_sizes_between_those_measured():
     # 362 px is half-way from 256 to 512 by its logarithm, up to 0.01 %
     per_pixel = (32.6 / 256**2 + 104.0 / 512**2) / 2
-    assert plans.picture_kb("jpeg", 362) == pytest.approx(per_pixel * 362**2, rel=1e-3)
+    assert flops.picture_kb("jpeg", 362) == pytest.approx(per_pixel * 362**2, rel=1e-3)
 
 
 def test_disk(tmp_path):
@@ -426,16 +462,16 @@ def test_requests_that_are_wrong(tmp_path):
     with pytest.raises(UsageError, match="needs an image-text model"):
         plans.plan(workspace, ["FLYP"])
     with pytest.raises(UsageError, match=r"in \[0, 1\]"):
-        plans.plan(workspace, ["CE"], kept=1.5)
+        plans.plan(workspace, ["CE"], share=1.5)
     with pytest.raises(UsageError, match="imbalance 7 is not in profile paper"):
         plans.plan(paper(tmp_path, "cifar100-lt"), ["CE"], imbalances=[7])
 
 
 def test_default_rates_follow_the_precision(tmp_path):
     told = plans.plan(paper(tmp_path, "imagenet-lt"), ["CE"])
-    assert told.tflops[1] == plans.RATES["no"]  # the recipe trains in float32
+    assert told.tflops[1] == flops.RATES["no"]  # the recipe trains in float32
     half = plans.plan(paper(tmp_path, "imagenet-lt", precision="bf16"), ["CE"])
-    assert half.tflops[1] == plans.RATES["bf16"]
+    assert half.tflops[1] == flops.RATES["bf16"]
     assert any("training in bfloat16 at 247 TFLOP/s" in text for text in half.assumed)
     given = plans.plan(paper(tmp_path, "imagenet-lt"), ["CE"], tflops=400)
     assert given.tflops == (400, 400)
@@ -506,32 +542,39 @@ def test_text(tmp_path):
     assert plan_text.render(small(tmp_path)) == TEXT
 
 
-def test_json(tmp_path):
-    told = json.loads(json.dumps(plans.as_json(small(tmp_path))))
-    assert told["total"]["images"] == 19
-    assert told["total"]["runs"] == 4
-    assert told["total"]["generation_gpu_h"] == pytest.approx(1.607e15 / 1e12 / 3600, rel=1e-3)
-    assert told["facts"][0] | {"counts": None} == {
-        "imbalance": 100,
-        "classes": 4,
-        "train": 119,
-        "hard": 19,
-        "hard_classes": 2,
-        "splits": {"test": 30},
-        "validated": False,
-        "source": "FACTS",
-        "counts": None,
-    }
-    assert "counts" not in told["facts"][0]
-    assert [run["passes"]["batches"] for run in told["runs"]] == [200, 65]
-    assert told["pool"][0]["gpu_h"] == told["total"]["generation_gpu_h"]
-
-
 def test_reading_the_pictures_is_told(tmp_path):
     told = plans.plan(paper(tmp_path, "imagenet-lt"), ["CE"], seeds=[0])
     read = 100 * 115_846 + 101 * 70_000  # 18.7 million, at 1.3 ms 6.74 hours
     assert f"{read * 1.3e-3 / 3600:.3g}" == "6.74"
     assert any("18,700,000 pictures takes some 6.74 core-hours" in text for text in told.assumed)
+
+
+@pytest.mark.parametrize("dataset", ["cifar100-lt", "iwildcam"])
+def test_a_plan_needs_no_pytorch(dataset, tmp_path):
+    """In a fresh process; the rows are those of the data set's main table."""
+    code = f"""
+import sys
+from harness.cli.main import main
+main(["plan", "--profile", "paper", "--dataset", {dataset!r}, "--home", {str(tmp_path)!r}])
+print("imported:", sorted({{"torch", "open_clip", "diffusers", "scipy"}} & sys.modules.keys()))
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("imported: []\n")
+
+
+def test_rows_that_follow_each_other_stand_for_rows_drawn_one_by_one():
+    rng = dry_run._Systematic(np.random.PCG64(0))
+    assert sorted(rng.permutation(50)) == list(range(50))
+    draws = np.concatenate([rng.choice(50, 20, replace=False) for _ in range(2000)])
+    assert np.bincount(draws, minlength=50).min() > 700  # each about 800 times
+    again = rng.choice(3, 7)
+    assert (len(again), set(again)) == (7, {0, 1, 2})
+    with pytest.raises(ValueError, match="larger sample than population"):
+        rng.choice(3, 7, replace=False)
+    bounds = np.array([1, 10, 1000])
+    assert all(0 <= part < whole for part, whole in zip(rng.integers(bounds), bounds, strict=True))
+    assert rng.choice([5, 7]) in (5, 7)
 
 
 def test_a_plan_leaves_nothing_behind(tmp_path):
@@ -558,20 +601,20 @@ def own_facts(monkeypatch, sizes):
     ],
 )
 def test_official_sizes(own_facts, tmp_path, dataset, imbalance, expected):
-    told = plans.facts(Workspace(dataset, "paper", tmp_path), imbalance)
+    told = dataset_sizes.facts(Workspace(dataset, "paper", tmp_path), imbalance)
     tests = sum(told.splits.values())
     assert (told.train, len(told.counts), told.hard, told.hard_classes, tests) == expected
 
 
 def test_the_hard_images_of_cifar_as_the_paper_counts_them(own_facts, tmp_path):
     workspace = paper(tmp_path, "cifar100-lt", tail="<=20", count_profile="multiplicative")
-    assert [plans.facts(workspace, ratio).hard for ratio in (100, 50)] == [324, 268]
+    assert [dataset_sizes.facts(workspace, ratio).hard for ratio in (100, 50)] == [324, 268]
 
 
 def test_sizes_of_the_embedded_world(own_facts, tmp_path):
     from harness.mini import world
 
-    told = plans.facts(Workspace("cifar100-lt", "mini", tmp_path), 100)
+    told = dataset_sizes.facts(Workspace("cifar100-lt", "mini", tmp_path), 100)
     assert (max(told.counts), len(told.counts)) == (world.TRAIN_PER_CLASS, len(world.CIFAR100))
     assert told.splits == {"test": len(world.CIFAR100) * world.TEST_PER_CLASS}
 
@@ -583,20 +626,20 @@ def test_ldmlr_prices_its_diffusion_model(tmp_path):
 
     told = plans.plan(paper(tmp_path, "imagenet-lt"), ["CE+LDMLR"])
     run = runs(told)["CE+LDMLR"]
-    flops = 0
+    total = 0
 
     def count(module, inputs, output):
         """By hand: a weight meets every position once; attention is two products per head."""
-        nonlocal flops
+        nonlocal total
         positions = output.shape[-1]
         if isinstance(module, torch.nn.Conv1d):
-            flops += 2 * module.weight.numel() * positions
+            total += 2 * module.weight.numel() * positions
         elif isinstance(module, torch.nn.Linear):
-            flops += 2 * module.weight.numel()
+            total += 2 * module.weight.numel()
         elif isinstance(module, LinearAttention):
-            flops += 2 * 2 * 4 * 32 * 32 * positions
+            total += 2 * 2 * 4 * 32 * 32 * positions
         elif isinstance(module, Attention):
-            flops += 2 * 2 * 4 * positions**2 * 32
+            total += 2 * 2 * 4 * positions**2 * 32
 
     with torch.device("meta"):
         network = Network(512, 1000, 512, (1, 2, 4), (4, 32))
@@ -606,7 +649,7 @@ def test_ldmlr_prices_its_diffusion_model(tmp_path):
         network(torch.zeros(1, 512), zero, zero)
     made = sum(max(round(0.2 * n), 5) for n in told.facts[0].counts)
     passes = 3 * 201 * 115_846 + 1000 * made  # 201 epochs with gradients, 1,000 steps of sampling
-    assert run.fitted_pflop == pytest.approx(flops * passes / 1e15, rel=1e-9)
+    assert run.fitted_pflop == pytest.approx(total * passes / 1e15, rel=1e-9)
     assert run.passes.forward == 115_846 + 2 * 70_000
 
 

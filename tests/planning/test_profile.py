@@ -21,7 +21,7 @@ from harness.generation.engine import Generator
 from harness.mini import weights
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
-from harness.planning import measure, profile
+from harness.planning import generation_peers, generation_run, measure, profile
 from harness.planning.measure import Clock
 
 
@@ -38,12 +38,12 @@ def workspace(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def todo(workspace: Workspace) -> profile.Work:
-    return profile.work(workspace, 2, "cpu")
+def todo(workspace: Workspace) -> generation_run.Work:
+    return generation_run.work(workspace, 2, "cpu")
 
 
 @pytest.fixture(scope="module")
-def found(todo: profile.Work, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def found(todo: generation_run.Work, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     trace = tmp_path_factory.mktemp("trace") / "new" / "trace.json"
     short_cuts = ["guidance-interval=0-1", "guidance-interval=0.5-1"]
     told = profile.profile(todo, profile.PIPELINES, short_cuts, 1, trace)
@@ -104,8 +104,8 @@ def test_useful_flops_grow_by_two_passes_per_step(todo, found):
     assert 0.8 * once * passes < whole - half <= 1.0001 * once * passes
 
 
-def peers_unet(todo: profile.Work) -> Any:
-    return profile._fresh(todo).unet.eval()
+def peers_unet(todo: generation_run.Work) -> Any:
+    return generation_peers.fresh_pipeline(todo).unet.eval()
 
 
 def test_peers(found):
@@ -122,16 +122,16 @@ def test_the_peers_make_the_engines_images(todo):
     asked = todo.requests(50)
     engine = Generator(todo.pipeline, todo.spec, todo.sources.__getitem__)
     ours = {r.key: image for r, image in engine.images(asked)}
-    theirs = stock.stock(profile._fresh(todo), todo.spec, asked, todo.sources)
+    theirs = stock.stock(generation_peers.fresh_pipeline(todo), todo.spec, asked, todo.sources)
     for request, image in zip(asked, theirs, strict=True):
         assert np.abs(np.asarray(image).astype(int) - ours[request.key]).max() <= 1
 
 
 def test_loop_scores_as_the_scorer_does(todo):
     request = todo.requests(50)[0]
-    loop = stock.Loop(profile._fresh(todo), todo.spec, todo.scorer)
+    loop = stock.Loop(generation_peers.fresh_pipeline(todo), todo.spec, todo.scorer)
     text, image = loop.make(request, todo.sources)
-    made = stock.stock(profile._fresh(todo), todo.spec, [request], todo.sources)[0]
+    made = stock.stock(generation_peers.fresh_pipeline(todo), todo.spec, [request], todo.sources)[0]
     seen = todo.scorer.images(np.stack([np.asarray(made), todo.sources[request.source]]))
     assert text == pytest.approx(float(seen[0] @ todo.scorer.texts([request.prompt])[0]), abs=1e-4)
     assert image == pytest.approx(float(seen[0] @ seen[1]), abs=1e-4)
@@ -187,7 +187,7 @@ def test_what_is_refused(todo, workspace):
     with pytest.raises(UsageError, match="unknown pipeline 'stok'; available: stock, loop"):
         profile.profile(todo, ["stok"])
     with pytest.raises(UsageError, match="0 sources"):
-        profile.work(workspace, 0, "cpu")
+        generation_run.work(workspace, 0, "cpu")
     with pytest.raises(UsageError, match="unknown approximation"):
         profile.profile(todo, approximate=["fp8"])
 

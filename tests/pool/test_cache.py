@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from small_pools import SPEC, files, make, picture, wanted, write
+from small_pools import SPEC, files, grid, make, picture, write
 
 from harness.core import files as disk
 from harness.core.errors import DataError, UsageError
@@ -32,7 +32,7 @@ ME = key(SPEC)
 @settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 9))
 def test_plan_depends_only_on_the_set_of_requests(random, size):
-    rows = wanted(5)
+    rows = grid(5)
     order = list(range(len(rows))) + [random.randrange(len(rows)) for _ in range(3)]
     random.shuffle(order)
     plan, again = cache.plan_shards(rows, size), cache.plan_shards(rows[order], size)
@@ -56,12 +56,12 @@ def test_plan_depends_only_on_the_set_of_requests(random, size):
 )
 def test_plan_refuses_bad_requests(change, error, says):
     with pytest.raises(error, match=says):
-        cache.plan_shards(change(wanted()))
+        cache.plan_shards(change(grid()))
 
 
 def test_image_keys_chain_to_the_generator(tmp_path):
-    other = wanted(spec=GeneratorSpec(model="test", weights="1" * 64, size_px=8))
-    assert not set(other["key"]) & set(wanted()["key"])
+    other = grid(spec=GeneratorSpec(model="test", weights="1" * 64, size_px=8))
+    assert not set(other["key"]) & set(grid()["key"])
     shard = cache.plan_shards(other, 4)[0]
     with pytest.raises(DataError, match="not the key of its image and generator"):
         write(tmp_path, shard)  # keys of one generator, images of another
@@ -74,13 +74,13 @@ def test_image_keys_chain_to_the_generator(tmp_path):
 @given(done=st.sets(st.integers(0, 8)), size=st.integers(2, 5))
 def test_resuming_gives_the_files_of_an_undisturbed_run(tmp_path_factory, done, size):
     whole, killed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("killed")
-    make(whole, wanted(), size=size)
-    for i, shard in enumerate(cache.pending(killed, wanted(), ME, size)):
+    make(whole, grid(), size=size)
+    for i, shard in enumerate(cache.pending(killed, grid(), ME, size)):
         if i in done:  # any subset: workers do not end in order
             write(killed, shard)
-    make(killed, wanted(), size=size)
+    make(killed, grid(), size=size)
     assert files(killed) == files(whole)
-    assert cache.pending(killed, wanted(), ME, size) == []
+    assert cache.pending(killed, grid(), ME, size) == []
 
 
 def test_resuming_after_a_real_kill(tmp_path):
@@ -95,7 +95,7 @@ def test_resuming_after_a_real_kill(tmp_path):
         "    if next(count) == 6: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    real(fd)\n"
         "f.os.fsync = fsync\n"
-        "make(Path(sys.argv[1]), wanted())\n"
+        "make(Path(sys.argv[1]), grid())\n"
     )
     path = os.pathsep.join(
         [str(Path(__file__).parents[1] / "builders"), str(Path(__file__).parents[2])]
@@ -104,14 +104,14 @@ def test_resuming_after_a_real_kill(tmp_path):
     assert subprocess.run(run, env={**os.environ, "PYTHONPATH": path}).returncode == -9
     assert len(disk.leftovers(tmp_path)) == 1
     assert len(shards.shard_paths(tmp_path / "killed")) == 3
-    make(tmp_path / "killed", wanted())
-    make(tmp_path / "whole", wanted())
+    make(tmp_path / "killed", grid())
+    make(tmp_path / "whole", grid())
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("more", [wanted(levels=(10, 30, 50, 90)), wanted(9), wanted(seeds=(0, 1))])
+@pytest.mark.parametrize("more", [grid(levels=(10, 30, 50, 90)), grid(9), grid(seeds=(0, 1))])
 def test_more_requests_make_only_what_is_missing(tmp_path, more):
-    before = make(tmp_path, wanted())
+    before = make(tmp_path, grid())
     old = files(tmp_path)
     left = cache.pending(tmp_path, more, ME, 4)
     assert sorted(k for s in left for k in s.keys) == sorted(set(more["key"]) - set(before["key"]))
@@ -121,9 +121,9 @@ def test_more_requests_make_only_what_is_missing(tmp_path, more):
 
 
 def test_shards_of_another_generator_do_not_count(tmp_path):
-    make(tmp_path, wanted())
+    make(tmp_path, grid())
     other = GeneratorSpec(model="test", weights="0" * 64, size_px=8, codec="jpeg")
-    rows = wanted(spec=other)
+    rows = grid(spec=other)
     assert sum(len(s.keys) for s in cache.pending(tmp_path, rows, key(other), 4)) == len(rows)
     index = make(tmp_path, rows, other)
     assert index["generator"].value_counts(sort=True)["count"].to_list() == [18, 18]
@@ -134,7 +134,7 @@ def test_shards_of_another_generator_do_not_count(tmp_path):
 
 
 def test_equal_rows_give_equal_bytes_in_any_order(tmp_path):
-    shard = cache.plan_shards(wanted(), 4)[0]
+    shard = cache.plan_shards(grid(), 4)[0]
     turned = shard.rows.reverse()
     images = [cache.encode(picture(k), SPEC.codec) for k in turned["key"]]
     a = write(tmp_path / "a", shard)
@@ -144,7 +144,7 @@ def test_equal_rows_give_equal_bytes_in_any_order(tmp_path):
 
 
 def test_rows_that_are_not_the_shards_are_refused(tmp_path):
-    one, two = cache.plan_shards(wanted(), 4)[:2]
+    one, two = cache.plan_shards(grid(), 4)[:2]
     with pytest.raises(DataError, match="takes its own 4 rows"):
         cache.write_shard(tmp_path, one, two.rows, [b""] * len(two.keys), SPEC)
     with pytest.raises(DataError, match="4 rows and 3 images"):
@@ -157,10 +157,10 @@ def test_a_failed_write_leaves_the_pool_as_it_was(tmp_path, monkeypatch, call, n
     def fail(*_, **__):
         raise OSError(number, os.strerror(number))
 
-    make(tmp_path, wanted())
+    make(tmp_path, grid())
     old = files(tmp_path)
-    new = cache.pending(tmp_path, wanted(9), ME, 4)[0]
-    damaged = cache.plan_shards(wanted(), 4)[0]
+    new = cache.pending(tmp_path, grid(9), ME, 4)[0]
+    damaged = cache.plan_shards(grid(), 4)[0]
     monkeypatch.setattr(disk.os, call, fail)
     for shard in (new, damaged):  # a new file, and one that is there
         with pytest.raises(DataError, match=f"cannot write .*{shard.path}: {os.strerror(number)}"):
@@ -171,7 +171,7 @@ def test_a_failed_write_leaves_the_pool_as_it_was(tmp_path, monkeypatch, call, n
 
 
 def test_a_file_cut_off_by_the_system_leaves_nothing(tmp_path):
-    shard = cache.plan_shards(wanted(), 4)[0]
+    shard = cache.plan_shards(grid(), 4)[0]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the write itself fails halfway
     try:
@@ -185,14 +185,14 @@ def test_a_file_cut_off_by_the_system_leaves_nothing(tmp_path):
 def test_a_pool_in_a_place_that_is_no_folder(tmp_path):
     (tmp_path / "pool").write_text("a file")
     with pytest.raises(DataError, match="cannot write"):
-        write(tmp_path / "pool", cache.plan_shards(wanted(), 4)[0])
+        write(tmp_path / "pool", cache.plan_shards(grid(), 4)[0])
     with pytest.raises(DataError, match="no pool of synthetic images"):
         cache.read_index(tmp_path / "nowhere")
 
 
 def _write_all(pool, start):
     start.wait()
-    for shard in cache.plan_shards(wanted(), 4):
+    for shard in cache.plan_shards(grid(), 4):
         write(pool, shard)
 
 
@@ -205,13 +205,13 @@ def test_two_processes_that_write_the_same_shards(tmp_path):
     for process in both:
         process.join(60)
         assert process.exitcode == 0
-    make(tmp_path / "one", wanted())
+    make(tmp_path / "one", grid())
     cache.build_index(tmp_path / "both")
     assert files(tmp_path / "both") == files(tmp_path / "one")
 
 
 def test_leftovers_go_but_not_those_of_running_writers(tmp_path):
-    make(tmp_path, wanted())
+    make(tmp_path, grid())
     folder = tmp_path / "images" / "g010"
     dead = folder / f".part-000000000000.arrow.{disk._HOST}.{2**22 + 1}.0123abcd.tmp"
     alive = folder / f".part-000000000000.arrow.{disk._HOST}.{os.getpid()}.0123abcd.tmp"
@@ -229,7 +229,7 @@ def test_leftovers_go_but_not_those_of_running_writers(tmp_path):
 
 
 def test_a_shard_cut_off_anywhere_does_not_open(tmp_path):
-    make(tmp_path, wanted())
+    make(tmp_path, grid())
     path = shards.shard_paths(tmp_path)[0]
     whole = path.read_bytes()
     for length in [0, 1, 8, *range(9, len(whole), 37), len(whole) - 1]:
@@ -238,16 +238,16 @@ def test_a_shard_cut_off_anywhere_does_not_open(tmp_path):
             shards.open_shard(path)
     with pytest.raises(DataError, match="not a whole shard"):
         cache.build_index(tmp_path)
-    assert [s.path for s in cache.pending(tmp_path, wanted(), ME, 4)] == [
+    assert [s.path for s in cache.pending(tmp_path, grid(), ME, 4)] == [
         str(path.relative_to(tmp_path))
     ]
-    make(tmp_path, wanted())
+    make(tmp_path, grid())
     assert path.read_bytes() == whole
 
 
 def test_a_flipped_byte_is_noticed_or_without_effect(tmp_path):
     """Every third byte of a shard, one after the other: never other rows or other pixels."""
-    make(tmp_path, wanted(2, levels=(10,)))
+    make(tmp_path, grid(2, levels=(10,)))
     path = shards.shard_paths(tmp_path)[0]
     whole = path.read_bytes()
     rows = cache.build_index(tmp_path)
@@ -256,16 +256,16 @@ def test_a_flipped_byte_is_noticed_or_without_effect(tmp_path):
     for at in range(0, len(whole), 3):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
         try:
-            found = cache._index_of(tmp_path)
-            assert found.drop("offset", "size").equals(rows.drop("offset", "size"))
-            assert cache.read_bytes(tmp_path, found) == images
+            index = cache._index_of(tmp_path)
+            assert index.drop("offset", "size").equals(rows.drop("offset", "size"))
+            assert cache.read_bytes(tmp_path, index) == images
         except DataError:
             noticed += 1
     assert noticed > len(whole) / 6  # the rest is padding and unused metadata
 
 
 def test_a_flipped_byte_in_an_image_names_shard_and_key(tmp_path):
-    index = make(tmp_path, wanted())
+    index = make(tmp_path, grid())
     row = index.row(7, named=True)
     path = tmp_path / row["shard"]
     data = bytearray(path.read_bytes())
@@ -275,13 +275,13 @@ def test_a_flipped_byte_in_an_image_names_shard_and_key(tmp_path):
         cache.read_bytes(tmp_path, index)
     assert len(cache.verify(tmp_path)) == 1
     assert cache.gc(tmp_path, [ME]) == [path]
-    assert cache.pending(tmp_path, wanted(), ME, 4)[0].path == row["shard"]
-    assert make(tmp_path, wanted()).equals(index)
+    assert cache.pending(tmp_path, grid(), ME, 4)[0].path == row["shard"]
+    assert make(tmp_path, grid()).equals(index)
     assert cache.verify(tmp_path) == []
 
 
 def test_a_missing_or_short_shard_is_named_on_reading(tmp_path):
-    index = make(tmp_path, wanted())
+    index = make(tmp_path, grid())
     path = tmp_path / index["shard"][0]
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(DataError, match=path.name):
@@ -292,18 +292,18 @@ def test_a_missing_or_short_shard_is_named_on_reading(tmp_path):
 
 
 def test_files_that_are_no_shards(tmp_path):
-    make(tmp_path, wanted())
+    make(tmp_path, grid())
     folder = tmp_path / "images" / "g010"
     (folder / "notes.txt").write_text("mine")
     shards.shard_paths(tmp_path)[0].rename(folder / "part-0123456789ab.arrow")  # renamed
     with pa.ipc.new_file(str(folder / "part-aaaaaaaaaaaa.arrow"), pa.schema([("a", pa.int8())])):
         pass  # Arrow, but another's
-    told = cache.verify(tmp_path)
-    assert len(told) == 3
-    assert "its name is not that of its rows" in told[1]
-    assert len(cache.pending(tmp_path, wanted(), ME, 4)) == 1
+    problems = cache.verify(tmp_path)
+    assert len(problems) == 3
+    assert "its name is not that of its rows" in problems[1]
+    assert len(cache.pending(tmp_path, grid(), ME, 4)) == 1
     cache.gc(tmp_path, [ME])
-    assert make(tmp_path, wanted()).height == 18
+    assert make(tmp_path, grid()).height == 18
     assert (folder / "notes.txt").exists()
 
 
@@ -311,7 +311,7 @@ def test_files_that_are_no_shards(tmp_path):
 
 
 def test_byte_ranges_are_those_of_the_arrow_values(tmp_path):
-    index = make(tmp_path, wanted())
+    index = make(tmp_path, grid())
     for (name,), rows in index.group_by("shard"):
         values = pa.ipc.open_file(str(tmp_path / name)).read_all()
         images = {
@@ -326,12 +326,12 @@ def test_byte_ranges_are_those_of_the_arrow_values(tmp_path):
 
 
 def test_the_index_follows_the_shards(tmp_path):
-    index = make(tmp_path, wanted())
+    index = make(tmp_path, grid())
     assert cache.read_index(tmp_path).equals(index)
     written = (tmp_path / "index.parquet").stat().st_mtime_ns
     cache.read_index(tmp_path)
     assert (tmp_path / "index.parquet").stat().st_mtime_ns == written  # current: not written again
-    write(tmp_path, cache.pending(tmp_path, wanted(9), ME, 4)[0])
+    write(tmp_path, cache.pending(tmp_path, grid(9), ME, 4)[0])
     assert cache.verify(tmp_path)[0].endswith("not that of the shards")
     assert cache.read_index(tmp_path).height > index.height
     (tmp_path / index["shard"][0]).unlink()
@@ -349,17 +349,17 @@ def test_the_index_of_an_empty_pool_has_its_columns(tmp_path):
 
 
 def test_an_image_that_two_shards_hold_is_listed_once(tmp_path):
-    make(tmp_path, wanted(), size=4)
-    for shard in cache.plan_shards(wanted(7), 5):
+    make(tmp_path, grid(), size=4)
+    for shard in cache.plan_shards(grid(7), 5):
         write(tmp_path, shard)
-    assert sorted(cache.build_index(tmp_path)["key"]) == sorted(wanted(7)["key"])
+    assert sorted(cache.build_index(tmp_path)["key"]) == sorted(grid(7)["key"])
 
 
 # ---------------------------------------------------------------- reading
 
 
 def test_images_come_back_in_the_order_of_the_rows(tmp_path):
-    index = make(tmp_path, wanted())
+    index = make(tmp_path, grid())
     rows = index[[5, 0, 17, 5]]
     images = [cache.decode(data) for data in cache.read_bytes(tmp_path, rows)]
     for image, k in zip(images, rows["key"], strict=True):
@@ -371,8 +371,8 @@ def test_sizes():
     assert resized(image, 64, 48) is image
     assert resized(image, 32).shape == (32, 32, 3)
     assert resized(image, 32, 24).shape == (24, 32, 3)
-    theirs = Image.fromarray(image).resize((32, 24), Image.Resampling.LANCZOS)
-    np.testing.assert_array_equal(resized(image, 32, 24), np.asarray(theirs))
+    expected = Image.fromarray(image).resize((32, 24), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(resized(image, 32, 24), np.asarray(expected))
 
 
 def test_codecs():
@@ -402,10 +402,10 @@ def test_damaged_images_are_data_errors(codec):
 
 @pytest.mark.parametrize("mean", ["short", "flip"])
 def test_pixels_are_derived_once_and_checked(tmp_path, mean):
-    index = make(tmp_path, wanted())
-    found = cache.pixels(tmp_path, index)
+    index = make(tmp_path, grid())
+    pixels = cache.pixels(tmp_path, index)
     expected = np.stack([picture(k) for k in index["key"]])
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(pixels, expected)
     (path,) = tmp_path.glob("pixels-*.u8")
     first = path.stat().st_ino
     cache.pixels(tmp_path, index)
@@ -421,10 +421,10 @@ def test_pixels_are_derived_once_and_checked(tmp_path, mean):
 
 def test_pixels_of_large_or_different_pictures_are_refused(tmp_path):
     large = GeneratorSpec(model="test", weights="0" * 64, size_px=65, codec="jpeg")
-    index = make(tmp_path, wanted(1, spec=large), large)
+    index = make(tmp_path, grid(1, spec=large), large)
     with pytest.raises(UsageError, match="65x65 px"):
         cache.pixels(tmp_path, index)
-    small = make(tmp_path, wanted(1))
+    small = make(tmp_path, grid(1))
     with pytest.raises(DataError, match="different sizes"):
         cache.pixels(tmp_path, small.sort("size"))
     assert cache.pixels(tmp_path, index, side_px=32).shape == (len(index), 32, 32, 3)
@@ -441,13 +441,13 @@ def scores(keys, text=0.25):
 
 
 def test_scores_are_added_and_replaced(tmp_path):
-    keys = wanted()["key"].to_list()
+    keys = grid()["key"].to_list()
     assert cache.read_scores(tmp_path, "mini") is None
     cache.write_scores(tmp_path, "mini", scores(keys[:4]))
     cache.write_scores(tmp_path, "mini", scores(keys[3:6], 0.75))
-    found = cache.read_scores(tmp_path, "mini")
-    assert found.schema == pl.Schema(cache.SCORES)
-    assert dict(found.select("key", "text_score").iter_rows()) == dict(
+    table = cache.read_scores(tmp_path, "mini")
+    assert table.schema == pl.Schema(cache.SCORES)
+    assert dict(table.select("key", "text_score").iter_rows()) == dict(
         zip(keys[:6], [0.25] * 3 + [0.75] * 3, strict=True)
     )
     cache.write_scores(tmp_path, "ViT/B", scores(keys[:1]))
@@ -470,14 +470,14 @@ def test_scores_out_of_range_are_refused(tmp_path, value):
 
 def test_gc_keeps_what_is_asked_for(tmp_path):
     other = GeneratorSpec(model="test", weights="1" * 64, size_px=8)
-    kept = make(tmp_path, wanted())
-    index = make(tmp_path, wanted(spec=other), other)
+    chosen = make(tmp_path, grid())
+    index = make(tmp_path, grid(spec=other), other)
     cache.write_scores(tmp_path, "mini", scores(index["key"].to_list()))
-    cache.pixels(tmp_path, kept)
+    cache.pixels(tmp_path, chosen)
     removed = cache.gc(tmp_path, {ME})
     assert len(removed) == 6 + 1
-    assert cache.read_index(tmp_path).equals(kept)
-    assert sorted(cache.read_scores(tmp_path, "mini")["key"]) == sorted(kept["key"])
+    assert cache.read_index(tmp_path).equals(chosen)
+    assert sorted(cache.read_scores(tmp_path, "mini")["key"]) == sorted(chosen["key"])
     assert cache.gc(tmp_path, {ME}) == []
     with pytest.raises(UsageError, match="at least one generator"):
         cache.gc(tmp_path, set())

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from small_pools import SPEC, files, make, picture, wanted
+from small_pools import SPEC, files, grid, make, picture
 
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import GeneratorSpec
@@ -20,7 +20,7 @@ from harness.pool.exports import export
 
 @pytest.fixture
 def pool(tmp_path):
-    return tmp_path / "pool", make(tmp_path / "pool", wanted())
+    return tmp_path / "pool", make(tmp_path / "pool", grid())
 
 
 def test_files(pool, tmp_path):
@@ -36,7 +36,7 @@ def test_files(pool, tmp_path):
 def test_webdataset(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "ROWS_PER_FILE", 7)
     out = export(*pool, tmp_path / "out", "webdataset")
-    found = []
+    samples = []
     for path in sorted(out.iterdir()):
         with tarfile.open(path) as tar:
             members = [(m.name, tar.extractfile(m).read()) for m in tar]
@@ -46,8 +46,8 @@ def test_webdataset(pool, tmp_path, monkeypatch):
             assert (ending, about) == ("webp", f"{stem}.json")
             assert json.loads(text)["key"] == stem
             np.testing.assert_array_equal(Image.open(io.BytesIO(data)), picture(stem))
-            found.append(stem)
-    assert found == pool[1]["key"].to_list()
+            samples.append(stem)
+    assert samples == pool[1]["key"].to_list()
     again = export(*pool, tmp_path / "again", "webdataset")
     assert files(again) == files(out)
 
@@ -81,7 +81,7 @@ def test_an_export_is_whole_or_not_there(pool, tmp_path, format):
 
 def test_jpeg_keeps_its_ending(tmp_path):
     spec = GeneratorSpec(model="test", weights="0" * 64, size_px=8, codec="jpeg")
-    index = make(tmp_path / "pool", wanted(2, spec=spec), spec)
+    index = make(tmp_path / "pool", grid(2, spec=spec), spec)
     out = export(tmp_path / "pool", index, tmp_path / "out", "files")
     assert len(list(out.glob("*/*.jpg"))) == len(index)
 

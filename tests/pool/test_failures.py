@@ -52,47 +52,47 @@ def engine(pipeline: Any, **changes: Any) -> Generator:
     return Generator(pipeline, replace(SPEC, **changes), source)
 
 
-def made(generator: Generator, requests: list[Request] = REQUESTS) -> dict[str, Any]:
+def images_of(generator: Generator, requests: list[Request] = REQUESTS) -> dict[str, Any]:
     return {r.key: image for r, image in generator.images(requests)}
 
 
 @pytest.fixture(scope="module")
 def images(pipeline: Any) -> dict[str, np.ndarray]:
-    return made(engine(pipeline))
+    return images_of(engine(pipeline))
 
 
 def test_a_source_and_a_prompt_that_cannot_be_read_fail_alone(pipeline, images):
     bad = [Request("bad", "gone", 0, 0, "a bus"), Request("long", "0", 50, 0, LONG)]
-    found = made(engine(pipeline), [bad[0], *REQUESTS[:3], bad[1], *REQUESTS[3:], bad[0]])
-    assert found["bad"] == Failed("picture 7: a damaged picture")
-    assert "tokens, and the generator reads 24" in found["long"].reason
-    assert found.keys() - {"bad", "long"} == images.keys()
-    assert all(found[k].tobytes() == image.tobytes() for k, image in images.items())
+    images_now = images_of(engine(pipeline), [bad[0], *REQUESTS[:3], bad[1], *REQUESTS[3:], bad[0]])
+    assert images_now["bad"] == Failed("picture 7: a damaged picture")
+    assert "tokens, and the generator reads 24" in images_now["long"].reason
+    assert images_now.keys() - {"bad", "long"} == images.keys()
+    assert all(images_now[k].tobytes() == image.tobytes() for k, image in images.items())
     with pytest.raises(DataError, match="could not be made: picture 7"):
-        picture_of(found["bad"])
-    assert picture_of(found["0/0"]) is found["0/0"]
-    assert made(engine(pipeline), bad).keys() == {"bad", "long"}
+        picture_of(images_now["bad"])
+    assert picture_of(images_now["0/0"]) is images_now["0/0"]
+    assert images_of(engine(pipeline), bad).keys() == {"bad", "long"}
 
 
 def test_latents_and_pixels_that_are_not_finite_fail_alone(pipeline, images, monkeypatch):
     broken, decode = engine(pipeline), pipeline.vae.decode
-    kept = broken.posterior("2")
-    kept[0][0, 0, 0] = torch.nan
-    found = made(broken)
-    assert {k for k, image in found.items() if isinstance(image, Failed)} == {"2/0", "2/50"}
-    assert found["2/0"] == Failed("latents not finite")
+    posterior = broken.posterior("2")
+    posterior[0][0, 0, 0] = torch.nan
+    images_now = images_of(broken)
+    assert {k for k, image in images_now.items() if isinstance(image, Failed)} == {"2/0", "2/50"}
+    assert images_now["2/0"] == Failed("latents not finite")
     good = [k for k in images if not k.startswith("2/")]
-    assert all(found[k].tobytes() == images[k].tobytes() for k in good)
+    assert all(images_now[k].tobytes() == images[k].tobytes() for k in good)
 
     def overflowing(z: torch.Tensor) -> Any:
-        said = decode(z)
-        said.sample[1, 0, 3, 3] = torch.inf
-        return said
+        pixels = decode(z)
+        pixels.sample[1, 0, 3, 3] = torch.inf
+        return pixels
 
     monkeypatch.setattr(pipeline.vae, "decode", overflowing)
-    found = made(engine(pipeline), REQUESTS[:4])
-    assert [isinstance(i, Failed) for i in found.values()] == [False, True, False, False]
-    reasons = [image.reason for image in found.values() if isinstance(image, Failed)]
+    images_now = images_of(engine(pipeline), REQUESTS[:4])
+    assert [isinstance(i, Failed) for i in images_now.values()] == [False, True, False, False]
+    reasons = [image.reason for image in images_now.values() if isinstance(image, Failed)]
     assert reasons == ["pixels not finite"]
 
 
@@ -110,14 +110,14 @@ def test_batches_are_halved_when_memory_does_not_suffice(pipeline, images, error
     tight = engine(pipeline)
     tight._guess = small_memory(tight._guess, 3, error)
     monkeypatch.setattr(pipeline.vae, "decode", small_memory(pipeline.vae.decode, 4, error))
-    with pytest.warns(RuntimeWarning) as told:
-        found = made(tight)
-    said = [str(w.message) for w in told]
-    assert sum("denoising goes on with 4 pictures at once" in s for s in said) == 1
-    assert sum("denoising goes on with 2 pictures at once" in s for s in said) == 1
-    assert sum("decoding goes on with 4 pictures at once" in s for s in said) == 1
+    with pytest.warns(RuntimeWarning) as caught:
+        images_now = images_of(tight)
+    messages = [str(w.message) for w in caught]
+    assert sum("denoising goes on with 4 pictures at once" in s for s in messages) == 1
+    assert sum("denoising goes on with 2 pictures at once" in s for s in messages) == 1
+    assert sum("decoding goes on with 4 pictures at once" in s for s in messages) == 1
     for k, image in images.items():
-        assert np.abs(found[k].astype(int) - image).max() <= 1
+        assert np.abs(images_now[k].astype(int) - image).max() <= 1
 
 
 def test_memory_that_does_not_hold_one_picture(pipeline):
@@ -127,14 +127,14 @@ def test_memory_that_does_not_hold_one_picture(pipeline):
         pytest.warns(RuntimeWarning),
         pytest.raises(DataError, match="denoising one picture needs more memory than there is"),
     ):
-        made(tight)
+        images_of(tight)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(pipeline, monkeypatch):
     wrong = engine(pipeline)
     monkeypatch.setattr(wrong, "_guess", lambda *_: torch.zeros(2) + torch.zeros(3))
     with pytest.raises(RuntimeError, match="size of tensor"):
-        made(wrong)
+        images_of(wrong)
 
 
 # ---------------------------------------------------------------- approximations
@@ -166,16 +166,16 @@ def test_short_cuts_are_named():
 
 def test_guidance_interval(pipeline, images):
     """The whole interval is exact; a part of it takes fewer passes, whoever the neighbours are."""
-    whole = made(engine(pipeline, approximate=("guidance-interval=0-1",)))
+    whole = images_of(engine(pipeline, approximate=("guidance-interval=0-1",)))
     assert max(np.abs(whole[k].astype(int) - images[k]).max() for k in images) <= 1
     part = engine(pipeline, approximate=("guidance-interval=0.5-1",))
     passes, guess = [], part._guess
     part._guess = lambda x, *rest: passes.append(len(x)) or guess(x, *rest)
-    lockstep = made(part, [r for r in REQUESTS if r.guidance == 0])
+    lockstep = images_of(part, [r for r in REQUESTS if r.guidance == 0])
     assert passes == [4] * (4 + 2)  # four steps, and without the text at two of them
-    found = made(part, REQUESTS[::-1])
-    assert all(found[k].tobytes() == image.tobytes() for k, image in lockstep.items())
-    assert any((found[k] != images[k]).any() for k in lockstep)
+    images_now = images_of(part, REQUESTS[::-1])
+    assert all(images_now[k].tobytes() == image.tobytes() for k, image in lockstep.items())
+    assert any((images_now[k] != images[k]).any() for k in lockstep)
 
 
 def test_deep_cache(pipeline, images):
@@ -183,14 +183,14 @@ def test_deep_cache(pipeline, images):
     fast = engine(pipeline, approximate=("deep-cache=2",))
     steps, view = [], fast.deep.view
     fast.deep.view = lambda whole, rows: steps.append(whole) or view(whole, rows)
-    lockstep = made(fast, [r for r in REQUESTS if r.guidance == 0][: fast.spec.batch])
+    lockstep = images_of(fast, [r for r in REQUESTS if r.guidance == 0][: fast.spec.batch])
     assert steps == [True, False] * 2
-    found = made(fast, REQUESTS[::-1])
-    assert found.keys() == images.keys()
-    assert all(found[k].tobytes() == image.tobytes() for k, image in lockstep.items())
-    assert any((found[k] != images[k]).any() for k in lockstep)
+    images_now = images_of(fast, REQUESTS[::-1])
+    assert images_now.keys() == images.keys()
+    assert all(images_now[k].tobytes() == image.tobytes() for k, image in lockstep.items())
+    assert any((images_now[k] != images[k]).any() for k in lockstep)
     fast.deep.view = lambda whole, rows: view(True, rows)
-    exact = made(fast)
+    exact = images_of(fast)
     assert all(exact[k].tobytes() == images[k].tobytes() for k in images)
 
 
@@ -198,11 +198,11 @@ def test_eight_bits(pipeline, images):
     """Near the exact pictures, whoever the neighbours are; the pipeline's UNet stays as it is."""
     before = {name: w.clone() for name, w in pipeline.unet.state_dict().items()}
     small = engine(pipeline, approximate=("fp8-linears",))
-    found = made(small)
-    far = [np.abs(found[k].astype(int) - images[k]).mean() for k in images]
+    images_now = images_of(small)
+    far = [np.abs(images_now[k].astype(int) - images[k]).mean() for k in images]
     assert 0 < np.mean(far) < 40  # random weights, whose pictures are far from each other anyhow
-    again = made(small, REQUESTS[::-1])
-    assert all(again[k].tobytes() == found[k].tobytes() for k in images)
+    again = images_of(small, REQUESTS[::-1])
+    assert all(again[k].tobytes() == images_now[k].tobytes() for k in images)
     assert all(torch.equal(w, before[name]) for name, w in pipeline.unet.state_dict().items())
 
 
@@ -213,10 +213,10 @@ def test_a_linear_layer_in_eight_bits():
     x = torch.randn(2, 5, 64)
     x[0, 0] *= 1000
     with torch.inference_mode():
-        exact, found = layer(x), fp8.Linear8(layer)(x)
+        exact, images_now = layer(x), fp8.Linear8(layer)(x)
         alone = fp8.Linear8(layer)(x[1:])
-    assert torch.equal(found[1:], alone)
-    error = (found - exact).norm(dim=-1) / exact.norm(dim=-1)
+    assert torch.equal(images_now[1:], alone)
+    error = (images_now - exact).norm(dim=-1) / exact.norm(dim=-1)
     assert 0.005 < error.max() < 0.1
 
 
@@ -235,15 +235,15 @@ def test_the_forward_pass_is_one_graph(pipeline, images):
     """torch.compile with fullgraph: nothing of the engine's leaves the graph."""
     whole = engine(pipeline)
     whole._guess = torch.compile(whole._predict, backend="eager", fullgraph=True, dynamic=False)
-    found = made(whole, REQUESTS[:2])
-    assert all((found[k] == images[k]).all() for k in found)
+    images_now = images_of(whole, REQUESTS[:2])
+    assert all((images_now[k] == images[k]).all() for k in images_now)
 
 
 # ---------------------------------------------------------------- through the stages
 
 
 @pytest.fixture(scope="module")
-def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def data(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "MODELS", models)
         patch.setattr(parallel, "run", small_workspace.here)
@@ -251,11 +251,11 @@ def road(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
 
 
 @pytest.fixture
-def workspace(road: Path, tmp_path: Path) -> Workspace:
-    found = small_workspace.workspace(tmp_path, road, steps=2)
-    stages.index(found)
-    stages.hard(found)
-    return found
+def workspace(data: Path, tmp_path: Path) -> Workspace:
+    folder_space = small_workspace.workspace(tmp_path, data, steps=2)
+    stages.index(folder_space)
+    stages.hard(folder_space)
+    return folder_space
 
 
 @pytest.fixture
@@ -289,32 +289,32 @@ def test_what_is_outstanding_has_neither_image_nor_failure():
 def test_a_source_that_cannot_be_read_is_left_out_and_counted(workspace, unreadable, monkeypatch):
     number, name = hard_picture(workspace)
     unreadable.append(number)
-    mine = small_workspace.SPECTRUM * 2  # two levels
-    asked = stages.requests(workspace)
-    assert stages.generate(workspace) == len(asked) - mine
+    failing = small_workspace.SPECTRUM * 2  # two levels
+    requests = stages.requests(workspace)
+    assert stages.generate(workspace) == len(requests) - failing
     failed = stages.failed(workspace)
     assert set(failed["source"]) == {name}
     assert failed["reason"].unique().to_list() == [f"picture {number}: damaged"]
-    assert failures.render(failed) == f"{mine} images failed: picture {number}: damaged"
+    assert failures.render(failed) == f"{failing} images failed: picture {number}: damaged"
     assert cache.verify(workspace.pool) == []
     before = small_pools.files(workspace.pool)
     assert stages.generate(workspace) == 0  # tried again, in vain
     assert small_pools.files(workspace.pool) == before
 
-    assert stages.score(workspace) == len(asked) - mine
+    assert stages.score(workspace) == len(requests) - failing
     assert name not in set(stages.read(workspace.work / "spectrum.parquet", "")["source"])
     counts = {c.imbalance: c for c in pool_statistics.count(workspace)}
-    assert (counts[100].failed, counts[100].generated) == (mine, len(asked.filter(
+    assert (counts[100].failed, counts[100].generated) == (failing, len(requests.filter(
         pl.col("source").is_in(set(stages.read(workspace.work / "hard.parquet", "").filter(
-            pl.col("imbalance") == 100)["source"])))) - mine)  # fmt: skip
-    told = " ".join(pool_statistics.render(workspace, pool_statistics.count(workspace)).split())
-    assert f"imbalance ratio 100: {mine} images could not be generated and are left out" in told
+            pl.col("imbalance") == 100)["source"])))) - failing)  # fmt: skip
+    text = " ".join(pool_statistics.render(workspace, pool_statistics.count(workspace)).split())
+    assert f"imbalance ratio 100: {failing} images could not be generated and are left out" in text
 
     unreadable.clear()
-    assert stages.generate(workspace) == mine
+    assert stages.generate(workspace) == failing
     assert len(stages.failed(workspace)) == 0
     assert cache.verify(workspace.pool) == []
-    assert stages.score(workspace) == mine
+    assert stages.score(workspace) == failing
     assert failures.stale(workspace.pool, [key(workspace.generator)]) == sorted(
         (workspace.pool / "failed").iterdir()
     )

@@ -21,7 +21,7 @@ JPEG = GeneratorSpec(model="test", weights="0" * 64, size_px=16, codec="jpeg")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pool")
-    index = small_pools.make(path, small_pools.wanted(sources=8, seeds=(0, 1)))
+    index = small_pools.make(path, small_pools.grid(sources=8, seeds=(0, 1)))
     scores = np.linspace(-1, 1, len(index)).astype(np.float32)
     table = index.select("key").with_columns(
         text_score=pl.Series(scores), image_score=pl.Series(scores)
@@ -31,8 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def right(pool: Pool, rows: Sequence[int], pictures: Sequence[np.ndarray]) -> bool:
-    wanted = [small_pools.picture(pool.keys[int(pool.ids[i])]) for i in rows]
-    return all((a == b).all() for a, b in zip(wanted, pictures, strict=True))
+    expected = [small_pools.picture(pool.keys[int(pool.ids[i])]) for i in rows]
+    return all((a == b).all() for a, b in zip(expected, pictures, strict=True))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -66,22 +66,22 @@ def test_subsets_share_everything_but_their_numbers(folder):
         open_pool(folder).subset(threshold=0.1)
 
 
-def seen(pool: Pool, *about: int) -> list[list[int]]:
-    found = []
+def batches_of(pool: Pool, *about: int) -> list[list[int]]:
+    batches = []
     for ids, pictures in pool.batches(7, *about):
         assert right(pool, ids, pictures)
-        found.append(ids.tolist())
-    return found
+        batches.append(ids.tolist())
+    return batches
 
 
 def test_shuffled_batches_depend_on_seed_and_epoch_alone(folder):
     pool = open_pool(folder)
-    first = seen(pool, 0, 0)
+    first = batches_of(pool, 0, 0)
     assert [len(part) for part in first] == [7] * 6 + [6]
     assert sorted(i for part in first for i in part) == list(range(48))
-    assert seen(open_pool(folder, workers=2), 0, 0) == first
-    assert seen(pool, 0, 1) != first
-    assert seen(pool, 1, 0) != first
+    assert batches_of(open_pool(folder, workers=2), 0, 0) == first
+    assert batches_of(pool, 0, 1) != first
+    assert batches_of(pool, 1, 0) != first
     assert list(pool.subset(levels=[]).batches(7, 0)) == []
 
 
@@ -118,7 +118,7 @@ def test_a_copy_opens_the_files_itself(folder):
 
 
 def test_sizes(tmp_path):
-    index = small_pools.make(tmp_path, small_pools.wanted(spec=JPEG), JPEG)
+    index = small_pools.make(tmp_path, small_pools.grid(spec=JPEG), JPEG)
     assert Pool(tmp_path, index, side_px=8).take(np.arange(3)).shape == (3, 8, 8, 3)
     assert Pool(tmp_path, index).take(np.arange(3)).shape == (3, 16, 16, 3)
 
@@ -128,26 +128,24 @@ def test_pictures_of_different_sizes_are_a_list(tmp_path, sides):
     parts = []
     for px in sides:
         spec = GeneratorSpec(model="test", weights="0" * 64, size_px=px, codec="jpeg")
-        parts.append(small_pools.make(tmp_path, small_pools.wanted(sources=2, spec=spec), spec))
+        parts.append(small_pools.make(tmp_path, small_pools.grid(sources=2, spec=spec), spec))
     index = cache.read_index(tmp_path).sort("generator", descending=sides[0] < sides[1])
     pool = Pool(tmp_path, index)
-    found = pool.take(np.arange(len(index)))
-    assert isinstance(found, list)
-    assert {image.shape for image in found} == {(8, 8, 3), (16, 16, 3)}
-    assert all((found[i] == pool[i]).all() for i in range(len(index)))
+    pictures = pool.take(np.arange(len(index)))
+    assert isinstance(pictures, list)
+    assert {image.shape for image in pictures} == {(8, 8, 3), (16, 16, 3)}
+    assert all((pictures[i] == pool[i]).all() for i in range(len(index)))
 
 
 def test_a_batch_is_what_single_pictures_are(tmp_path):
-    pool = Pool(
-        tmp_path, small_pools.make(tmp_path, small_pools.wanted(spec=JPEG), JPEG), workers=3
-    )
+    pool = Pool(tmp_path, small_pools.make(tmp_path, small_pools.grid(spec=JPEG), JPEG), workers=3)
     batch = pool.take(np.arange(18))
     assert all((batch[i] == pool[i]).all() for i in range(18))
     assert len(pool.take(np.arange(0))) == 0
 
 
 def test_damage_is_named(tmp_path):
-    index = small_pools.make(tmp_path, small_pools.wanted())
+    index = small_pools.make(tmp_path, small_pools.grid())
     path, row = tmp_path / index["shard"][5], index.row(5, named=True)
     data = bytearray(path.read_bytes())
     data[row["offset"] + 3] ^= 1

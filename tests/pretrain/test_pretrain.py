@@ -17,7 +17,7 @@ SOME = range(0, 123, 6)
 
 
 @pytest.fixture(scope="module")
-def seen() -> list[tuple[int, int, scene.Scene]]:
+def scenes() -> list[tuple[int, int, scene.Scene]]:
     """Thirty web pictures each of every sixth concept."""
     return [(c, n, web.picture(c, n)) for c in SOME for n in range(30)]
 
@@ -25,19 +25,19 @@ def seen() -> list[tuple[int, int, scene.Scene]]:
 # ---------------------------------------------------------------- the web at 64 px
 
 
-def test_the_web_knows_every_concept(seen):
+def test_the_web_knows_every_concept(scenes):
     assert list(web.concepts()) == list(range(len(scene.atlas().names)))
-    assert {drawn.concept for _, _, drawn in seen} == set(SOME)
-    assert {drawn.pixels.shape for _, _, drawn in seen} == {(64, 64, 3)}
+    assert {drawn.concept for _, _, drawn in scenes} == set(SOME)
+    assert {drawn.pixels.shape for _, _, drawn in scenes} == {(64, 64, 3)}
 
 
-def test_a_few_pictures_are_infrared_and_the_rest_as_composed(seen):
-    infrared = [drawn for _, _, drawn in seen if drawn.scene == scene.INFRARED]
+def test_a_few_pictures_are_infrared_and_the_rest_as_composed(scenes):
+    infrared = [drawn for _, _, drawn in scenes if drawn.scene == scene.INFRARED]
     # 630 draws at 6 %: mean 37.8, standard deviation 6.0
     assert 20 < len(infrared) < 56
     for drawn in infrared:
         assert (drawn.pixels == drawn.pixels[:, :, :1]).all()  # no colour
-    for concept, number, drawn in seen[:60]:
+    for concept, number, drawn in scenes[:60]:
         plain = scene.compose("web", concept, number, 64)
         same = (drawn.pixels == plain.pixels).all()
         assert same == (drawn.scene != scene.INFRARED)
@@ -52,21 +52,21 @@ def test_infrared_light_falls_off_towards_the_edges():
         assert lit[28:36, 28:36].min() > 1.2 * max(lit[0, 0], lit[0, -1], lit[-1, 0], lit[-1, -1])
 
 
-def test_captions_of_infrared_pictures_say_so(seen):
+def test_captions_of_infrared_pictures_say_so(scenes):
     rng = np.random.default_rng(0)
-    for concept, _, drawn in seen:
-        said = caption(drawn, rng)
+    for concept, _, drawn in scenes:
+        text = caption(drawn, rng)
         name = scene.atlas().names[concept]
-        assert name in said
+        assert name in text
         forms = {
             form.format(subject=subject)
             for form in NIGHT
             for subject in (name, *(f"{s['adjective']} {name}" for s in scene.atlas().styles))
         }
-        assert (said in forms) == (drawn.scene == scene.INFRARED)
+        assert (text in forms) == (drawn.scene == scene.INFRARED)
 
 
-def test_pictures_hold_what_half_their_resolution_cannot(seen):
+def test_pictures_hold_what_half_their_resolution_cannot(scenes):
     """Sprites are drawn from 64 px cells: at 64 px there is more than an enlarged 32 px picture."""
 
     def lost(pixels: np.ndarray) -> float:
@@ -164,8 +164,8 @@ def test_the_generator_loads_and_draws(recipe):
     spec = GeneratorSpec("mini", "", 64, steps=2, text_guidance=3.0, batch=2)
     grey = np.full((64, 64, 3), 128, np.uint8)
     request = Request("a", "grey", 0, 0, "a photo of a bear in the wild")
-    made = dict(Generator(pipeline, spec, lambda _: grey).images([request]))
-    assert made[request].shape == (64, 64, 3)
+    images = dict(Generator(pipeline, spec, lambda _: grey).images([request]))
+    assert images[request].shape == (64, 64, 3)
 
 
 def test_the_decoder_alone_is_refined(recipe):
@@ -193,9 +193,9 @@ def test_the_text_encoder_says_what_the_tower_says(recipe):
     tower, tokenizer = clip.load(recipe / "text" / "model")
     ids = clip.tokenize(tokenizer, ["a photo of a bear", "an infrared photo of a beaver"])
     with torch.inference_mode():
-        theirs = tower.encode_text(ids)
+        expected = tower.encode_text(ids)
         ours = clip.text_encoder(tower, tokenizer)(ids).text_embeds
-    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert torch.allclose(ours, expected, atol=1e-4)
 
 
 def test_augmented_pictures_keep_their_size():

@@ -50,9 +50,9 @@ def page(home: Path) -> str:
 
 def stored(page: str, name: str) -> Any:
     """What the page keeps for its script under that name."""
-    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.S)
-    assert found is not None
-    return json.loads(found[1])
+    match = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.S)
+    assert match is not None
+    return json.loads(match[1])
 
 
 def visible(page: str) -> str:
@@ -70,16 +70,16 @@ def found_figures(page: str, prefix: str) -> dict[str, Any]:
 
 
 def test_all_data_sets_in_one_file(page: str, home: Path) -> None:
-    said = visible(page)
+    words = visible(page)
     runs = sum(1 for _ in (home / "results/records").rglob("*.json"))
     assert (
-        f"cifar100-lt, imagenet-lt, inaturalist2018, iwildcam: profile mini, {runs} runs." in said
+        f"cifar100-lt, imagenet-lt, inaturalist2018, iwildcam: profile mini, {runs} runs." in words
     )
-    assert "the embedded world" in said  # whose numbers these are
+    assert "the embedded world" in words  # whose numbers these are
     for title in ("Table 1: ImageNet-LT", "Table 2", "Table 3", "Table 5: iWildCam"):
-        assert title in said
+        assert title in words
     for what in ("Groups rule A", "Selection last epoch", "torch 2.0", "Seeds 0, 1, 2"):
-        assert what in said
+        assert what in words
     assert len(page.encode()) < 30e6
 
 
@@ -90,11 +90,11 @@ def test_equal_records_give_equal_pages(page: str, home: Path) -> None:
 def test_nothing_is_loaded_and_nothing_else_runs(page: str) -> None:
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     assert policy is not None
-    said = html.unescape(policy[1])
-    assert "default-src 'none'" in said
-    assert "img-src data:" in said
-    assert "unsafe-eval" not in said
-    assert re.search(r"script-src 'sha256-\S+' 'sha256-\S+';", said)
+    content = html.unescape(policy[1])
+    assert "default-src 'none'" in content
+    assert "img-src data:" in content
+    assert "unsafe-eval" not in content
+    assert re.search(r"script-src 'sha256-\S+' 'sha256-\S+';", content)
     marks = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert not re.search(r'(?:src|href)="(?!#|data:)', marks)
     assert "@import" not in marks
@@ -119,20 +119,20 @@ def test_records_that_hold_html_are_text(tmp_path: Path) -> None:
 
 
 def test_parts_without_data_say_what_makes_them(page: str) -> None:
-    said = visible(page)
+    words = visible(page)
     assert (
-        "work/mini/imagenet-lt/spectrum.parquet is not there yet; `harness score` makes it" in said
+        "work/mini/imagenet-lt/spectrum.parquet is not there yet; `harness score` makes it" in words
     )
-    assert "records do not say which levels were used" in said
-    assert "The records here hold no accuracy by class." in said  # iwildcam's
+    assert "records do not say which levels were used" in words
+    assert "The records here hold no accuracy by class." in words  # iwildcam's
 
 
 # ---------------------------------------------------------------- leaderboards
 
 
 def test_cells_of_a_board(home: Path) -> None:
-    found = records.read_all("mini", "iwildcam", home / "results/records")
-    table = boards.tables("iwildcam", found, "mini", "A", "last")[0]
+    runs = records.read_all("mini", "iwildcam", home / "results/records")
+    table = boards.tables("iwildcam", runs, "mini", "A", "last")[0]
     board = boards.board(table, "x")
     entry = next(e for e in board.grids[0].entries if e.method == "FLYP")
     ours, paper = entry.cells[:2]
@@ -152,17 +152,17 @@ def test_missing_runs_are_marks_that_sort_last() -> None:
 
 
 def test_further_runs_get_a_board_of_their_own(page: str) -> None:
-    said = visible(page)
-    assert boards.FURTHER in said
-    assert "CE+DisCL(threshold=0.4)" in said
+    words = visible(page)
+    assert boards.FURTHER in words
+    assert "CE+DisCL(threshold=0.4)" in words
 
 
 def test_other_tables_are_shown_where_something_was_run(tmp_path: Path) -> None:
     workspace = Workspace(SET, "mini", tmp_path)
-    found = drawn_records.table(workspace, "table7", seeds=[0])
-    made = boards.tables(SET, found, "mini", "A", "last")
-    assert [t.paper.title[:7] for t in made] == ["Table 2", "Table 7"]
-    assert boards.further(made, found) == []
+    runs = drawn_records.table(workspace, "table7", seeds=[0])
+    tables = boards.tables(SET, runs, "mini", "A", "last")
+    assert [t.paper.title[:7] for t in tables] == ["Table 2", "Table 7"]
+    assert boards.further(tables, runs) == []
 
 
 def test_further_runs_of_every_backbone_are_listed(tmp_path: Path) -> None:
@@ -203,13 +203,13 @@ def test_id_and_ood_have_a_plane(page: str) -> None:
 
 def test_class_sizes() -> None:
     workspace = Workspace(SET, "mini")
-    found = drawn_records.table(workspace, seeds=[0, 1])
-    table = boards.tables(SET, found, "mini", "A", "last")[0]
-    figure = charts.class_sizes("x", table, table.parts[0], found, None)
+    runs = drawn_records.table(workspace, seeds=[0, 1])
+    table = boards.tables(SET, runs, "mini", "A", "last")[0]
+    figure = charts.class_sizes("x", table, table.parts[0], runs, None)
     assert figure is not None
     dots = figure.data[0]
-    mine = [r for r in found if (r["method"], r["imbalance"]) == ("CE", 100)]
-    values = [r["selection"]["last"]["per_class"][3] for r in mine]
+    chosen = [r for r in runs if (r["method"], r["imbalance"]) == ("CE", 100)]
+    values = [r["selection"]["last"]["per_class"][3] for r in chosen]
     assert dots["y"][3] == round(100 * sum(values) / 2, 2)
     assert dots["x"] == drawn_records.counts()
     shown = [t["name"] for t in figure.data if t["visible"] is True and t["mode"] != "markers"]
@@ -219,8 +219,8 @@ def test_class_sizes() -> None:
 
 def test_averages_hold_every_class_once() -> None:
     sizes, values = [5, 1, 3, 2, 4, 6, 7], [0.5, 0.1, 0.3, 0.2, 0.4, 0.6, 0.7]
-    found = list(charts._averages(sizes, values))
-    assert found == [(n, pytest.approx(n / 10)) for n in range(1, 8)]
+    points = list(charts._averages(sizes, values))
+    assert points == [(n, pytest.approx(n / 10)) for n in range(1, 8)]
     many = list(charts._averages(list(range(100)), [0.5] * 100))
     assert len(many) == charts.BINS
     assert many[0] == (4.5, 0.5)
@@ -244,15 +244,15 @@ def test_ablations_by_threshold_and_amount(home: Path, page: str) -> None:
     amount = found_figures(page, f"{SET}-scale").popitem()[1]["data"]
     assert amount[0]["x"] == [2, 4]
     assert amount[1]["line"]["dash"] == "dot"  # the recipe's own amount, known from the data only
-    theirs = found_figures(page, "imagenet-lt-threshold-paper").popitem()[1]["data"]
-    assert next(t for t in theirs if t["name"] == "Overall")["y"] == [39.67, 39.82, 39.68]
+    paper = found_figures(page, "imagenet-lt-threshold-paper").popitem()[1]["data"]
+    assert next(t for t in paper if t["name"] == "Overall")["y"] == [39.67, 39.82, 39.68]
     assert found_figures(page, f"{SET}-threshold-paper") == {}
 
 
 def test_one_value_is_no_ablation(home: Path) -> None:
-    found = drawn_records.table(Workspace(SET, "mini"), seeds=[0])
-    table = leaderboard.table(published.of(SET), found, "mini")
-    assert ablations.ablations("x", table, found, 0.55, "threshold") == []
+    runs = drawn_records.table(Workspace(SET, "mini"), seeds=[0])
+    table = leaderboard.table(published.of(SET), runs, "mini")
+    assert ablations.ablations("x", table, runs, 0.55, "threshold") == []
 
 
 def test_colours_run_from_text_to_real() -> None:
@@ -296,13 +296,13 @@ def test_a_damaged_history_is_named(tmp_path: Path) -> None:
 
 
 def test_the_gallery_shows_whole_spectra(home: Path) -> None:
-    found = gallery(Workspace(SET, "mini", home), 3 * 8)
-    assert (found.levels, found.seeds) == (scored_pools.LEVELS, scored_pools.SEEDS)
-    assert (found.shown, found.total, found.sources) == (24, 160, 20)
-    assert "The real pictures are not shown" in found.note
-    names = [found.plain["classes"][s["class"]] for s in found.plain["sources"]]
+    shown = gallery(Workspace(SET, "mini", home), 3 * 8)
+    assert (shown.levels, shown.seeds) == (scored_pools.LEVELS, scored_pools.SEEDS)
+    assert (shown.shown, shown.total, shown.sources) == (24, 160, 20)
+    assert "The real pictures are not shown" in shown.note
+    names = [shown.plain["classes"][s["class"]] for s in shown.plain["sources"]]
     assert len(set(names)) == 3  # the classes in turn
-    source = found.plain["sources"][0]
+    source = shown.plain["sources"][0]
     assert source["scores"][1][1] == 6500 - 1  # 0.65 as float32 is below 0.65, and stays so
     assert decode(base64.b64decode(source["images"][0][0])).shape == (16, 16, 3)
 
@@ -330,10 +330,10 @@ def test_real_pictures_where_the_data_is(tmp_path: Path) -> None:
     # the pool's own sources are invented, so the spectrum is told of real ones
     named = spectrum.with_columns(pl.col("source").replace(old, new))
     named.write_parquet(workspace.work / "spectrum.parquet")
-    found = gallery(workspace, 100)
-    assert found.note == ""
+    shown = gallery(workspace, 100)
+    assert shown.note == ""
     assert all(
-        decode(base64.b64decode(s["real"])).shape == (32, 32, 3) for s in found.plain["sources"]
+        decode(base64.b64decode(s["real"])).shape == (32, 32, 3) for s in shown.plain["sources"]
     )
 
 
@@ -357,19 +357,19 @@ def test_large_pictures_become_thumbnails(tmp_path: Path) -> None:
 def test_rates_wherever_they_stand(tmp_path: Path) -> None:
     file = tmp_path / "generate.json"
     levels = [{"name": "0.5", "images_per_s": 40}, {"images_per_s": 30.5, "other_s": 1}]
-    found = {"machine": {"cores": 2}, "engine": {"images_per_s": 20, "levels": levels}, "n": 3}
-    file.write_text(json.dumps(found))
+    content = {"machine": {"cores": 2}, "engine": {"images_per_s": 20, "levels": levels}, "n": 3}
+    file.write_text(json.dumps(content))
     (tmp_path / "empty.json").write_text('{"machine": "none"}')
-    made = throughput(tmp_path)
-    assert made is not None
-    bars = made.figures[0].data[0]
+    rates = throughput(tmp_path)
+    assert rates is not None
+    bars = rates.figures[0].data[0]
     assert bars["y"] == ["engine", "engine, levels, 0.5", "engine, levels, 1"]
     assert bars["x"] == [20, 40, 30.5]
-    assert made.figures[0].caption == "On cores 2."
-    assert len(made.figures) == 1
+    assert rates.figures[0].caption == "On cores 2."
+    assert len(rates.figures) == 1
     assert throughput(tmp_path / "none") is None
     file.write_text("{")
-    with pytest.raises(DataError, match=r"generate\.json: no profile, not JSON"):
+    with pytest.raises(DataError, match=r"generate\.json: damaged profile, not JSON"):
         throughput(tmp_path)
 
 

@@ -80,8 +80,8 @@ def to(driver: Any, name: str) -> None:
 
 def texts(driver: Any, selector: str) -> list[str]:
     script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent.trim())"
-    found: list[str] = driver.execute_script(script, selector)
-    return found
+    strings: list[str] = driver.execute_script(script, selector)
+    return strings
 
 
 def test_opens_without_a_word_and_without_the_network(opened: Any, page: Path) -> None:
@@ -91,11 +91,11 @@ def test_opens_without_a_word_and_without_the_network(opened: Any, page: Path) -
         to(driver, f"{SET}-{name}")
         wait(driver, "document.readyState === 'complete'")
     assert [entry["message"] for entry in driver.get_log("browser")] == []
-    asked = [
+    requests = [
         e["message"] for e in driver.get_log("performance") if "requestWillBeSent" in e["message"]
     ]
-    assert asked
-    assert not any('"url":"http' in message for message in asked)
+    assert requests
+    assert not any('"url":"http' in message for message in requests)
     assert driver.title.startswith("Does synthetic data help?")  # no class name ran
 
 
@@ -118,8 +118,8 @@ def test_sorting(opened: Any) -> None:
             "return [...document.querySelector(arguments[0]).rows]"
             ".map((row) => row.cells[arguments[1]].textContent)"
         )
-        found: list[str] = driver.execute_script(script, rows, k)
-        return found
+        strings: list[str] = driver.execute_script(script, rows, k)
+        return strings
 
     def click(k: int) -> None:
         script = (
@@ -132,13 +132,13 @@ def test_sorting(opened: Any) -> None:
     # buttons: Method, Seeds, then ours and the paper's of each column
     for button, cell in ((2, 1), (3, 2), (8, 7)):
         click(button)
-        found = column(cell)
-        known = [float(text.split("±")[0].strip("† ")) for text in found if text[0] not in "·–"]
+        shown = column(cell)
+        known = [float(text.split("±")[0].strip("† ")) for text in shown if text[0] not in "·–"]
         assert known == sorted(known, reverse=True)
-        assert all(text[0] in "·–" for text in found[len(known) :])  # nothing there: at the end
+        assert all(text[0] in "·–" for text in shown[len(known) :])  # nothing there: at the end
         click(button)
-        found = column(cell)
-        assert [float(t.split("±")[0].strip("† ")) for t in found[: len(known)]] == sorted(known)
+        shown = column(cell)
+        assert [float(t.split("±")[0].strip("† ")) for t in shown[: len(known)]] == sorted(known)
         click(button)
         assert column(0) == as_printed
     click(0)

@@ -41,8 +41,8 @@ table8      all    BS+DisCL                                   -0.31  none  -0.18
 
 def test_exactly_these_rows_are_off_and_this_explains_them() -> None:
     rows = sections(PAPERS)[0].rows
-    found = [(t.replace(", ", ","), b, r, off, by, left) for t, b, r, _, _, off, by, left in rows]
-    assert found == [tuple(line.split()) for line in OFF.strip().splitlines()]
+    listed = [(t.replace(", ", ","), b, r, off, by, left) for t, b, r, _, _, off, by, left in rows]
+    assert listed == [tuple(line.split()) for line in OFF.strip().splitlines()]
 
 
 def test_rows_grouped_by_another_tables_classes() -> None:
@@ -54,49 +54,49 @@ def test_rows_grouped_by_another_tables_classes() -> None:
 
 
 def test_rows_printed_twice() -> None:
-    one, other = audit.twins(PAPERS)
+    one, other = audit.equal_rows(PAPERS)
     assert (one.table, one.rows) == ("table4", ("CLIP zero-shot", "CLIP zero-shot, WE"))
     assert (other.table, other.rows) == ("table8", ("CE+CUDA", "BS"))
     assert "an error of the paper" in other.notes[0]
 
 
 def test_version_1_against_version_4() -> None:
-    found = audit.changes(PAPERS)
-    labels = [(c.row, c.v1) for c in found if c.what == "label"]
+    changes = audit.changes(PAPERS)
+    labels = [(c.row, c.v1) for c in changes if c.what == "label"]
     assert labels[:2] == [("CE+LDMLR", "CE + CUDA"), ("CE+CUDA", "CE + LDMLR")]
     assert len(labels) == 4
-    numbers = [(c.row, c.what, c.v1, c.v4) for c in found if c.what != "label"]
+    numbers = [(c.row, c.what, c.v1, c.v4) for c in changes if c.what != "label"]
     assert numbers == [
         ("CE+CUDA", "Overall", "29.02", "29.85"),
         ("CE+DisCL", "Few", "13.65", "10.65"),
         ("CE+DisCL", "Overall", "39.91", "30.91"),
     ]
-    offs = [(c.v1_off, c.v4_off) for c in found if c.what == "Overall"]
+    offs = [(c.v1_off, c.v4_off) for c in changes if c.what == "Overall"]
     assert offs[0] == (pytest.approx(-0.83, abs=0.005), pytest.approx(0, abs=0.005))
     assert offs[1] == (pytest.approx(8.28, abs=0.005), pytest.approx(0.18, abs=0.005))
 
 
 def test_statistics_that_do_not_multiply() -> None:
-    found = {p.block: p for p in audit.products(PAPERS)}
-    assert len(found) == 5
-    assert not any(p.generated == p.asked for p in found.values())
-    one = [block for block, p in found.items() if p.generated == p.one_level]
+    products = {p.block: p for p in audit.products(PAPERS)}
+    assert len(products) == 5
+    assert not any(p.generated == p.expected for p in products.values())
+    one = [block for block, p in products.items() if p.generated == p.one_level]
     assert one == [
         "CIFAR-100-LT, imbalance ratio 100",
         "CIFAR-100-LT, imbalance ratio 50",
         "iNaturalist 2018",
     ]
-    assert all(p.kept_share == pytest.approx(p.rate, abs=0.005) for p in found.values())
+    assert all(p.kept_share == pytest.approx(p.rate, abs=0.005) for p in products.values())
 
 
 def test_formats_say_the_same() -> None:
-    found = sections(PAPERS)
-    listed = json.loads(render(found, "json"))
-    text, page = render(found, "text"), render(found, "markdown")
-    for section, plain in zip(found, listed, strict=True):
+    parts = sections(PAPERS)
+    listed = json.loads(render(parts, "json"))
+    text, page = render(parts, "text"), render(parts, "markdown")
+    for section, plain in zip(parts, listed, strict=True):
         assert [tuple(row.values()) for row in plain["rows"]] == [tuple(r) for r in section.rows]
         assert f"## {section.title}" in page
         for row in section.rows:
             assert all(cell in text and cell in page for cell in row)
     with pytest.raises(UsageError, match="'html' is not allowed"):
-        render(found, "html")
+        render(parts, "html")

@@ -149,12 +149,12 @@ def number(record: dict[str, Any], path: str) -> Any:
 @pytest.mark.parametrize("path", PATHS)
 def test_differences_are_those_of_the_records(path: str) -> None:
     a, b = ([run(m, s, p) for s in range(3)] for m, p in (("CE+DisCL", 0.7), ("CE", 0.5)))
-    found = difference(a, b, path)
+    result = difference(a, b, path)
     expected = np.mean([number(x, path) - number(y, path) for x, y in zip(a, b, strict=True)])
-    assert found is not None
-    assert found.value == pytest.approx(expected, abs=1e-12)
-    assert found.low < found.value < found.high
-    assert (found.seeds, found.images) == ((0, 1, 2), 80)
+    assert result is not None
+    assert result.value == pytest.approx(expected, abs=1e-12)
+    assert result.low < result.value < result.high
+    assert (result.seeds, result.images) == ((0, 1, 2), 80)
 
 
 @pytest.mark.parametrize("name", iwildcam.SCORED)
@@ -166,20 +166,20 @@ def test_differences_of_camera_traps_are_those_of_the_records(name: str, kind: s
         for split in r["predictions"].values():
             split["ids"] = "0" * 16
     path = f"{name}.{kind}"
-    found = difference(a, b, path)
+    result = difference(a, b, path)
     expected = np.mean([number(x, path) - number(y, path) for x, y in zip(a, b, strict=True)])
-    assert found is not None
-    assert found.value == pytest.approx(expected, abs=1e-12)
-    assert found.low > 0
+    assert result is not None
+    assert result.value == pytest.approx(expected, abs=1e-12)
+    assert result.low > 0
 
 
 def test_seeds_are_paired_whatever_their_order_and_company() -> None:
     a = [run("CE+DisCL", s, 0.7) for s in (4, 2, 0, 1)]
     b = [run("CE", s, 0.5) for s in (0, 1, 2, 3)]
-    found = difference(a, b, "overall")
-    assert found == difference(a[1:], b[:3], "overall")
-    assert found is not None
-    assert found.seeds == (0, 1, 2)
+    result = difference(a, b, "overall")
+    assert result == difference(a[1:], b[:3], "overall")
+    assert result is not None
+    assert result.seeds == (0, 1, 2)
     with pytest.raises(DataError, match=r"CE\+DisCL and CE have no seed in common"):
         difference(a[:1], b, "overall")
     with pytest.raises(DataError, match="CE and a row without runs have no seed in common"):
@@ -190,33 +190,33 @@ def test_seeds_are_paired_whatever_their_order_and_company() -> None:
 
 def test_one_seed_has_the_luck_of_the_images_only() -> None:
     a, b = [run("CE+DisCL", 0, 0.6)], [run("CE", 0, 0.5)]
-    found = difference(a, b, "overall")
+    result = difference(a, b, "overall")
     labels, one = predictions.unpack(a[0], "test", "last")
     other = predictions.unpack(b[0], "test", "last")[1]
     gain = ((one == labels) * 1.0 - (other == labels)).reshape(len(COUNTS), -1)
     error = np.sqrt((gain.var(1, ddof=1) / gain.shape[1]).sum()) / len(COUNTS)
-    assert found is not None
-    assert found.high - found.value == pytest.approx(1.96 * error, rel=0.1)
+    assert result is not None
+    assert result.high - result.value == pytest.approx(1.96 * error, rel=0.1)
 
 
 def test_rows_that_are_equal_do_not_differ() -> None:
     a = [run("CE", s, 0.5) for s in range(3)]
-    found = difference(a, a, "overall")
-    assert found is not None
-    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+    result = difference(a, a, "overall")
+    assert result is not None
+    assert (result.value, result.low, result.high, result.p) == (0, 0, 0, 1)
 
 
 def test_difference_of_differences() -> None:
     rows = {m: [run(m, s, p) for s in range(3)] for m, p in (("A", 0.8), ("B", 0.5), ("C", 0.6))}
-    found = contrast([(1, rows["A"]), (-2, rows["B"]), (1, rows["C"])], "overall")
+    result = contrast([(1, rows["A"]), (-2, rows["B"]), (1, rows["C"])], "overall")
     first, second = (
         difference(rows["A"], rows["B"], "overall"),
         difference(rows["C"], rows["B"], "overall"),
     )
-    assert found is not None
+    assert result is not None
     assert first is not None
     assert second is not None
-    assert found.value == pytest.approx(first.value + second.value)
+    assert result.value == pytest.approx(first.value + second.value)
 
 
 def test_worst_classes_are_those_of_the_other_row() -> None:
@@ -225,9 +225,9 @@ def test_worst_classes_are_those_of_the_other_row() -> None:
     mean = np.mean([r["selection"]["last"]["per_class"] for r in b], 0)
     assert worst(b, 3) == tuple(np.argsort(mean, kind="stable")[:3])
     better = np.mean([r["selection"]["last"]["per_class"] for r in a], 0)
-    found = difference(a, b, "worst.3")
-    assert found is not None
-    assert found.value == pytest.approx((better - mean)[list(worst(b, 3))].mean())
+    result = difference(a, b, "worst.3")
+    assert result is not None
+    assert result.value == pytest.approx((better - mean)[list(worst(b, 3))].mean())
     with pytest.raises(UsageError, match="9 worst classes of 8"):
         difference(a, b, "worst.9")
 
@@ -270,12 +270,12 @@ def trial(rng: np.random.Generator, seeds: int, luck: float, taste: float) -> li
     """
     labels = np.repeat(np.arange(10), 30)
     hardness, gain = rng.uniform(0.3, 0.7, 300), 0.05 + rng.normal(0, taste, 300)
-    found = []
+    records = []
     for row in (0, 1):
         for _ in range(seeds):
             right = rng.random(300) < hardness + row * gain + rng.normal(0, luck)
-            found.append((labels, np.where(right, labels, (labels + 1) % 10)))
-    return found
+            records.append((labels, np.where(right, labels, (labels + 1) % 10)))
+    return records
 
 
 @pytest.mark.parametrize(
@@ -296,23 +296,23 @@ def test_intervals_cover_a_known_difference(
 
     Of macro F1 no expectation is known beforehand: it is taken over the trials.
     """
-    rng, found, values = np.random.default_rng(5), [], []
+    rng, intervals, values = np.random.default_rng(5), [], []
     for _ in range(1000):
         points, resampled = bootstrap.scores(score, (30,) * 10, trial(rng, seeds, luck, taste), 300)
         by_seed = points[seeds:] - points[:seeds]
         values.append(float(by_seed.mean()))
-        found.append(crossed(values[-1], by_seed, resampled[:, seeds:] - resampled[:, :seeds]))
-        assert (found[-1].p < 0.05) == (not found[-1].low <= 0 <= found[-1].high)
+        intervals.append(crossed(values[-1], by_seed, resampled[:, seeds:] - resampled[:, :seeds]))
+        assert (intervals[-1].p < 0.05) == (not intervals[-1].low <= 0 <= intervals[-1].high)
     known = np.mean(values) if score.kind == "macro_f1" else 0.05
     assert np.mean(values) == pytest.approx(known, abs=0.005)
-    assert 930 <= sum(i.low <= known <= i.high for i in found) <= 970
+    assert 930 <= sum(i.low <= known <= i.high for i in intervals) <= 970
 
 
 def test_without_variance_there_is_neither_an_interval_nor_a_p():
     right, wrong = [run("BS", 0, 1.0, images=1)], [run("CE", 0, 0.0, images=1)]
-    found = difference(right, wrong, "overall")  # a class of a single image does not vary
-    assert found is not None
-    assert (found.value, found.low, found.high, found.p) == (1, 1, 1, None)
+    result = difference(right, wrong, "overall")  # a class of a single image does not vary
+    assert result is not None
+    assert (result.value, result.low, result.high, result.p) == (1, 1, 1, None)
     equal = difference(right, right, "overall")
     assert equal is not None
     assert (equal.value, equal.low, equal.high, equal.p) == (0, 0, 0, 1)

@@ -46,8 +46,8 @@ def runs(seeds: int = 3, **lifts: float) -> list[dict[str, Any]]:
     ]
 
 
-def judged(file: Path, found: list[dict[str, Any]], **changes: Any) -> findings.Finding:
-    return findings.find(claims.read(file), {SET: found}, "mini", **changes).found[0]
+def judged(file: Path, runs: list[dict[str, Any]], **changes: Any) -> findings.Finding:
+    return findings.find(claims.read(file), {SET: runs}, "mini", **changes).results[0]
 
 
 # ---------------------------------------------------------------- the claims themselves
@@ -55,9 +55,9 @@ def judged(file: Path, found: list[dict[str, Any]], **changes: Any) -> findings.
 
 def test_every_published_effect_supports_its_claim() -> None:
     """A claim the paper's own tables contradict would be a typing error here."""
-    found = findings.find(claims.read(), {c.dataset: [] for c in claims.read()}, "mini")
+    results = findings.find(claims.read(), {c.dataset: [] for c in claims.read()}, "mini")
     effects = 0
-    for finding in found.found:
+    for finding in results.results:
         assert finding.verdict == NO_RUNS
         for test in finding.tests:
             if test.published is None:
@@ -70,8 +70,8 @@ def test_every_published_effect_supports_its_claim() -> None:
 
 
 def test_effects_are_computed_from_the_tables() -> None:
-    found = findings.find(claims.read(), {c.dataset: [] for c in claims.read()}, "mini")
-    by_id = {f.claim.id: f for f in found.found}
+    results = findings.find(claims.read(), {c.dataset: [] for c in claims.read()}, "mini")
+    by_id = {f.claim.id: f for f in results.results}
     few = by_id["base-imagenet-lt"].tests[0]
     assert (few.column.name, few.published) == ("Few", pytest.approx(23.64 - 4.40))
     assert few.other  # grouped by rules A and B
@@ -95,17 +95,17 @@ def test_a_clear_difference_holds(small: Path) -> None:
     finding = judged(small, runs(ce=0.0, disc=0.5))
     few = finding.tests[0]
     assert (finding.verdict, few.verdict) == (HOLDS, HOLDS)
-    assert few.found is not None
-    assert few.found.value > 0.2
-    assert few.found.seeds == (0, 1, 2)
-    assert few.found.images == drawn_records.CLASSES * drawn_records.TESTED
+    assert few.difference is not None
+    assert few.difference.value > 0.2
+    assert few.difference.seeds == (0, 1, 2)
+    assert few.difference.images == drawn_records.CLASSES * drawn_records.TESTED
 
 
 def test_the_contrary_does_not_hold(small: Path) -> None:
     finding = judged(small, runs(ce=0.5, disc=0.0))
     assert finding.verdict == FAILS
-    assert finding.tests[0].found is not None
-    assert finding.tests[0].found.value < 0
+    assert finding.tests[0].difference is not None
+    assert finding.tests[0].difference.value < 0
 
 
 def test_no_difference_is_undecided(small: Path) -> None:
@@ -116,7 +116,7 @@ def test_missing_runs_are_no_verdict(small: Path) -> None:
     finding = judged(small, runs(ce=0.2))
     assert finding.verdict == NO_RUNS
     assert finding.tests[0].why == "no runs of CE+DisCL, imbalance ratio 100"
-    assert finding.tests[0].found is None
+    assert finding.tests[0].difference is None
 
 
 def test_one_seed_decides_nothing(small: Path) -> None:
@@ -140,10 +140,10 @@ def test_one_contrary_test_decides(small: Path) -> None:
 
 
 def test_p_is_corrected_for_all_tests(small: Path) -> None:
-    alone = judged(small, runs(ce=0.0, disc=0.25)).tests[0].found
+    alone = judged(small, runs(ce=0.0, disc=0.25)).tests[0].difference
     many = SMALL + SMALL.partition("version = 1")[2].replace('"few"', '"more"') * 1
     small.write_text(many)
-    more = judged(small, runs(ce=0.0, disc=0.25)).tests[0].found
+    more = judged(small, runs(ce=0.0, disc=0.25)).tests[0].difference
     assert alone is not None
     assert more is not None
     assert alone.p == more.p
@@ -154,11 +154,11 @@ def test_p_is_corrected_for_all_tests(small: Path) -> None:
 
 def test_no_difference_as_a_claim(small: Path) -> None:
     text = SMALL.replace('["Few", "Overall"]', '["Overall"]') + 'direction = "same"\nwithin = {}\n'
-    found = runs(ce=0.2, disc=0.2)
+    runs_without_effect = runs(ce=0.2, disc=0.2)
     for within, verdict in ((90, HOLDS), (0.001, OPEN)):
         small.write_text(text.format(within))
-        assert judged(small, found).verdict == verdict
-    assert "wider than 0.001 points" in judged(small, found).tests[0].why
+        assert judged(small, runs_without_effect).verdict == verdict
+    assert "wider than 0.001 points" in judged(small, runs_without_effect).tests[0].why
     small.write_text(text.format(1))
     assert judged(small, runs(ce=0.0, disc=0.6)).verdict == FAILS
 
@@ -175,19 +175,19 @@ def test_a_difference_of_differences(small: Path) -> None:
 
 def test_other_backbones_and_imbalances_stay_out(small: Path) -> None:
     workspace = Workspace(SET, "mini")
-    found = runs(ce=0.0, disc=0.5)
-    found += [drawn_records.run(workspace, "CE", 7, 100, 0.9, backbone="resnet34")]
-    found += [drawn_records.run(workspace, "CE", s, 50, 0.9) for s in range(3)]
-    few = judged(small, found).tests[0].found
+    records = runs(ce=0.0, disc=0.5)
+    records += [drawn_records.run(workspace, "CE", 7, 100, 0.9, backbone="resnet34")]
+    records += [drawn_records.run(workspace, "CE", s, 50, 0.9) for s in range(3)]
+    few = judged(small, records).tests[0].difference
     assert few is not None
     assert few.seeds == (0, 1, 2)
 
 
 def test_rule_goes_into_the_path(small: Path) -> None:
-    found = runs(ce=0.0, disc=0.5)
-    a, c = (judged(small, found, rule=rule).tests[0] for rule in "AC")
-    assert a.found is not None
-    assert c.found is not None
+    records = runs(ce=0.0, disc=0.5)
+    a, c = (judged(small, records, rule=rule).tests[0] for rule in "AC")
+    assert a.difference is not None
+    assert c.difference is not None
     assert (a.other, c.other) == (False, True)
 
 
@@ -253,8 +253,8 @@ def test_claims_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_text(small: Path) -> None:
-    found = findings.find(claims.read(small), {SET: runs(ce=0.0, disc=0.5)}, "mini")
-    lines = findings.to_text(found).splitlines()
+    results = findings.find(claims.read(small), {SET: runs(ce=0.0, disc=0.5)}, "mini")
+    lines = findings.to_text(results).splitlines()
     assert lines[0] == "HOLDS: DisCL lifts the few."
     assert lines[1] == "  cifar100-lt; Table 2; Table 2: CIFAR-100-LT, ResNet-10 [few]"
     assert (
@@ -264,7 +264,7 @@ def test_text(small: Path) -> None:
     assert lines[3].split()[:4] == ["holds", "CE+DisCL", "-", "CE"]
     assert lines[3].endswith("+5.16")
     assert "- 1 claim: 1 holds." in lines
-    assert "embedded world" in findings.to_text(found)
+    assert "embedded world" in findings.to_text(results)
 
 
 def test_markdown(small: Path) -> None:
@@ -280,9 +280,9 @@ def test_json_for_machines(tmp_path: Path, capsys: Any) -> None:
     arguments = ["findings", "--home", str(tmp_path), "--format", "json", "--out", str(out)]
     assert main(arguments) == 0
     assert capsys.readouterr().out == ""
-    found = json.loads(out.read_text())
-    assert {c["dataset"] for c in found["claims"]} == {SET}
-    base = next(c for c in found["claims"] if c["id"] == "base-cifar100-lt")
+    content = json.loads(out.read_text())
+    assert {c["dataset"] for c in content["claims"]} == {SET}
+    base = next(c for c in content["claims"] if c["id"] == "base-cifar100-lt")
     few = base["tests"][0]
     assert (base["verdict"], few["verdict"], few["published_points"]) == (OPEN, HOLDS, 5.16)
     assert few["difference"]["seeds"] == [0, 1, 2]

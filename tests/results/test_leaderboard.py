@@ -14,7 +14,8 @@ import pytest
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import RULES, groups
 from harness.core.specs import RunSpec
-from harness.datasets.cifar100_lt import MINI, class_counts
+from harness.datasets.cifar100_lt import MINI
+from harness.datasets.subsets import class_counts
 from harness.results import published, records
 from harness.results.leaderboard import Table, table
 from harness.results.published_table import Number
@@ -84,12 +85,12 @@ def run(
     return records.record(spec, {"last": scores, "oracle": oracle}, COUNTS, 500, versions)
 
 
-def measured(found: Table, method: str, column: str, part: int = 0) -> Any:
-    return next(x for x in found.parts[part].lines if x.method == method).measured[column]
+def measured(board: Table, method: str, column: str, part: int = 0) -> Any:
+    return next(x for x in board.parts[part].lines if x.method == method).measured[column]
 
 
-def printed(found: Table, method: str, column: str, part: int = 0) -> Any:
-    return next(x for x in found.parts[part].lines if x.method == method).printed[column]
+def printed(board: Table, method: str, column: str, part: int = 0) -> Any:
+    return next(x for x in board.parts[part].lines if x.method == method).printed[column]
 
 
 # ---------------------------------------------------------------- Table 2
@@ -141,28 +142,28 @@ def test_table2_keeps_what_version_1_printed() -> None:
 
 
 def test_table2_without_any_run() -> None:
-    found = table(TABLE2, [], "mini")
-    assert measured(found, "CE", "Overall").n == 0
-    assert printed(found, "BS+DisCL", "Few").number == Number(19.07)
-    assert printed(found, "BS+DisCL", "Few").best
-    assert not printed(found, "CE", "Few").other
-    text = to_text(found)
+    board = table(TABLE2, [], "mini")
+    assert measured(board, "CE", "Overall").n == 0
+    assert printed(board, "BS+DisCL", "Few").number == Number(19.07)
+    assert printed(board, "BS+DisCL", "Few").best
+    assert not printed(board, "CE", "Few").other
+    text = to_text(board)
     assert text.count("·") == 2 * 8 * 4 + 1  # every cell of ours, and the legend
     assert "0.00" not in text
 
 
 def test_table2_marks_rows_of_another_grouping() -> None:
-    found = table(TABLE2, [], "mini")
-    assert [printed(found, "CE+DisCL", c, part=1).other for c in ("Few", "Overall")] == [
+    board = table(TABLE2, [], "mini")
+    assert [printed(board, "CE+DisCL", c, part=1).other for c in ("Few", "Overall")] == [
         True,
         False,
     ]
-    assert not printed(found, "CE", "Few", part=1).other
-    few = [line.printed["Few"].best for line in found.parts[1].lines]
+    assert not printed(board, "CE", "Few", part=1).other
+    few = [line.printed["Few"].best for line in board.parts[1].lines]
     assert not any(few)  # not comparable within the column
-    assert printed(found, "BS+DisCL", "Overall", part=1).best
-    assert any("the IR100 split" in n and "CE+DisCL, BS+DisCL" in n for n in found.notes)
-    assert any("Version 1" in n and "Overall 29.02 (here 29.85)" in n for n in found.notes)
+    assert printed(board, "BS+DisCL", "Overall", part=1).best
+    assert any("the IR100 split" in n and "CE+DisCL, BS+DisCL" in n for n in board.notes)
+    assert any("Version 1" in n and "Overall 29.02 (here 29.85)" in n for n in board.notes)
 
 
 # ---------------------------------------------------------------- our numbers
@@ -186,34 +187,34 @@ def test_missing_runs_are_marks_and_partial_ones_say_so(small: Path) -> None:
         run("BS", 0, overall=0.9),
         *(run("CE(control=True)", s) for s in range(3)),
     ]
-    found = table(small, runs[:1], "mini")
-    assert measured(found, "CE", "All").sd is None
-    assert measured(found, "BS", "All").mean is None
-    text = to_text(found)
+    board = table(small, runs[:1], "mini")
+    assert measured(board, "CE", "All").sd is None
+    assert measured(board, "BS", "All").mean is None
+    text = to_text(board)
     assert "30.0 (1)" in text  # nothing says that more seeds are to come
     assert next(x for x in text.splitlines() if x.startswith("BS")).count("·") == 2
-    found = table(small, runs, "mini")
-    assert "90.0 (1 of 3)" in to_text(found)
-    assert not measured(found, "BS", "All").best  # 90 %, but of one seed
-    assert measured(found, "CE(control=True)", "All").best
+    board = table(small, runs, "mini")
+    assert "90.0 (1 of 3)" in to_text(board)
+    assert not measured(board, "BS", "All").best  # 90 %, but of one seed
+    assert measured(board, "CE(control=True)", "All").best
 
 
 def test_group_without_classes_is_no_missing_run(small: Path) -> None:
     runs = [run("CE", s, few=None) for s in range(3)]
-    found = table(small, runs, "mini")
-    assert (measured(found, "CE", "Few").n, measured(found, "CE", "Few").mean) == (3, None)
-    assert measured(found, "CE", "All").mean == pytest.approx(0.3)
-    assert "–" in next(x for x in to_text(found).splitlines() if x.startswith("CE "))
+    board = table(small, runs, "mini")
+    assert (measured(board, "CE", "Few").n, measured(board, "CE", "Few").mean) == (3, None)
+    assert measured(board, "CE", "All").mean == pytest.approx(0.3)
+    assert "–" in next(x for x in to_text(board).splitlines() if x.startswith("CE "))
 
 
 def test_selection_and_rule(small: Path) -> None:
     r = run("CE", 0)
     r["selection"]["last"]["rules"]["C"] = {"many": 0.5, "medium": 0.2, "few": 0.7}
     assert measured(table(small, [r], "mini", select="oracle"), "CE", "All").mean == 0.31
-    found = table(small, [r], "mini", rule="C")
-    assert measured(found, "CE", "Few").mean == 0.7
-    assert printed(found, "CE", "Few").other
-    assert any("rule C" in n and "<=20" in n for n in found.notes)
+    board = table(small, [r], "mini", rule="C")
+    assert measured(board, "CE", "Few").mean == 0.7
+    assert printed(board, "CE", "Few").other
+    assert any("rule C" in n and "<=20" in n for n in board.notes)
     with pytest.raises(UsageError, match=r"'best' is not allowed.*best_val, last, oracle"):
         table(small, [r], "mini", select="best")
     with pytest.raises(UsageError, match="there are A, B, C, D"):
@@ -224,10 +225,10 @@ def test_a_run_whose_epoch_nothing_selects_is_a_mark(small: Path) -> None:
     """Merged weights have no best epoch; the other rows keep theirs."""
     runs = [run("CE", 0), run("BS", 0)]
     del runs[1]["selection"]["oracle"]
-    found = table(small, runs, "mini", select="oracle")
-    assert measured(found, "CE", "All").mean == 0.31
-    assert (measured(found, "BS", "All").n, measured(found, "BS", "All").mean) == (1, None)
-    assert "No epoch of BS is chosen: the weights are merged ones." in found.notes
+    board = table(small, runs, "mini", select="oracle")
+    assert measured(board, "CE", "All").mean == 0.31
+    assert (measured(board, "BS", "All").n, measured(board, "BS", "All").mean) == (1, None)
+    assert "No epoch of BS is chosen: the weights are merged ones." in board.notes
 
 
 def test_differences_from_what_is_published(small: Path) -> None:
@@ -279,12 +280,12 @@ def test_gains_on_the_worst_classes_of_the_other_row(tmp_path: Path) -> None:
         runs[-2]["selection"]["last"] = {"overall": 0.3, "per_class": worst}
         better = [0.1, 0.5, 0.5, *[0.0] * 47]  # class 0 and, by 0.25 on average, class 2
         runs[-1]["selection"]["last"] = {"overall": 0.3, "per_class": better}
-    found = table(file, runs[:-1], "mini")  # one row has a seed fewer
-    cell = measured(found, "BS+DisCL", "k = 2")
+    board = table(file, runs[:-1], "mini")  # one row has a seed fewer
+    cell = measured(board, "BS+DisCL", "k = 2")
     assert (cell.n, cell.expected) == (2, 3)
     cell = measured(table(file, runs, "mini"), "BS+DisCL", "k = 2")
     assert (cell.mean, cell.sd, cell.n) == (pytest.approx(0.125), pytest.approx(0.025), 3)
-    assert measured(found, "BS+DisCL", "k = 60").mean is None  # there are 50 classes
+    assert measured(board, "BS+DisCL", "k = 60").mean is None  # there are 50 classes
     shown = to_markdown(table(file, runs, "mini"))
     assert "| BS+DisCL | **12.5 ± 2.5 (3)** | **7.6** | +4.9 |" in shown
     file.write_text(GAINS.replace('"worst.2"', '"own_worst.2"'))
@@ -299,9 +300,9 @@ def test_other_profiles_data_sets_and_methods_stay_out(small: Path) -> None:
         run("CE", 2, imbalance=10),
         run("CE+LDMLR", 0),
     ]
-    found = table(small, runs, "mini")
-    assert measured(found, "CE", "All").n == 0
-    assert any(n.startswith("2 more records") for n in found.notes)
+    board = table(small, runs, "mini")
+    assert measured(board, "CE", "All").n == 0
+    assert any(n.startswith("2 more records") for n in board.notes)
 
 
 @pytest.mark.parametrize(
@@ -353,10 +354,10 @@ def test_record_without_the_number(small: Path) -> None:
 
 def test_best_is_shared_by_ties(small: Path) -> None:
     runs = [run(m, s) for m in ("CE", "BS") for s in range(3)]
-    found = table(small, runs, "mini")
-    assert measured(found, "CE", "All").best
-    assert measured(found, "BS", "All").best
-    assert not measured(found, "CE(control=True)", "All").best
+    board = table(small, runs, "mini")
+    assert measured(board, "CE", "All").best
+    assert measured(board, "BS", "All").best
+    assert not measured(board, "CE(control=True)", "All").best
 
 
 # ---------------------------------------------------------------- rendering
@@ -531,18 +532,18 @@ def test_every_published_cell_is_in_every_format(file: Path) -> None:
         with pytest.raises(UsageError, match="`harness hard` prints it"):
             table(paper, [], "paper")
         return
-    found = table(paper, [], "paper")
-    cells = list(csv.DictReader(io.StringIO(render(found, "csv"))))
-    kept = {(c["block"], c["method"], c["column"]): c["published"] for c in cells}
-    shown = {form: render(found, form) for form in ("text", "markdown", "latex", "html")}
+    board = table(paper, [], "paper")
+    cells = list(csv.DictReader(io.StringIO(render(board, "csv"))))
+    printed_cells = {(c["block"], c["method"], c["column"]): c["published"] for c in cells}
+    shown = {form: render(board, form) for form in ("text", "markdown", "latex", "html")}
     for row in paper.rows:
         for block in paper.blocks:
             for name, number in row.cells[block.key].numbers.items() if row.cells else ():
-                assert float(kept[block.title, row.method, name]) == number.value
+                assert float(printed_cells[block.title, row.method, name]) == number.value
                 text = number.text(paper.decimals)
                 assert all(text in (shown[form]) for form in ("text", "markdown", "html"))
                 assert text.replace("±", r"$\pm$") in shown["latex"]
-    listed = json.loads(render(found, "json"))
+    listed = json.loads(render(board, "json"))
     numbers = [
         c["published"] for b in listed["blocks"] for r in b["rows"] for c in r["cells"].values()
     ]

@@ -118,9 +118,12 @@ def test_a_report_without_published_table_has_a_leaderboard_per_backbone(tmp_pat
     runs = [
         drawn_records.run(workspace, "CE", 0, 100, backbone=b) for b in ("resnet10", "resnet34")
     ]
-    made = boards.tables("cifar100-lt", runs, "mini", "A", "last", folder=tmp_path)
-    assert [t.paper.title for t in made] == ["cifar100-lt, resnet10", "cifar100-lt, resnet34"]
-    assert [t.parts[0].lines[0].measured["Overall"].n for t in made] == [1, 1]
+    shown = boards.tables("cifar100-lt", runs, "mini", "A", "last", folder=tmp_path)
+    assert [t.paper.title for t in shown] == [
+        "cifar100-lt, resnet10",
+        "cifar100-lt, resnet34",
+    ]
+    assert [t.parts[0].lines[0].measured["Overall"].n for t in shown] == [1, 1]
 
 
 def test_records_of_another_recipe_are_refused_before_any_work(records, tmp_path):

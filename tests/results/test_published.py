@@ -7,7 +7,7 @@ import pytest
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import RULES, groups
-from harness.datasets.cifar100_lt import class_counts
+from harness.datasets.subsets import class_counts
 from harness.methods.compose import compose
 from harness.results import published
 from harness.results.audit import Finding, audit
@@ -175,14 +175,14 @@ def test_every_published_number_is_keyed_twice() -> None:
 
 
 def test_what_version_1_printed_instead() -> None:
-    found = {
+    printed_before = {
         (table, row.method, block): (cells.v1, cells.v1_label)
         for table, paper in PAPERS.items()
         for row in paper.rows
         for block, cells in row.cells.items()
         if cells.v1 or cells.v1_label
     }
-    assert found == {
+    assert printed_before == {
         ("table1", "CE+LDMLR", "all"): ({}, "CE + CUDA"),
         ("table1", "CE+CUDA", "all"): ({}, "CE + LDMLR"),
         ("table1", "CE+DisCL", "all"): ({}, "BS + DisCL"),
@@ -218,17 +218,17 @@ def test_classes_per_group_follow_from_the_class_sizes() -> None:
 
 
 def findings() -> dict[tuple[str, str, str], Finding]:
-    found = audit(PAPERS.values())
-    named = {(f.table, f.block, f.row + " in v1" * f.v1): f for f in found}
-    assert len(named) == len(found)
+    rows = audit(PAPERS.values())
+    named = {(f.table, f.block, f.row + " in v1" * f.v1): f for f in rows}
+    assert len(named) == len(rows)
     return named
 
 
 def test_audit_of_every_row() -> None:
-    found = findings()
+    rows_by_name = findings()
     for (table, block), text in ACCURACY.items():
         for method, numbers, under_a, fit in lines(text):
-            got = found.pop((table, block, method))
+            got = rows_by_name.pop((table, block, method))
             value, off, *mark = under_a.split()
             best, nearest, residual = fit.split()
             assert got.overall == float(numbers.split()[-1])
@@ -237,7 +237,7 @@ def test_audit_of_every_row() -> None:
             assert (got.flagged, got.best) == (mark == ["!"], best), (table, block, method)
             assert got.by_rule[best].value == pytest.approx(float(nearest), abs=0.0051)
             assert got.by_rule[best].residual == pytest.approx(float(residual), abs=0.0051)
-    assert not found
+    assert not rows_by_name
 
 
 def test_rows_that_rule_a_does_not_explain() -> None:
@@ -295,17 +295,20 @@ def test_unexplained_rows_say_so_under_the_table() -> None:
         if f.explained or f.v1:
             continue
         row = next(r for r in PAPERS[table].rows if r.method == method)
-        said = [row.cells[block].note or "", *PAPERS[table].caveats]
+        texts = [row.cells[block].note or "", *PAPERS[table].caveats]
         nearest = f"{f.by_rule[f.best].value:.2f}"
-        assert any("no grouping rule explains" in s and nearest in s for s in said), (table, method)
+        assert any("no grouping rule explains" in s and nearest in s for s in texts), (
+            table,
+            method,
+        )
 
 
 def test_audit_keeps_to_its_tolerance() -> None:
     """Adaptive on ImageNet-LT is off by 0.151: (385 56.21 + 479 30.43 + 136 16.78) / 1000."""
     where = 'CE+DisCL(curriculum="adaptive")'
     for tolerance, flagged in ((0.150, True), (0.152, False)):
-        found = audit([PAPERS["table1"]], tolerance)
-        assert next(f for f in found if f.row == where).flagged == flagged
+        rows = audit([PAPERS["table1"]], tolerance)
+        assert next(f for f in rows if f.row == where).flagged == flagged
     assert audit([PAPERS["table5"]]) == []
 
 
@@ -367,8 +370,8 @@ def test_statistics_agree_with_one_another() -> None:
     rows = {b.key: printed("statistics", b.key)["DisCL"] for b in PAPERS["statistics"].blocks}
     shares = {}
     for block, numbers in rows.items():
-        hard, levels, seeds, generated, kept, rate = (n.value for n in numbers)
-        assert rate == pytest.approx(100 * kept / generated, abs=0.0051)
+        hard, levels, seeds, generated, read, rate = (n.value for n in numbers)
+        assert rate == pytest.approx(100 * read / generated, abs=0.0051)
         shares[block] = round(generated / (hard * levels * seeds), 4)
     assert shares == {
         "imagenet-lt": 0.9875,
@@ -513,8 +516,8 @@ def test_wrong_table(tmp_path: Path, old: str, new: str, says: str) -> None:
 def test_first_table_by_number_stands_in_where_none_is_main(tmp_path: Path) -> None:
     for name in ("table10", "table9"):
         (tmp_path / f"{name}.toml").write_text(SMALL)
-    found = published.showing("imagenet-lt", "gains", tmp_path)
-    assert [file.stem for file in found] == ["table9", "table10"]
+    files = published.showing("imagenet-lt", "gains", tmp_path)
+    assert [file.stem for file in files] == ["table9", "table10"]
     (tmp_path / "table10.toml").write_text(SMALL.replace("version = 1", "version = 1\nmain = true"))
-    found = published.showing("imagenet-lt", "gains", tmp_path)
-    assert [file.stem for file in found] == ["table10", "table9"]
+    files = published.showing("imagenet-lt", "gains", tmp_path)
+    assert [file.stem for file in files] == ["table10", "table9"]

@@ -34,7 +34,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The folders of three small twins."""
+    """The folders of three small data sets."""
     roots = {name: tmp_path_factory.mktemp(name) for name in WRITERS}
     return {name: write(roots[name], share=SHARE) for name, write in WRITERS.items()}
 
@@ -89,10 +89,10 @@ def test_imagenet_files(small):
     ):
         text = (root / f"ImageNet_LT_{split}.txt").read_text()
         assert text.endswith("\n")
-        found = [re.fullmatch(form, line) for line in text.splitlines()]
-        assert all(found)
-        assert all(m is not None and ids[int(m[2])] == m[1] for m in found)
-        counts = Counter(int(m[2]) for m in found if m is not None)
+        matches = [re.fullmatch(form, line) for line in text.splitlines()]
+        assert all(matches)
+        assert all(m is not None and ids[int(m[2])] == m[1] for m in matches)
+        counts = Counter(int(m[2]) for m in matches if m is not None)
         if split == "train":
             assert counts == {
                 i: max(1, round(SHARE * n)) for i, n in enumerate(imagenet.class_counts())
@@ -109,7 +109,7 @@ def test_imagenet_files(small):
 
 
 def test_imagenet_lists_in_full():
-    """Without drawing: the lists that a whole twin has."""
+    """Without drawing: the lists that a whole data set has."""
     written: dict[str, Any] = {}
 
     def keep(root: Path, drawn: Any, draw: Any, lists: Any, workers: int) -> None:
@@ -157,12 +157,12 @@ def test_inaturalist_files(small):
     assert supers["Mammalia"] == max(supers.values())
     ids: list[int] = []
     for split, per_class in (("train", None), ("val", 1)):
-        found = json.loads((root / f"{split}2018.json").read_text())
-        assert found.keys() == {"info", "images", "categories", "annotations", "licenses"}
+        content = json.loads((root / f"{split}2018.json").read_text())
+        assert content.keys() == {"info", "images", "categories", "annotations", "licenses"}
         info = {"year", "version", "description", "contributor", "url", "date_created"}
-        assert found["info"].keys() == info
-        assert [x.keys() for x in found["licenses"]] == [{"id", "name", "url"}]
-        images, annotations = found["images"], found["annotations"]
+        assert content["info"].keys() == info
+        assert [x.keys() for x in content["licenses"]] == [{"id", "name", "url"}]
+        images, annotations = content["images"], content["annotations"]
         ids += [x["id"] for x in images]
         fields = {"id", "width", "height", "file_name", "license", "rights_holder"}
         assert all(x.keys() == fields for x in images)
@@ -176,17 +176,17 @@ def test_inaturalist_files(small):
                 assert picture.size == (image["width"], image["height"]) == (64, 64)
         labels = [x["category_id"] for x in annotations]
         assert labels != sorted(labels)
-        wanted = {
+        expected = {
             i: per_class or max(1, round(SHARE * n))
             for i, n in enumerate(inaturalist.class_counts())
         }
-        assert Counter(labels) == wanted
+        assert Counter(labels) == expected
         # The lists hold codes: nothing but the supercategory is told, but equals stay equal.
-        for coded, named in zip(found["categories"], names, strict=True):
+        for coded, named in zip(content["categories"], names, strict=True):
             assert coded.keys() == named.keys() - {"common_name"}
             assert (coded["id"], coded["supercategory"]) == (named["id"], named["supercategory"])
             assert coded["name"] != named["name"]
-        families = Counter(c["family"] for c in found["categories"])
+        families = Counter(c["family"] for c in content["categories"])
         assert sorted(families.values()) == sorted(Counter(c["family"] for c in names).values())
     assert ids == list(range(len(ids)))
     assert len(ids) == len(pictures(root))
@@ -199,8 +199,8 @@ def test_species_are_those_of_the_atlas():
     assert animals - set(SPECIES) == {"dinosaur"}
     assert set(SPECIES) <= set(concepts)
     for name, kind in SPECIES.items():
-        told = concepts[name]["scientific"]
-        assert told is None or " " not in told or told == kind.name
+        scientific = concepts[name]["scientific"]
+        assert scientific is None or " " not in scientific or scientific == kind.name
         assert kind.genus == kind.name.split()[0]
 
 
@@ -231,11 +231,11 @@ def test_iwildcam_sizes():
 
 def test_iwildcam_splits():
     """OOD locations are nowhere else; ID splits share locations and no day."""
-    where, days, seen = defaultdict(set), defaultdict(set), defaultdict(set)
+    where, days, classes = defaultdict(set), defaultdict(set), defaultdict(set)
     for r in wildcam.plan():
         where[r.split].add(r.location)
         days[r.split].add(r.time.date())
-        seen[r.seq_id].add((r.split, r.location, r.y, r.time.date()))
+        classes[r.seq_id].add((r.split, r.location, r.y, r.time.date()))
     assert {s: len(w) for s, w in where.items()} == {
         "train": 24, "val": 6, "test": 10, "id_val": 24, "id_test": 24,
     }  # fmt: skip
@@ -245,7 +245,7 @@ def test_iwildcam_splits():
     assert where["train"] | where["val"] | where["test"] == set(range(40))
     assert not days["train"] & (days["id_val"] | days["id_test"])
     assert not days["id_val"] & days["id_test"]
-    assert all(len(s) == 1 for s in seen.values())
+    assert all(len(s) == 1 for s in classes.values())
     # Kinds differ from location to location.
     mixtures = defaultdict(Counter)
     for r in wildcam.plan():
@@ -332,8 +332,8 @@ def test_an_animal_is_seen_and_walks_on():
     empty = trap.Sequence(3, "meadow", None, 1.0, 12, "walk")
     changed = []
     for n in range(30):
-        seen = trap.Sequence(3, "meadow", fox, 1.0, 12, f"walk{n}")
-        first, second = trap.picture(seen, 0), trap.picture(seen, 1)
+        sequence = trap.Sequence(3, "meadow", fox, 1.0, 12, f"walk{n}")
+        first, second = trap.picture(sequence, 0), trap.picture(sequence, 1)
         assert (first != second).any()
         changed.append(np.abs(first.astype(int) - trap.picture(empty, 0)).max(2) > 60)
     assert np.median([c.mean() for c in changed]) > 0.03
@@ -367,7 +367,7 @@ GOLDEN: list[tuple[Callable[[], np.ndarray], str]] = [
     ),
 ]
 
-# Of the small twins.
+# Of the small data sets.
 GOLDEN_LISTS = {
     "imagenet-lt/ImageNet_LT_test.txt": "b2507931a6a117cf",
     "imagenet-lt/ImageNet_LT_train.txt": "8400dbb91b3fbb39",

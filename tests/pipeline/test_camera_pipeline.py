@@ -1,5 +1,6 @@
-"""The whole road of a data set of camera traps: image-text models, hard images by their own runs,
-edits by language, ensembles of weights.
+"""The whole pipeline of a data set of camera traps.
+
+Image-text models, hard images by their own runs, edits by language, ensembles of weights.
 """
 
 from collections.abc import Iterator
@@ -51,9 +52,10 @@ def workspace(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setattr(parallel, "run", small_workspace.here)
         stages.index(found)
         stages.hard(found, runs.judge(found))
-        stages.generate(found, kinds=stages.KINDS)
-        for kind in stages.KINDS:
-            stages.score(found, kind=kind)
+        parts = (stages.SPECTRUM, stages.EDITS)
+        stages.generate(found, parts=parts)
+        for part in parts:
+            stages.score(found, part=part)
         # random weights make edits that no filter lets pass; these scores let all pass
         edits = pl.read_parquet(found.work / "edits.parquet").with_columns(text_score=pl.lit(0.5))
         edits.cast({"text_score": pl.Float32}).write_parquet(found.work / "edits.parquet")

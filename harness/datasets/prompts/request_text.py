@@ -1,0 +1,43 @@
+"""What a language model is asked for a class, and what of its answer can be used."""
+
+from __future__ import annotations
+
+import re
+
+from harness.datasets import prompts
+
+_NUMBERING = re.compile(r"(?:prompt\s*)?\d+\s*[.):]\s+", re.IGNORECASE)
+
+
+def question(classname: str, dataset: str) -> str:
+    """What the model is asked: the paper's requirements and the format of the answer."""
+    name = prompts.spoken(classname)
+    return (
+        f"Write {prompts.PER_CLASS} descriptions of random scenes that contain only the class "
+        f'"{name}" of the data set {dataset}. All of them must differ from each other, each must '
+        f"have at least {prompts.MIN_WORDS} words, and they are intended as prompts that guide "
+        "Stable Diffusion. Answer with the descriptions alone, one per line, in this format:\n"
+        "prompt1\nprompt2"
+    )
+
+
+def sentences(answer: str) -> tuple[list[str], str]:
+    """The usable lines of an answer, at most ten, and in words what was wrong with the others.
+
+    Numbering "n. " is removed; lines of fewer than 15 words and repeated ones are not usable.
+    """
+    lines = [" ".join(line.split()) for line in answer.splitlines()]
+    lines = [
+        _NUMBERING.sub("", line, count=1) if _NUMBERING.match(line) else line for line in lines
+    ]
+    lines = [line for line in lines if line]
+    long = [line for line in lines if len(line.split()) >= prompts.MIN_WORDS]
+    first: dict[str, str] = {}
+    for line in long:
+        first.setdefault(line.casefold(), line)
+    usable = list(first.values())
+    why = (
+        f"{len(usable)} usable lines of {len(lines)} ({len(lines) - len(long)} shorter than "
+        f"{prompts.MIN_WORDS} words, {len(long) - len(usable)} repeated)"
+    )
+    return usable[: prompts.PER_CLASS], why
