@@ -83,8 +83,10 @@ def _recipe(workspace: Workspace, text: str, backbone: str) -> Mapping[str, Any]
 
 
 def _fields(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Fields that differ, such as "threshold 0.55 there, 0.5 here"."""
+    """Fields that differ, such as "threshold 0.55 there, 0.5 here"; None: not read."""
     for name in dict.fromkeys((*here, *there)):
+        if here.get(name) is None or there.get(name) is None:
+            continue
         for field, a, b in differing(name, there.get(name), here.get(name)):
             yield f"{field} {_brief(a)} there, {_brief(b)} here"
 

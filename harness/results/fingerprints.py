@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core.guidance import level_text
+
 SCORE = 0.02  # of a level's mean CLIPScore
 BELOW = 0.05  # of a share below the threshold
 LOSS = 0.01  # of the first loss from random weights, relative
@@ -86,7 +88,7 @@ def _near(what: str, a: float | None, b: float | None, allowed: float) -> Iterat
 def _drawn(a: Mapping[str, Sequence[int]], b: Mapping[str, Sequence[int]]) -> Iterator[Deviation]:
     yield from exact("guidance levels drawn", sorted(a), sorted(b))
     for level in sorted(a.keys() & b.keys()):
-        what = f"images drawn at guidance {int(level) / 100:g}"
+        what = f"images drawn at guidance {level_text(int(level))}"
         m, n = sum(a[level]), sum(b[level])
         if abs(m - n) > DRAWN_LEVEL * max(m, n):
             yield Deviation(what, str(m), str(n))
@@ -103,7 +105,7 @@ def _drawn(a: Mapping[str, Sequence[int]], b: Mapping[str, Sequence[int]]) -> It
 def _pool(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Deviation]:
     yield from exact("guidance levels of the pool", sorted(a), sorted(b))
     for level in sorted(a.keys() & b.keys()):
-        where = f"at guidance {int(level) / 100:g}"
+        where = f"at guidance {level_text(int(level))}"
         x, y = a[level], b[level]
         yield from _near(
             f"images of the pool {where}", x["images"], y["images"], 0.02 * x["images"]

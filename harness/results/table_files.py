@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import registry
+from harness.core.errors import DataError
 from harness.results import golden, leaderboard, published, table_data, tables
 
 Record = Mapping[str, Any]
@@ -27,15 +28,26 @@ def stale(
     """
     for file, dataset, paper in _files(profile, root):
         if dataset in records:
-            table = leaderboard.table(
-                paper, records[dataset], profile, golden.RULE, golden.SELECT, notes[dataset]
-            )
-            if file.is_relative_to(root / "metrics"):
-                text = table_data.to_metrics(table)
+            try:
+                same = file.read_bytes() == _text(
+                    file, root, paper, records[dataset], profile, notes[dataset]
+                )
+            except DataError as error:
+                yield f"{file}: cannot be made again, {error}"
             else:
-                text = tables.render(table, tables.SUFFIXES[file.suffix]).rstrip("\n") + "\n"
-            if file.read_bytes() != text.encode():
-                yield f"{file}: not what the records say; `harness table` writes it"
+                if not same:
+                    yield f"{file}: not what the records say; `harness table` writes it"
+
+
+def _text(
+    file: Path, root: Path, paper: Path, runs: Sequence[Record], profile: str, notes: Sequence[str]
+) -> bytes:
+    """What a file should say."""
+    table = leaderboard.table(paper, runs, profile, golden.RULE, golden.SELECT, notes)
+    if file.is_relative_to(root / "metrics"):
+        return table_data.to_metrics(table).encode()
+    text = tables.render(table, tables.SUFFIXES[file.suffix])
+    return (text.rstrip("\n") + "\n").encode()
 
 
 def _files(profile: str, root: Path) -> Iterator[tuple[Path, str, Path]]:
