@@ -10,6 +10,14 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+@pytest.fixture
+def no_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the project shipped no results of its own."""
+    from harness.results import store
+
+    monkeypatch.setattr(store, "REFERENCE", tmp_path / "no reference")
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of tiny random foundation models: generator and clip."""

@@ -80,7 +80,9 @@ def check(
     """
     home = Path(home)
     known = golden.read(golden.find(profile, home), profile)
-    sets = _read(profile, home, datasets, settings)
+    guarded = {row.dataset for row in known.rows}
+    names = datasets or sorted(guarded | set(store.datasets(profile, home)))
+    sets = _read(profile, home, names, settings)
     records = _records(sets)
     report = gate.judge(known, records, datasets, mode)
     before = None if known.throughput is None else float(known.throughput["ratio_to_stock"])

@@ -5,27 +5,20 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import Recipe, RunSpec, key
+from harness.core.specs import RunSpec, key
 from harness.methods.compose import compose
 from harness.methods.terms import Method
 from harness.pipeline import stages
+from harness.pipeline.recipe_fields import relevant
 from harness.pipeline.workspace import Workspace
 from harness.pool import failures
 from harness.results import records
-
-POOL_FIELDS = (
-    "levels", "pool_seeds", "threshold", "generator", "clip", "steps", "text_guidance", "size_px",
-    "height_px", "approximate",
-)  # fmt: skip
-ONWARD_FIELDS = ("onward", "curriculum_epochs", "mixture", "probe_images", "probe_train")
-NEVER = ("run_seeds", "imbalances")  # which runs there are changes none of them
 
 
 @dataclass(frozen=True)
@@ -75,19 +68,6 @@ class Job:
     def recorded(self) -> bool:
         """Whether the record is there, and that of this very run."""
         return records.is_of(self.record, key(self.spec))
-
-
-def relevant(recipe: Recipe, method: Method) -> Recipe:
-    """The recipe with None for what the method's run does not read, so that it changes no key."""
-    unused = set(NEVER)
-    if method.reads is None:
-        unused |= set(POOL_FIELDS)
-    if method.start is None and method.curriculum is None:
-        unused |= set(ONWARD_FIELDS)
-    values: dict[str, Any] = {
-        f.name: None if f.name in unused else getattr(recipe, f.name) for f in fields(recipe)
-    }
-    return Recipe(**values)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from harness.core.errors import UsageError
 from harness.core.specs import plain
 from harness.methods.compose import compose
 from harness.pipeline.code import code_of
-from harness.pipeline.jobs import relevant
+from harness.pipeline.recipe_fields import relevant
 from harness.pipeline.workspace import Workspace
 from harness.results.same_recipe import differing
 
@@ -64,8 +64,8 @@ def match(workspace: Workspace, records: Sequence[Record]) -> Matched:
             other.append((record, fields))
         else:
             current.append(record)
-    code = code_of("train")
-    old = tuple(r for r in current if r.get("code") not in (None, code))
+    known = [r for r in current if r.get("code") is not None]
+    old = tuple(r for r in known if r["code"] != code_of("train"))
     return Matched(tuple(current), tuple(other), old)
 
 

@@ -32,7 +32,7 @@ class Results:
         if self.origin == OWN or not self.records:
             return None
         return (
-            "These are the project's reference results, not made on this machine; "
+            "These are the project's reference results; "
             f"{machines(self.records)}`harness compare` makes your own."
         )
 
@@ -60,17 +60,14 @@ def notes(results: Results, matched: Any) -> tuple[str, ...]:
     return tuple(n for n in (results.note, *shown.notes()) if n is not None)
 
 
-def datasets(profile: str, home: Path, origin: str | None = None) -> list[str]:
-    """Names of the data sets with records of a profile, one's own or reference ones."""
-    roots = {OWN: Path(home) / records.ROOT, SHIPPED: REFERENCE / "records"}
-    found = {
-        folder.name
-        for name, root in roots.items()
-        if origin in (None, name)
-        for folder in (root / profile).glob("*")
-        if any(folder.glob("*.json"))
-    }
-    return sorted(found)
+def datasets(profile: str, home: Path) -> list[str]:
+    """Names of the data sets with records of a profile: one's own, or the reference's if none."""
+    roots = (Path(home) / records.ROOT, REFERENCE / "records")
+    for root in roots:
+        names = sorted(f.name for f in (root / profile).glob("*") if any(f.glob("*.json")))
+        if names:
+            return names
+    return []
 
 
 def machines(runs: Sequence[dict[str, Any]]) -> str:

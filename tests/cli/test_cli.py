@@ -368,6 +368,7 @@ def test_an_old_table_stays_when_the_new_one_cannot_be_written(capsys, home, mon
     assert everything(home) == ["table.md"]
 
 
+@pytest.mark.usefixtures("no_reference")
 def test_a_table_and_its_numbers_for_dvc(capsys, home):
     out, metrics = home / "table.csv", home / "numbers.json"
     words = ["table", "--table", "table4", "--home", home, "--format", "csv"]

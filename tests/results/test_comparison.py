@@ -79,7 +79,7 @@ def test_guesses_that_cannot_be() -> None:
     record = {"predictions": predictions.pack({"last": rows}, 2), "method": "CE", "seed": 0}
     with pytest.raises(UsageError, match="no selection 'ids' of CE, seed 0; there are last"):
         predictions.unpack(record, "test", "ids")
-    with pytest.raises(UsageError, match="no guesses of split 'val' of CE, seed 0; there are test"):
+    with pytest.raises(UsageError, match="no predictions of split 'val' of CE, seed 0"):
         predictions.unpack(record, "val", "last")
     for text, says in (
         ("A", "Incorrect padding|Invalid"),

@@ -290,6 +290,7 @@ def test_json_for_machines(tmp_path: Path, capsys: Any) -> None:
     assert missing["difference"] is None
 
 
+@pytest.mark.usefixtures("no_reference")
 def test_the_command_tells_what_it_lacks(tmp_path: Path, capsys: Any) -> None:
     assert main(["findings", "--home", str(tmp_path)]) == 2
     assert "no data set has records of profile mini" in capsys.readouterr().err
@@ -297,6 +298,7 @@ def test_the_command_tells_what_it_lacks(tmp_path: Path, capsys: Any) -> None:
     assert "NO RUNS: DisCL lifts" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("no_reference")
 def test_the_command_takes_fields_of_the_recipe(tmp_path: Path, capsys: Any) -> None:
     command = ["findings", "--home", str(tmp_path), "--dataset", SET, "--set"]
     assert main([*command, "scratch.lr=0.05"]) == 0

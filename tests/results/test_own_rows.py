@@ -7,12 +7,11 @@ import json
 import drawn_records
 import pytest
 
-from harness.core.errors import DataError, UsageError
-from harness.pipeline.jobs import recipes
+from harness.core.errors import UsageError
 from harness.pipeline.request import Choices, resolve
 from harness.pipeline.workspace import Workspace
 from harness.report import boards
-from harness.results import leaderboard, published, same_recipe, tables
+from harness.results import leaderboard, published, tables
 from harness.results.own_rows import leaderboard_of, table_for, with_rows
 
 OWN = "CE+DisCL(threshold=0.4)"
@@ -124,17 +123,3 @@ def test_a_report_without_published_table_has_a_leaderboard_per_backbone(tmp_pat
         "cifar100-lt, resnet34",
     ]
     assert [t.parts[0].lines[0].measured["Overall"].n for t in shown] == [1, 1]
-
-
-def test_records_of_another_recipe_are_refused_before_any_work(records, tmp_path):
-    paper = table_for("cifar100-lt", [OWN], [100])
-
-    def check(seeds, **settings):
-        workspace = Workspace("cifar100-lt", "mini", tmp_path, settings=tuple(settings.items()))
-        planned = recipes(workspace, ["CE", OWN], [100], seeds)
-        same_recipe.check_recipe(paper, records, "mini", planned)
-
-    check([0])
-    check([0, 1, 2], width=8)  # all records are written anew
-    with pytest.raises(DataError, match="CE, imbalance 100, seed 1 has another width"):
-        check([0], width=8)

@@ -107,8 +107,8 @@ def test_read_all(tmp_path: Path) -> None:
         ({"seed": 2}, "seed 2 is not that of its spec, 1"),
         ({"method": "CE"}, "method 'CE' is not that of its spec, 'BS[+]DisCL'"),
         ({"profile": "paper"}, "profile 'paper' is not that of its recipe"),
-        ({"version": 4}, "version 4, this code reads version 3$"),
-        ({"version": 2}, "version 2, this code reads version 3; `harness train` writes it again"),
+        ({"version": 5}, "version 5, this code reads version 4$"),
+        ({"version": 2}, "version 2, this code reads version 4; `harness train` writes it again"),
         ({"version": None}, "version is None"),
         ({"key": "0" * 64}, "key '0000000000000000' is not that of its spec, '[0-9a-f]{16}'"),
         (
@@ -171,7 +171,7 @@ def test_whether_a_record_is_that_of_a_run(tmp_path: Path) -> None:
     assert not records.is_of(file.with_name("nothing.json"), key(SPEC))
     file.write_text(json.dumps({"version": 2, "key": key(SPEC)}))  # to be written again
     assert not records.is_of(file, key(SPEC))
-    for text in ("{", json.dumps({"version": 4}), json.dumps({"version": 0}), "[]"):
+    for text in ("{", json.dumps({"version": 5}), json.dumps({"version": 0}), "[]"):
         file.write_text(text)
         with pytest.raises(DataError, match="damaged record"):
             records.is_of(file, key(SPEC))

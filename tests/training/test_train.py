@@ -66,6 +66,7 @@ def test_it_learns_and_leaves_its_files(data, tmp_path):
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert content["best"]["oracle"]["score"] == max(accuracies)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "behaviour.json",
         "checkpoint.pt",
         "epochs.jsonl",
         "predictions-last.parquet",
