@@ -1,6 +1,6 @@
 """Generation: the engine against the stock pipeline in batches, and one image at a time with CLIP.
 
-`harness profile --against stock loop` on a small data set of the built-in world, with the embedded
+`harness profile --against stock loop` on a small data set of the built-in world, with the built-in
 models, in this process on one thread; its result is in results/profile, too. Read the ratios, not
 the seconds.
 """

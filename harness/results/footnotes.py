@@ -15,7 +15,7 @@ EMPTY = "–"  # a run, but nothing to measure (a group without classes), or not
 OTHER = "†"  # grouped by another rule than the one shown
 
 PROFILE_TEXTS = {
-    "mini": "mini, the embedded world: small drawn images, not the real data set; compare these "
+    "mini": "mini, the built-in world: small drawn images, not the real data set; compare these "
     "numbers with each other, never with the published ones",
     "smoke": "smoke, mini cut down to test the machinery; these numbers mean nothing",
     "paper": "paper, the real data set with the paper's hyper-parameters",

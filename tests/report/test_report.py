@@ -75,7 +75,7 @@ def test_all_data_sets_in_one_file(page: str, home: Path) -> None:
     assert (
         f"cifar100-lt, imagenet-lt, inaturalist2018, iwildcam: profile mini, {runs} runs." in words
     )
-    assert "the embedded world" in words  # whose numbers these are
+    assert "the built-in world" in words  # whose numbers these are
     for title in ("Table 1: ImageNet-LT", "Table 2", "Table 3", "Table 5: iWildCam"):
         assert title in words
     for what in ("Groups rule A", "Selection last epoch", "torch 2.0", "Seeds 0, 1, 2"):

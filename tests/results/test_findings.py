@@ -264,7 +264,7 @@ def test_text(small: Path) -> None:
     assert lines[3].split()[:4] == ["holds", "CE+DisCL", "-", "CE"]
     assert lines[3].endswith("+5.16")
     assert "- 1 claim: 1 holds." in lines
-    assert "embedded world" in findings.to_text(results)
+    assert "built-in world" in findings.to_text(results)
 
 
 def test_markdown(small: Path) -> None:

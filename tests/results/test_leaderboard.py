@@ -367,7 +367,7 @@ def test_text_says_whose_numbers_these_are(small: Path) -> None:
     text = to_text(table(small, [run("CE", s) for s in range(3)], "mini"))
     assert "ours, mini" in text
     assert "published" in text
-    assert "the embedded world" in text
+    assert "the built-in world" in text
     assert "CE(control=True) [ours]" in text
     assert "Backbone: resnet10, width 16. Seeds: 0, 1, 2." in text
     sizes = "/".join(str(len(g)) for g in groups(COUNTS))
