@@ -6,7 +6,9 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("results/paper", "results/reference", "results/golden", "params.yaml")
+ROOT = Path(__file__).parent
+SHIPPED = ("results/paper", "results/reference", "params.yaml")
+GOLDEN = "results/golden"  # where golden numbers have been written
 
 
 class BuildWithResults(build_py):
@@ -18,11 +20,10 @@ class BuildWithResults(build_py):
             return
         target = Path(self.build_lib, "harness", "shipped")
         shutil.rmtree(target, ignore_errors=True)
-        for name in SHIPPED:
-            source = Path(__file__).parent / name
-            copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        for name in (*SHIPPED, *([GOLDEN] if (ROOT / GOLDEN).is_dir() else [])):
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            copy(source, target / name)
+            copy(ROOT / name, target / name)
 
 
 setup(cmdclass={"build_py": BuildWithResults})

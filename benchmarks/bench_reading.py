@@ -46,7 +46,15 @@ def pool(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     for shard in cache.pending(folder, cache.request_rows(rows, spec), key(spec)):
         images = [cache.encode(picture(k, px), codec) for k in shard.keys]
         cache.write_shard(folder, shard, shard.rows, images, spec)
-    return folder, cache.build_index(folder), px
+    return folder, _labelled(cache.build_index(folder)), px
+
+
+def _labelled(index: pl.DataFrame) -> pl.DataFrame:
+    """With what an export takes beside the images."""
+    label = pl.col("classname").str.strip_prefix("class ").cast(pl.Int32)
+    return index.with_columns(
+        label=label, text_score=pl.lit(None, pl.Float32), image_score=pl.lit(None, pl.Float32)
+    )
 
 
 def picture(name: str, px: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Reading what `harness cache export` wrote: plain files, WebDataset, Hugging Face datasets."""
+"""Exports of the pool: writing that of a data set, reading one as plain files, tar or Parquet."""
 
 from __future__ import annotations
 
@@ -7,22 +7,61 @@ import tarfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from harness.core.errors import DataError, brief
+from harness.core.specs import key
 from harness.datasets.codec import decode
+from harness.pool.exports import COLUMNS, TEXTS, plain_cell
 
-COLUMNS = {
-    "key": pl.String,
-    "source": pl.String,
-    "classname": pl.String,
-    "guidance": pl.Int16,
-    "seed": pl.Int32,
-    "prompt": pl.String,
-}
+if TYPE_CHECKING:
+    from harness.pipeline.workspace import Workspace
+    from harness.pool.export_card import Provenance
+
+
+def write_export(workspace: Workspace, out: Path, format: str) -> int:
+    """Export a data set's images by the recipe's generator, with a card; returns how many.
+
+    `format` and errors as `harness.pool.exports.export`; DataError where there are no images.
+    """
+    from harness.api.pools import labelled_images
+    from harness.pool.exports import export
+
+    images = labelled_images(workspace)
+    if not len(images):
+        raise DataError(
+            f"{workspace.pool} has no images of the generator {key(workspace.generator)[:12]}; "
+            "`harness generate` makes them"
+        )
+    export(workspace.pool, images, out, format, _provenance(workspace, images))
+    return len(images)
+
+
+def _provenance(workspace: Workspace, images: pl.DataFrame) -> Provenance:
+    from harness.mini import licences
+    from harness.pool.export_card import Provenance
+
+    built_in = workspace.root is None and workspace.profile != "paper"
+    name = workspace.module.NAME
+    terms = dict.fromkeys(source.terms for source in getattr(workspace.module, "SOURCES", ()))
+    follows = (
+        f"Synthetic images can be close to their sources: the terms of {name} and of the generator "
+        f"({workspace.generator.model}) apply to them."
+    )
+    follows = "\n".join([follows, "", *(f"- {text}" for text in terms)]).rstrip()
+    return Provenance(
+        dataset=name,
+        profile=workspace.profile,
+        generator=workspace.generator,
+        scorer=workspace.scorer,
+        threshold=workspace.recipe.threshold,
+        class_sizes=dict(images.select("label", "count").unique("label").rows()),
+        licences=licences.LICENCES if built_in else (),
+        licence=licences.CREDITS if built_in else follows,
+    )
 
 
 class Encoded:
@@ -61,7 +100,8 @@ def _parquets(folder: Path) -> list[Path]:
 def _files(folder: Path) -> tuple[pl.DataFrame, Encoded]:
     table = pl.read_csv(folder / "metadata.csv", schema_overrides=COLUMNS)
     paths = [folder / name for name in table["file_name"]]
-    return table.select(list(COLUMNS)), Encoded(partial(_file_bytes, paths))
+    table = table.with_columns(plain_cell(name) for name in TEXTS).select(list(COLUMNS))
+    return table, Encoded(partial(_file_bytes, paths))
 
 
 def _file_bytes(paths: Sequence[Path], i: int) -> bytes:

@@ -87,7 +87,8 @@ def open_pool(
     """The synthetic images of a data set, of a pool's folder, or of an export's folder.
 
     source: a data set's name: the images of its hard samples by the recipe's generator, with the
-    data set's labels. A folder: all its images; labels number the class names in their order.
+    data set's labels. An export: all its images, with its labels. A pool's folder: all its images;
+    labels number the class names in their order.
     scorer: of a pool's folder with scores of several models: whose. The others: see `compare`.
     UsageError for what is neither; DataError for files that are missing or damaged.
     """
@@ -109,23 +110,37 @@ def open_pool(
     return _of_workspace(resolve(choices).workspace)
 
 
-def _of_workspace(workspace: Workspace) -> LabelledPool:
+def labelled_images(workspace: Workspace) -> pl.DataFrame:
+    """Rows of the pool's index by the recipe's generator that are of the hard samples.
+
+    With label, count (training images of the class), text_score and image_score, null where an
+    image has none.
+    """
     import polars as pl
 
     from harness.pipeline import stages
     from harness.pool import cache
-    from harness.pool.reader import Pool
 
     hard = stages.read(workspace.work / "hard.parquet", "harness hard")
-    index = stages.read(workspace.work / "index.parquet", "harness index")
-    pairs = index.select("label", "classname").unique().sort("label").rows()
-    labels = hard.select("source", "label").unique("source", keep="first", maintain_order=True)
+    labels = hard.select("source", "classname", "label", "count")
+    labels = labels.unique(["source", "classname"], keep="first", maintain_order=True)
     images = cache.read_index(workspace.pool)
     images = images.filter(pl.col("generator") == stages.generator_key(workspace))
-    images = images.join(labels, on="source", how="inner", maintain_order="left")
+    by = ["source", "classname"]
+    images = images.join(labels, on=by, how="inner", maintain_order="left")
     scorers = [stages.scorer(workspace, kind) for kind in stages.KINDS]
-    table = _scored(images, [cache.read_scores(workspace.pool, name) for name in scorers])
-    return LabelledPool(table, Pool(workspace.pool, images, workers=1), dict(pairs))
+    return _scored(images, [cache.read_scores(workspace.pool, name) for name in scorers])
+
+
+def _of_workspace(workspace: Workspace) -> LabelledPool:
+    from harness.pipeline import stages
+    from harness.pool.reader import Pool
+
+    images = labelled_images(workspace)
+    index = stages.read(workspace.work / "index.parquet", "harness index")
+    pairs = index.select("label", "classname").unique().sort("label").rows()
+    reader = Pool(workspace.pool, images, workers=1)
+    return LabelledPool(_with_fractions(images), reader, dict(pairs))
 
 
 def _of_folder(folder: Path, scorer: str | None) -> LabelledPool:
@@ -133,22 +148,18 @@ def _of_folder(folder: Path, scorer: str | None) -> LabelledPool:
     from harness.pool import cache
     from harness.pool.reader import Pool
 
-    scores: Sequence[pl.DataFrame | None] = ()
-    images: Any
     if is_export(folder):
-        index, images = open_export(folder)
-    elif (folder / "images").is_dir():
-        index = cache.read_index(folder)
-        images = Pool(folder, index, workers=1)
-        scores = [_only_scores(folder, scorer)]
-    else:
+        table, images = open_export(folder)
+        pairs = table.select("label", "classname").unique().sort("label").rows()
+        return LabelledPool(table, images, dict(pairs))
+    if not (folder / "images").is_dir():
         raise UsageError(f"{folder} is neither a pool nor an export of one")
+    index = cache.read_index(folder)
     names = index["classname"].unique().sort().to_list()
     labels = dict(enumerate(names))
-    index = index.with_columns(
-        index["classname"].replace_strict(names, list(labels)).alias("label")
-    )
-    return LabelledPool(_scored(index, scores), images, labels)
+    numbers = index["classname"].replace_strict(names, list(labels)).alias("label")
+    index = _scored(index.with_columns(numbers), [_only_scores(folder, scorer)])
+    return LabelledPool(_with_fractions(index), Pool(folder, index, workers=1), labels)
 
 
 def _only_scores(pool: Path, scorer: str | None) -> pl.DataFrame | None:
@@ -168,19 +179,22 @@ def _only_scores(pool: Path, scorer: str | None) -> pl.DataFrame | None:
 
 
 def _scored(images: pl.DataFrame, scores: Sequence[pl.DataFrame | None]) -> pl.DataFrame:
-    """Rows of images with their scores, of the first table that has some; guidance as a float."""
+    """Images with text_score and image_score, of the first table that has some."""
     import polars as pl
 
-    table = images.select(*ROW).with_columns(
-        (pl.col("guidance") / REAL).alias("guidance"),
-        pl.lit(None, pl.Float32).alias("text_score"),
-        pl.lit(None, pl.Float32).alias("image_score"),
-    )
+    names = ("text_score", "image_score")
+    table = images.with_columns(pl.lit(None, pl.Float32).alias(name) for name in names)
     for some in scores:
         if some is not None:
-            both = table.join(some, on="key", how="left", maintain_order="left", suffix=" new")
-            names = ("text_score", "image_score")
-            table = both.select(
-                *ROW, *(pl.coalesce(name, f"{name} new").alias(name) for name in names)
-            )
+            table = table.join(some, on="key", how="left", maintain_order="left", suffix=" new")
+            table = table.with_columns(pl.coalesce(name, f"{name} new") for name in names)
+            table = table.drop(f"{name} new" for name in names)
     return table
+
+
+def _with_fractions(images: pl.DataFrame) -> pl.DataFrame:
+    """ROW and the scores of images, guidance in [0, 1]."""
+    import polars as pl
+
+    table = images.with_columns(pl.col("guidance") / REAL)
+    return table.select(*ROW, "text_score", "image_score")

@@ -140,9 +140,9 @@ def table(args: argparse.Namespace) -> None:
 
 
 def cache(args: argparse.Namespace) -> None:
+    from harness.api.exports import write_export
     from harness.pipeline import stages
     from harness.pool import cache, failures
-    from harness.pool.exports import export
 
     workspace = request_of(args).workspace
     pool = workspace.pool
@@ -162,8 +162,8 @@ def cache(args: argparse.Namespace) -> None:
     else:
         if args.to is None:
             raise UsageError("export needs a folder: --to DIR")
-        export(pool, cache.read_index(pool), args.to, args.format)
-        print(f"exported to {args.to}")
+        images = write_export(workspace, args.to, args.format)
+        print(f"{images} images exported to {args.to}")
 
 
 def listing(args: argparse.Namespace) -> None:

@@ -145,6 +145,8 @@ def audit(args: argparse.Namespace) -> None:
     from harness.results import published
 
     papers = [published.read(file) for file in published.files()]
+    if not papers:
+        raise DataError(f"no published tables in {published.FOLDER}")
     print(audit_text.render(audit_text.sections(papers, args.all), args.format))
 
 

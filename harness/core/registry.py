@@ -15,7 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from harness.core.errors import DataError, UsageError, brief
+from harness.core.shipped import PACKAGE
 
+BESIDE = ("baselines",)  # packages that lie beside harness
 _NAME_LINE = re.compile(r"""^NAME(?:\s*:\s*\w+)?\s*=\s*(["'])(?P<name>[^"']+)\1""", re.MULTILINE)
 # What the code of a module may raise while it is imported.
 _BROKEN = (
@@ -129,14 +131,25 @@ def one_of(where: str, value: Any, allowed: tuple[Any, ...]) -> Any:
 
 def _files(package: str) -> dict[str, tuple[str, str]]:
     """File stem -> (printed name, module) of the package's files that carry a NAME."""
-    spec = importlib.util.find_spec(package)
-    folders = (spec.submodule_search_locations if spec else None) or []
     files = {}
-    for path in (path for folder in folders for path in sorted(Path(folder).glob("*.py"))):
+    for path in (path for folder in _folders(package) for path in sorted(folder.glob("*.py"))):
         match = _NAME_LINE.search(_text(path))
         if match and not path.stem.startswith("_"):
             files[path.stem] = (match["name"], f"{package}.{path.stem}")
     return files
+
+
+def _folders(package: str) -> list[Path]:
+    """Where a package lies; UsageError for a BESIDE that is not the one beside this package."""
+    spec = importlib.util.find_spec(package)
+    folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+    if package in BESIDE and not any(f.resolve().parent == PACKAGE.parent for f in folders):
+        where = f"is imported from {folders[0]}" if folders else "cannot be imported"
+        raise UsageError(
+            f"the package {package!r} {where}, not from {PACKAGE.parent / package}: another "
+            f"package or a folder of that name comes first on Python's path, or it was deleted"
+        )
+    return folders
 
 
 def _text(path: Path) -> str:

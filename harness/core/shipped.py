@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 INSTALLED = PACKAGE / "shipped"  # what setup.py copies into a wheel
 
 

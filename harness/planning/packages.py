@@ -7,10 +7,11 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+
+from harness.core.shipped import root
 
 OK, MISSING = "ok", "missing"  # of a package or of files; another status says what is wrong
-ROOT = Path(__file__).parents[2]
+ROOT = root()  # of a checkout; an installed package has no pyproject.toml
 
 
 @dataclass(frozen=True)

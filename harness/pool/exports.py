@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import secrets
 import shutil
 import tarfile
@@ -18,21 +17,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.core.errors import DataError, UsageError
+from harness.core.guidance import REAL
 from harness.core.registry import one_of
 from harness.datasets.codec import extension
-from harness.pool.cache import REQUEST, read_bytes
+from harness.pool import export_card
+from harness.pool.cache import read_bytes
+from harness.pool.export_card import Provenance
 
 ROWS_PER_FILE = 1000  # of a tar or Parquet file
-_ABOUT = dict.fromkeys([*REQUEST, "generator"], "string")
-_ABOUT |= {"guidance": "int16", "seed": "int32"}  # the names of Arrow and of datasets
+COLUMNS: dict[str, Any] = {
+    "key": pl.String,
+    "source": pl.String,
+    "classname": pl.String,
+    "label": pl.Int32,
+    "guidance": pl.Float64,  # in [0, 1]
+    "seed": pl.Int32,
+    "prompt": pl.String,
+    "text_score": pl.Float32,  # null where the image has none
+    "image_score": pl.Float32,
+}
+ARROW = {pl.String: "string", pl.Int32: "int32", pl.Float32: "float32", pl.Float64: "float64"}
+TYPES = {name: ARROW[dtype] for name, dtype in COLUMNS.items()}  # also datasets' names
+TEXTS = ("classname", "prompt")  # that people write
+FORMULA = "=+-@\t\r"  # a spreadsheet runs a cell that starts with one of these
 
 
-def export(pool: Path, index: pl.DataFrame, out: Path, format: str) -> Path:
-    """Copy the images of index rows, byte for byte, into a new folder `out`.
+def export(
+    pool: Path, images: pl.DataFrame, out: Path, format: str, origin: Provenance | None = None
+) -> Path:
+    """Copy images, byte for byte, into a new folder `out`, with COLUMNS for each.
 
-    "files"       one folder per class, one file per image, metadata.csv (file_name, key, ...);
+    images: index rows, guidance in hundredths, with label, text_score and image_score.
+    origin: where they are from; with it, a data set card, README.md, is written.
+    "files"       one folder per label, one file per image, metadata.csv (file_name, COLUMNS);
                   torchvision's ImageFolder and the `imagefolder` of datasets read it
-    "webdataset"  00000.tar ... with <key>.webp|jpg and <key>.json, in index order
+    "webdataset"  00000.tar ... with <key>.webp|jpg and <key>.json, in the order of the rows
     "hf"          data/train-00000-of-0000N.parquet with an Image column; load_dataset(out)
     Raises UsageError for another format or an `out` that has something in it. The folder appears
     when it is complete.
@@ -44,7 +63,11 @@ def export(pool: Path, index: pl.DataFrame, out: Path, format: str) -> Path:
     tmp = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         tmp.mkdir(parents=True)
-        FORMATS[format](pool, index, tmp)
+        FORMATS[format](pool, images, tmp)
+        if origin is not None:
+            ending = extension(read_bytes(pool, images[:1])[0]) if len(images) else "webp"
+            card = export_card.render(images, origin, format, TYPES, ending)
+            (tmp / "README.md").write_text(card, encoding="utf-8")
         os.replace(tmp, out)
     except OSError as error:
         raise DataError(f"cannot export to {out}: {error.strerror or error}") from error
@@ -53,19 +76,35 @@ def export(pool: Path, index: pl.DataFrame, out: Path, format: str) -> Path:
     return out
 
 
-def _files(pool: Path, index: pl.DataFrame, out: Path) -> None:
+def _files(pool: Path, images: pl.DataFrame, out: Path) -> None:
+    # A class name makes no folder: two classes may share one, and `datasets` takes a folder such
+    # as that of CIFAR's class "train" for a split and leaves all other folders out.
+    digits = max(4, len(str(images["label"].max())))
     names = []
-    for about, data in _images(pool, index):
-        name = f"{_folder(about['classname'])}/{about['key']}.{extension(data)}"
+    for about, data in _images(pool, images):
+        name = f"{about['label']:0{digits}d}/{about['key']}.{extension(data)}"
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_bytes(data)
         names.append(name)
-    table = index.select(pl.Series("file_name", names, pl.String), *_ABOUT)
+    table = _table(images).insert_column(0, pl.Series("file_name", names, pl.String))
+    exact = pl.col(pl.Float32).cast(pl.Float64)  # all digits: others read 64 bits
+    table = table.with_columns(exact, *(_safe_cell(name) for name in TEXTS))
     table.write_csv(out / "metadata.csv")
 
 
-def _webdataset(pool: Path, index: pl.DataFrame, out: Path) -> None:
-    for number, rows in enumerate(index.iter_slices(ROWS_PER_FILE)):
+def _safe_cell(name: str) -> pl.Expr:
+    """A text that no spreadsheet takes for a formula: an apostrophe first; `plain_cell` undoes."""
+    risky = pl.col(name).str.slice(0, 1).is_in([*FORMULA, "'"])
+    return pl.when(risky).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
+
+
+def plain_cell(name: str) -> pl.Expr:
+    """The text that a cell of metadata.csv was made of."""
+    return pl.col(name).str.strip_prefix("'")
+
+
+def _webdataset(pool: Path, images: pl.DataFrame, out: Path) -> None:
+    for number, rows in enumerate(images.iter_slices(ROWS_PER_FILE)):
         with tarfile.open(out / f"{number:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
             for about, data in _images(pool, rows):
                 text = json.dumps(about, sort_keys=True).encode()
@@ -75,20 +114,20 @@ def _webdataset(pool: Path, index: pl.DataFrame, out: Path) -> None:
                     tar.addfile(entry, io.BytesIO(content))
 
 
-def _hf(pool: Path, index: pl.DataFrame, out: Path) -> None:
+def _hf(pool: Path, images: pl.DataFrame, out: Path) -> None:
     (out / "data").mkdir()
-    features: dict[str, Any] = {c: {"dtype": t, "_type": "Value"} for c, t in _ABOUT.items()}
+    features: dict[str, Any] = {c: {"dtype": t, "_type": "Value"} for c, t in TYPES.items()}
     info = {"info": {"features": features | {"image": {"_type": "Image"}}}}
-    slices = list(index.iter_slices(ROWS_PER_FILE)) or [index]
+    slices = list(images.iter_slices(ROWS_PER_FILE)) or [images]
     for number, rows in enumerate(slices):
         pairs = list(_images(pool, rows))
         columns = {
             name: pa.array([about[name] for about, _ in pairs], dtype)
-            for name, dtype in _ABOUT.items()
+            for name, dtype in TYPES.items()
         }
-        images = [{"bytes": d, "path": f"{about['key']}.{extension(d)}"} for about, d in pairs]
+        cells = [{"bytes": d, "path": f"{about['key']}.{extension(d)}"} for about, d in pairs]
         struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-        table = pa.table(columns | {"image": pa.array(images, struct)})
+        table = pa.table(columns | {"image": pa.array(cells, struct)})
         table = table.replace_schema_metadata({"huggingface": json.dumps(info)})
         name = f"train-{number:05d}-of-{len(slices):05d}.parquet"
         pq.write_table(table, out / "data" / name, compression="none", row_group_size=100)
@@ -101,11 +140,12 @@ FORMATS: dict[str, Callable[[Path, pl.DataFrame, Path], None]] = {
 }
 
 
-def _images(pool: Path, index: pl.DataFrame) -> Iterator[tuple[dict[str, Any], bytes]]:
-    for rows in index.iter_slices(ROWS_PER_FILE):
-        yield from zip(rows.select(list(_ABOUT)).to_dicts(), read_bytes(pool, rows), strict=True)
+def _table(images: pl.DataFrame) -> pl.DataFrame:
+    """COLUMNS of images, guidance as a fraction."""
+    table = images.with_columns(pl.col("guidance") / REAL)
+    return table.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
 
 
-def _folder(classname: str) -> str:
-    """A class name as a folder name on every system."""
-    return re.sub(r'[\x00-\x1f<>:"/\\|?*]|^\.+|[. ]+$', "_", classname) or "_"
+def _images(pool: Path, images: pl.DataFrame) -> Iterator[tuple[dict[str, Any], bytes]]:
+    for rows in images.iter_slices(ROWS_PER_FILE):
+        yield from zip(_table(rows).to_dicts(), read_bytes(pool, rows), strict=True)

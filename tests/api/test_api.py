@@ -14,10 +14,13 @@ import torch
 import yaml
 
 from harness import api
+from harness.api.exports import write_export
 from harness.api.result import Result
 from harness.core import parallel
 from harness.core.errors import DataError, UsageError
 from harness.mini import weights
+from harness.pipeline import stages
+from harness.pipeline.request import Choices, resolve
 from harness.pool import cache, exports
 from harness.results import tables
 
@@ -178,22 +181,43 @@ def test_a_pool_by_its_folder(options, result):
         api.open_pool(workspace.pool, scorer="other")
 
 
+def test_the_export_of_a_data_set(options, result, tmp_path):
+    workspace = result.request.workspace
+    pool = api.open_pool(SET, **options)
+    small_pools.make(workspace.pool, small_pools.grid())  # of another generator: left out
+    assert write_export(workspace, tmp_path / "out", "files") == len(pool)
+    exported = api.open_pool(tmp_path / "out")
+    assert exported.table.equals(pool.table)
+    assert exported.classes.items() <= pool.classes.items()
+    card = (tmp_path / "out" / "README.md").read_text()
+    about = yaml.safe_load(card.split("---")[1])
+    assert about["license"] == "other"  # its pictures are not those of the built-in world
+    assert stages.generator_key(workspace) in card
+    other = resolve(Choices(SET, overrides=(("steps", 3),), **options)).workspace
+    with pytest.raises(DataError, match="`harness generate` makes them"):
+        write_export(other, tmp_path / "none", "files")
+    with pytest.raises(DataError, match="`harness hard` makes it"):
+        write_export(resolve(Choices(SET, home=tmp_path)).workspace, tmp_path / "none", "files")
+
+
 @pytest.mark.parametrize("form", ["files", "webdataset", "hf"])
 def test_an_export(tmp_path, form):
     pool = tmp_path / "pool"
     index = small_pools.make(pool, small_pools.grid())
-    out = exports.export(pool, index, tmp_path / "out", form)
+    images = small_pools.labelled(index).with_columns(pl.col("label") + 7)
+    out = exports.export(pool, images, tmp_path / "out", form)
     opened = api.open_pool(out)
     assert opened.table["key"].to_list() == index["key"].to_list()
-    assert opened.classes == {0: "class 0", 1: "class 1"}
+    assert opened.classes == {7: "class 0", 8: "class 1"}
     again = pickle.loads(pickle.dumps(opened))
     for i in (0, len(index) - 1):
         key = index["key"][i]
         assert (opened[i]["image"] == small_pools.picture(key)).all()
         assert (again[i]["image"] == opened[i]["image"]).all()
         assert opened[i]["guidance"] == index["guidance"][i] / 100
-        assert opened[i]["label"] == int(opened[i]["classname"].removeprefix("class "))
-        assert math.isnan(opened[i]["text_score"])
+        assert opened[i]["label"] == int(opened[i]["classname"].removeprefix("class ")) + 7
+        assert opened[i]["image_score"] == images["image_score"][i]
+    assert math.isnan(opened[0]["text_score"])
 
 
 def test_pools_that_are_none(tmp_path):

@@ -47,6 +47,17 @@ def make(pool: Path, rows: pl.DataFrame, spec: GeneratorSpec = SPEC, size: int =
     return cache.build_index(pool)
 
 
+def labelled(index: pl.DataFrame) -> pl.DataFrame:
+    """Index rows with what an export takes: labels by class name, and scores of all but one."""
+    names = index["classname"].unique().sort().to_list()
+    scores = pl.int_range(pl.len()) / 1024  # exact in Float32
+    return index.with_columns(
+        label=pl.col("classname").replace_strict(names, range(len(names)), return_dtype=pl.Int32),
+        text_score=pl.when(pl.int_range(pl.len()) > 0).then(scores).cast(pl.Float32),
+        image_score=(1 - scores).cast(pl.Float32),
+    )
+
+
 def files(pool: Path) -> dict[str, bytes]:
     """Every file of the pool but the index, whose bytes are a matter of the Parquet writer."""
     return {
