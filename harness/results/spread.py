@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
+from harness.results.statistics import student
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +124,7 @@ def tolerance(spread: Spread, before: int, now: int, alpha: float) -> float:
 
     alpha: probability of a larger one-sided difference when nothing has changed.
     """
-    return quantile(spread.df, 1 - alpha) * spread.sd * math.sqrt(1 / before + 1 / now)
+    return student(spread.df, 1 - alpha) * spread.sd * math.sqrt(1 / before + 1 / now)
 
 
 def detectable(spread: Spread, before: int, now: int, alpha: float, power: float = 0.9) -> float:
@@ -132,13 +133,6 @@ def detectable(spread: Spread, before: int, now: int, alpha: float, power: float
 
     error = spread.sd * math.sqrt(1 / before + 1 / now)
     return tolerance(spread, before, now, alpha) + float(ndtri(power)) * error
-
-
-def quantile(df: float, probability: float) -> float:
-    """Of Student's t."""
-    from scipy.special import ndtri, stdtrit
-
-    return float(ndtri(probability) if df > 1e9 else stdtrit(df, probability))
 
 
 def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:
