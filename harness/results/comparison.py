@@ -133,8 +133,9 @@ def _seed_spread(
     each = max(map(len, pairs)) - 1
     independent = float((len(rows) - 1) * each)
     scale = sum(sign**2 for sign in signs) / 2
-    others = independent - each  # without this contrast, whose own variance counts beside them
-    common = Prior(scale * common.variance, min(common.df, others), independent)
+    # this contrast's own variance counts beside that of the others, unless all have the same
+    df = common.df if math.isinf(common.df) else min(common.df, independent - each)
+    common = Prior(scale * common.variance, df, independent)
     return moderated(by_seed.tolist(), common)
 
 

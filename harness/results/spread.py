@@ -68,11 +68,18 @@ def priors(families: Sequence[Rows], floor: float = FLOOR) -> list[Prior]:
     chance = float(np.average(polygamma(1, np.concatenate(halves))))
     excess = squares / free - chance if free else 0.0
     df = 2 * _trigamma_inverse(excess) if excess > 0 else math.inf
-    found = []
-    for e, half in zip(logs, halves, strict=True):
-        shift = 0.0 if math.isinf(df) else float(digamma(df / 2)) - math.log(df / 2)
-        found.append(Prior(float(np.exp(e.mean() + shift)), df if free else 0.0, 2 * half.sum()))
-    return found
+    if math.isinf(df):  # all rows of a family have its variance
+        pooled = [
+            float(np.average(np.exp(e + digamma(half)) / half, weights=half))
+            for e, half in zip(logs, halves, strict=True)
+        ]
+    else:
+        shift = float(digamma(df / 2)) - math.log(df / 2)
+        pooled = [float(np.exp(e.mean() + shift)) for e in logs]
+    return [
+        Prior(variance, df if free else 0.0, float(2 * half.sum()))
+        for variance, half in zip(pooled, halves, strict=True)
+    ]
 
 
 def _trigamma_inverse(value: float) -> float:

@@ -77,7 +77,14 @@ def crossed(
         between = float(np.var(seeds, ddof=1)) if spread is None else spread.sd**2
         variance = max(between / n + shared, images)
         own = n - 1 if spread is None else spread.df
-        df = own * (variance * n / between) ** 2 if between else math.inf
+        # a pooled variance is taken one standard error larger: degrees of freedom follow from its
+        # share of the whole, and explode where it is small by luck
+        most = between / n * (1 if spread is None else 1 + math.sqrt(2 / own))
+        df = (
+            own * ((variance if spread is None else most + shared) / most) ** 2
+            if between
+            else math.inf
+        )
     if variance < ROUNDING**2:
         return Interval(value, value, 1.0 if value == 0 else 0.0)
     df, error = min(df, 1e9), math.sqrt(variance)

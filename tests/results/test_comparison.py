@@ -361,8 +361,8 @@ def test_pooled_seeds_are_calibrated(rows: int, seeds: int, luck: float, unequal
         found = crossed(float(by_seed.mean()), by_seed, images, spread=pooled)
         covered += found.low <= 0 <= found.high
         ps.append(found.p)
-    assert 0.93 <= covered / TRIALS <= 0.97
-    assert np.mean(np.array(ps) < 0.001) <= 0.002
+    assert 0.93 <= covered / TRIALS <= 0.98
+    assert np.mean(np.array(ps) < 0.001) <= 0.004  # 0.002, and what 1,000 trials add by chance
 
 
 def test_without_variance_there_is_neither_an_interval_nor_a_p():
