@@ -113,6 +113,7 @@ class Result:
                 self._of(names[1], i),
                 self._paths()[column],
                 self.request.select,
+                self._of_backbone(),
             )
             for i, column in cells
         ]

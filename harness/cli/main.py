@@ -179,6 +179,12 @@ def _reporting(every: Any) -> None:
     findings = every.add_parser("findings", help=about, description=about)
     findings.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     findings.add_argument("--out", type=Path, help="write to this file instead")
+    findings.add_argument(
+        "--power",
+        action="store_true",
+        help="instead: the smallest difference that each comparison would show, and how many seeds "
+        "and test images the published one would take",
+    )
     findings.set_defaults(run=tools.findings)
     about = "one HTML file: leaderboards, findings, charts and a gallery of the spectrum"
     report = every.add_parser("report", help=about, description=about)

@@ -65,7 +65,11 @@ def findings(args: argparse.Namespace) -> None:
     check_rule_and_selection(args)
     workspaces = _workspaces(args)
     results = findings_of(workspaces, claims.read(), args.rule, args.select)
-    if args.format == "json":
+    if args.power:
+        from harness.results import power
+
+        text = power.to_text(results)
+    elif args.format == "json":
         text = json.dumps(testing.plain(results), indent=1, ensure_ascii=False)
     else:
         text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(results)

@@ -10,6 +10,7 @@ from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.files import write_atomic
 from harness.core.shipped import REFERENCE
+from harness.pipeline.config import overrides
 from harness.pipeline.matching import match
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.report.page import render
@@ -33,8 +34,6 @@ def workspaces(
     settings: fields of the recipes and their values, over those of params.yaml.
     UsageError where no data set has records, and for a profile or a field that a recipe lacks.
     """
-    from harness.pipeline.config import overrides
-
     known = registry.names(DATASETS)
     named = list(dict.fromkeys(datasets)) or [
         name for name in known if name in store.datasets(profile, home)
@@ -70,6 +69,18 @@ def _records(workspaces: Sequence[Workspace]) -> dict[str, list[Mapping[str, Any
     return found
 
 
+def _all_records(workspaces: Sequence[Workspace]) -> dict[str, list[Mapping[str, Any]]]:
+    """Those of the workspaces, and of all other data sets that claims are about."""
+    first, known = workspaces[0], {w.module.NAME: w for w in workspaces}
+    for claim in claims.read():
+        if claim.dataset not in known and claim.dataset in registry.names(DATASETS):
+            given = overrides(None, first.home, first.profile, claim.dataset)
+            known[claim.dataset] = Workspace(
+                claim.dataset, first.profile, first.home, overrides=given
+            )
+    return _records(list(known.values()))
+
+
 def findings_of(
     workspaces: Sequence[Workspace],
     statements: Sequence[Claim],
@@ -77,7 +88,9 @@ def findings_of(
     select: str = "last",
 ) -> Findings:
     """The claims about these data sets, tested on their records."""
-    return find(statements, _records(workspaces), workspaces[0].profile, rule, select)
+    names = [workspace.module.NAME for workspace in workspaces]
+    records = _all_records(workspaces)
+    return find(statements, records, workspaces[0].profile, rule, select, names)
 
 
 def make(
@@ -90,8 +103,8 @@ def make(
     share = max(1, pictures // len(workspaces))
     found = _records(workspaces)
     sections = [section(p, found[p.module.NAME], rule, select, share) for p in workspaces]
-    told = find(claims.read(), found, workspaces[0].profile, rule, select)
-    return render(sections, told, throughput(_speeds(workspaces[0].home)))
+    findings = findings_of(workspaces, claims.read(), rule, select)
+    return render(sections, findings, throughput(_speeds(workspaces[0].home)))
 
 
 def _speeds(home: Path) -> Path:

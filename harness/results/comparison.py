@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +14,12 @@ from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import GROUPS, RULES, groups
 from harness.results import predictions
-from harness.results.statistics import crossed, holm
+from harness.results.spread import Prior, Spread, moderated, priors
+from harness.results.statistics import ROUNDING, crossed, holm
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from harness.results.bootstrap import Score
 
 Record = Mapping[str, Any]
@@ -28,6 +33,7 @@ class Difference:
     low, high: 95 % interval; p: two-sided, of no difference; corrected: p after Holm's correction
     for all comparisons that it was told of (None before). With one seed the interval holds the
     luck of the test images only. p is None where nothing varies: there is no interval then.
+    error, df, between, shared: see statistics.Interval.
     """
 
     value: float
@@ -37,24 +43,39 @@ class Difference:
     seeds: tuple[int, ...]
     images: int  # tested
     corrected: float | None = None
+    error: float = 0.0
+    df: float = math.inf
+    between: float = 0.0
+    shared: float = 0.0
 
 
 def difference(
-    a: Sequence[Record], b: Sequence[Record], path: str, select: str = "last"
+    a: Sequence[Record],
+    b: Sequence[Record],
+    path: str,
+    select: str = "last",
+    comparable: Sequence[Record] = (),
 ) -> Difference | None:
     """Row `a` minus row `b`: see `contrast`. Records of one method each, whatever their seeds."""
-    return contrast([(1.0, a), (-1.0, b)], path, select)
+    return contrast([(1.0, a), (-1.0, b)], path, select, comparable)
 
 
 def contrast(
-    terms: Sequence[tuple[float, Sequence[Record]]], path: str, select: str = "last"
+    terms: Sequence[tuple[float, Sequence[Record]]],
+    path: str,
+    select: str = "last",
+    comparable: Sequence[Record] = (),
 ) -> Difference | None:
     """A weighted sum of rows over the seeds that all of them have.
 
     path: where a record keeps the number ("overall", "rules.A.few", "ood.macro_f1",
-    "worst.10": the 10 classes that are worst in the last term). None where the number is of a
-    group without classes. DataError for rows without a common seed or of other test images.
+    "worst.10": the 10 classes that are worst in the last term). comparable: records from which the
+    variance between seeds is pooled, those of the terms' data set, backbone and imbalance ratio;
+    none: that of these rows alone. None where the number is of a group without classes. DataError
+    for rows without a common seed or of other test images.
     """
+    import numpy as np
+
     from harness.results import bootstrap
 
     seeds, runs = _paired([some for _, some in terms])
@@ -71,10 +92,59 @@ def contrast(
     signs = [sign for sign, _ in terms]
     by_seed = _sum(signs, points, len(seeds)).round(12)  # equal rows differ by exactly nothing
     value = float(by_seed.mean())
-    interval = crossed(value, by_seed, _sum(signs, resampled, len(seeds)))
+    trained = bool(np.ptp(points.reshape(len(runs), -1), axis=1).any())  # some row varies
+    spread = _seed_spread(by_seed, signs, path, select, runs, comparable) if trained else None
+    interval = crossed(value, by_seed, _sum(signs, resampled, len(seeds)), spread=spread)
     varies = interval.high > interval.low or value == 0  # equal rows differ by nothing, with p = 1
     p = interval.p if varies else None
-    return Difference(value, interval.low, interval.high, p, seeds, sum(images))
+    about = {name: getattr(interval, name) for name in ("error", "df", "between", "shared")}
+    return Difference(value, interval.low, interval.high, p, seeds, sum(images), **about)
+
+
+def _seed_spread(
+    by_seed: np.ndarray,
+    signs: Sequence[float],
+    path: str,
+    select: str,
+    runs: Sequence[Sequence[Record]],
+    comparable: Sequence[Record],
+) -> Spread | None:
+    """The spread between seeds of a contrast, drawn towards that of comparable ones.
+
+    None where there is nothing to pool: one seed, or no two comparable rows of two seeds.
+    """
+    if len(by_seed) < 2:
+        return None
+    about = {(r["dataset"], r["backbone"], r["imbalance"]) for some in runs for r in some}
+    rows: dict[str, dict[int, float]] = {}
+    for r in comparable:
+        value = _value(r, path, select)
+        if value is not None and (r["dataset"], r["backbone"], r["imbalance"]) in about:
+            rows.setdefault(r["method"], {})[r["seed"]] = value
+    pairs = [
+        [a[s] - b[s] for s in sorted(a.keys() & b.keys())]
+        for a, b in itertools.combinations(rows.values(), 2)
+    ]
+    pairs = [pair for pair in pairs if len(pair) > 1 and max(pair) - min(pair) > ROUNDING]
+    if len(about) != 1 or len(pairs) < 2:
+        return None
+    (common,) = priors([pairs])
+    # the pairs of M rows over S seeds tell no more than (M - 1)(S - 1) independent contrasts
+    each = max(map(len, pairs)) - 1
+    independent = float((len(rows) - 1) * each)
+    scale = sum(sign**2 for sign in signs) / 2
+    # this contrast's own variance counts beside that of the others, unless all have the same
+    df = common.df if math.isinf(common.df) else min(common.df, independent - each)
+    common = Prior(scale * common.variance, df, independent)
+    return moderated(by_seed.tolist(), common)
+
+
+def _value(record: Record, path: str, select: str) -> float | None:
+    """The number at a path of a record's metrics; None where it has none such."""
+    value: Any = record["selection"].get(select)
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _sum(signs: Sequence[float], scores: Any, seeds: int) -> Any:
@@ -182,7 +252,7 @@ def versus(
     differences = []
     for imbalance, row, column in cells:
         a, b = (_of(records, method, imbalance) for method in (row, rows[0]))
-        differences.append(difference(a, b, columns[column], select))
+        differences.append(difference(a, b, columns[column], select, records))
     pairs = zip(cells, corrected(differences), strict=True)
     return [Compared(i, row, rows[0], column, d) for (i, row, column), d in pairs]
 
@@ -211,7 +281,8 @@ def render(compared: Sequence[Compared]) -> str:
     explanation = (
         f"{vs}: each row minus {compared[0].over}, in points (above 0: better than it), mean over "
         "the seeds that both have, paired. n: test images. The interval holds the luck of "
-        f"seeds and of test images (bootstrap within classes, {DRAWS:,} resamples). "
+        f"seeds (pooled over the rows) and of test images (bootstrap within classes, {DRAWS:,} "
+        "resamples). "
         f"Corrected: for {tests} comparisons, by Holm."
     )
     if alone:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.core.errors import DataError, UsageError
@@ -15,6 +15,7 @@ from harness.results.comparison import Difference
 from harness.results.leaderboard import PROFILE_TEXTS, Record
 from harness.results.markdown import escape, grid
 from harness.results.published_table import Block, Column
+from harness.results.statistics import holm, tail
 
 HOLDS, FAILS, OPEN, NO_RUNS = "holds", "does not hold", "undecided", "no runs"
 VERDICTS = (HOLDS, FAILS, OPEN, NO_RUNS)
@@ -28,7 +29,9 @@ class Comparison:
     """One comparison of a claim in one block and column; effects in points (percent).
 
     published: computed from the table; None where it prints nothing. other: its groups are by
-    another rule than the one asked for. why: what stands in the way of a verdict.
+    another rule than the one asked for. verdict: what this comparison says alone, at LEVEL. why:
+    what stands in the way of a verdict. for_claim, against_claim: one-sided p of the direction that
+    the claim needs, and of the contrary; None without a verdict.
     """
 
     rows: tuple[str, ...]
@@ -39,23 +42,46 @@ class Comparison:
     difference: Difference | None
     verdict: str
     why: str
+    for_claim: float | None = None
+    against_claim: float | None = None
 
 
 @dataclass(frozen=True)
 class Finding:
+    """A claim and its comparisons, all of which it needs.
+
+    p: of the claim as a whole, two-sided; corrected: for all claims (Holm). A claim that needs all
+    of its comparisons is an intersection-union test (Berger 1982): the p of its holding is the
+    largest of theirs. It does not hold where one of them is the other way round: the p of that is
+    the smallest, times their number. The smaller one decides, doubled for having two chances.
+    """
+
     claim: Claim
     tests: tuple[Comparison, ...]
+    corrected: float | None = None
+
+    @property
+    def p(self) -> float | None:
+        holds, fails = self._ps()
+        known = [p for p in (holds, fails) if p is not None]
+        return min(1.0, 2 * min(known)) if known else None
 
     @property
     def verdict(self) -> str:
-        """Of all tests together: one that fails decides; all must hold for it to hold."""
-        verdicts = [test.verdict for test in self.tests]
-        if FAILS in verdicts:
-            return FAILS
-        for same in (HOLDS, NO_RUNS):
-            if all(v == same for v in verdicts):
-                return same
-        return OPEN
+        if all(test.verdict == NO_RUNS for test in self.tests):
+            return NO_RUNS
+        if self.corrected is None or self.corrected >= LEVEL:
+            return OPEN
+        holds, fails = self._ps()
+        return HOLDS if holds is not None and (fails is None or holds < fails) else FAILS
+
+    def _ps(self) -> tuple[float | None, float | None]:
+        """p of holding, None where a comparison is missing, and of not holding."""
+        ups = [test.for_claim for test in self.tests]
+        downs = [test.against_claim for test in self.tests if test.against_claim is not None]
+        whole = [p for p in ups if p is not None]
+        holds = max(whole) if len(whole) == len(ups) and whole else None
+        return holds, min(1.0, len(self.tests) * min(downs)) if downs else None
 
 
 @dataclass(frozen=True)
@@ -64,6 +90,7 @@ class Findings:
     rule: str
     select: str
     results: tuple[Finding, ...]
+    claims: int = 0  # for which p was corrected, those of other data sets too
 
 
 def find(
@@ -72,41 +99,37 @@ def find(
     profile: str,
     rule: str = "A",
     select: str = "last",
+    datasets: Sequence[str] | None = None,
 ) -> Findings:
-    """Tests every claim about these data sets.
+    """Tests every claim about the data sets of `records` (of the profile, by data set).
 
-    records: of the profile, by data set. p-values are corrected (Holm) for all tests together.
+    datasets: those whose findings are returned (default: all). p is corrected for all claims that
+    were tested (Holm 1979), whether returned or not: a verdict does not depend on what is shown.
     """
-    tested_claims = [claim for claim in claims if claim.dataset in records]
-    places = [
-        (claim, block, column, rows)
-        for claim in tested_claims
-        for block in claim.blocks
-        for column in claim.columns
-        for rows in claim.compare
-    ]
-    measured = [
-        _measured(records[claim.dataset], claim, block, column.path.format(rule=rule), rows, select)
-        for claim, block, column, rows in places
-    ]
-    # a claim of no difference is told by its interval, and one seed tells nothing: no p for these
-    tested = [
-        None if claim.within or d is None or len(d.seeds) < 2 else d
-        for (claim, *_), (d, _) in zip(places, measured, strict=True)
-    ]
-    corrected = comparison.corrected(tested)
-    tests: dict[str, list[Comparison]] = {claim.id: [] for claim in tested_claims}
-    for (claim, block, column, rows), (raw, why), p in zip(
-        places, measured, corrected, strict=True
-    ):
-        difference = p or raw
-        verdict, why = _verdict(difference, claim.within, why)
-        effect, other = _published(claim, block, column, rows, rule)
-        tests[claim.id].append(
-            Comparison(rows, block, column, effect, other, difference, verdict, why)
-        )
-    results = tuple(Finding(claim, tuple(tests[claim.id])) for claim in tested_claims)
-    return Findings(profile, rule, select, results)
+    tested = [claim for claim in claims if claim.dataset in records]
+    results = [Finding(claim, _tests(claim, records, rule, select)) for claim in tested]
+    corrected = holm([finding.p for finding in results])
+    whole = [replace(f, corrected=p) for f, p in zip(results, corrected, strict=True)]
+    shown = [f for f in whole if datasets is None or f.claim.dataset in datasets]
+    return Findings(profile, rule, select, tuple(shown), sum(p is not None for p in corrected))
+
+
+def _tests(
+    claim: Claim, records: Mapping[str, Sequence[Record]], rule: str, select: str
+) -> tuple[Comparison, ...]:
+    """Its comparisons: by block, column and pair of rows."""
+    tests = []
+    for block in claim.blocks:
+        for column in claim.columns:
+            for rows in claim.compare:
+                path = column.path.format(rule=rule)
+                d, why = _measured(records[claim.dataset], claim, block, path, rows, select)
+                up, down, why = _one_sided(d, claim.within, why)
+                verdict = _verdict(up, down, why)
+                effect, other = _published(claim, block, column, rows, rule)
+                about = (rows, block, column, effect, other, d, verdict, why, up, down)
+                tests.append(Comparison(*about))
+    return tuple(tests)
 
 
 def _measured(
@@ -133,27 +156,40 @@ def _measured(
         return None, f"no runs of {names}, {block.title}"
     try:
         terms = list(zip(WEIGHTS[len(rows)], runs_by_row, strict=True))
-        difference = comparison.contrast(terms, path, select)
+        difference = comparison.contrast(terms, path, select, records)
     except (DataError, UsageError) as error:  # more worst classes than there are, other images
         return None, str(error)
     return difference, "" if difference is not None else "a group without classes"
 
 
-def _verdict(d: Difference | None, within: float | None, why: str) -> tuple[str, str]:
+def _one_sided(
+    d: Difference | None, within: float | None, why: str
+) -> tuple[float | None, float | None, str]:
+    """p of what the claim says of a difference, p of the contrary; or why there are none.
+
+    within: in points; a difference is then claimed to be smaller than that, whatever its sign (two
+    one-sided tests, Schuirmann 1987), and the contrary is that it is larger.
+    """
     if d is None:
-        return (NO_RUNS if why.startswith("no runs") else OPEN), why
+        return None, None, why
     if len(d.seeds) < 2:
-        return OPEN, "one seed tells nothing of the spread between runs"
+        return None, None, "one seed tells nothing of the spread between runs"
     if d.p is None:
-        return OPEN, "neither seeds nor test images vary: there is no interval"
-    if within is not None:
-        if -within / 100 <= d.low and d.high <= within / 100:
-            return HOLDS, ""
-        outside = d.low > within / 100 or d.high < -within / 100
-        return (FAILS, "") if outside else (OPEN, f"the interval is wider than {within:g} points")
-    if d.corrected is None or d.corrected >= LEVEL:
-        return OPEN, ""
-    return (HOLDS if d.value > 0 else FAILS), ""
+        return None, None, "neither seeds nor test images vary: there is no interval"
+    if not d.error:  # equal rows
+        return (0.0, 1.0, "") if within else (1.0, 1.0, "")
+    if within is None:
+        return tail(-d.value / d.error, d.df), tail(d.value / d.error, d.df), ""
+    inside = (abs(d.value) - within / 100) / d.error
+    wide = f"the interval is wider than {within:g} points" if d.high - d.low > within / 50 else ""
+    return tail(inside, d.df), tail(-inside, d.df), wide
+
+
+def _verdict(up: float | None, down: float | None, why: str) -> str:
+    """What one comparison says alone."""
+    if up is None or down is None:
+        return NO_RUNS if why.startswith("no runs") else OPEN
+    return HOLDS if 2 * up < LEVEL else FAILS if 2 * down < LEVEL else OPEN
 
 
 def _published(
@@ -193,7 +229,7 @@ def cells(test: Comparison) -> dict[str, str]:
     if d is not None:
         effect, interval = f"{100 * d.value:+.2f}", f"{100 * d.low:+.2f} to {100 * d.high:+.2f}"
         n = f"{len(d.seeds)} x {d.images:,}"
-        p = "–" if d.corrected is None else _p(d.corrected)
+        p = "–" if test.for_claim is None or d.p is None else _p(d.p)
     published = "–" if test.published is None else f"{test.published:+.2f}{'†' * test.other}"
     return {
         "verdict": test.verdict,
@@ -205,6 +241,10 @@ def cells(test: Comparison) -> dict[str, str]:
         "p": p,
         "published": published,
     }
+
+
+def _of_claim(finding: Finding) -> str:
+    return "" if finding.corrected is None else f" (p {_p(finding.corrected)})"
 
 
 def _p(p: float) -> str:
@@ -225,10 +265,13 @@ def notes(findings: Findings) -> list[str]:
         f"{n} claim{'s' * (n != 1)}: {', '.join(counts) or 'none'}.",
         f"Ours: profile {PROFILE_TEXTS.get(findings.profile, findings.profile)}. "
         f"Groups by rule {findings.rule}; {findings.select} epoch.",
-        "Effects in points. Paired over the seeds that all rows have and over the test images; p "
-        "is two-sided, corrected (Holm) for all tests here. A claim holds where all of its tests "
-        f"are significant at {LEVEL:g} in its direction, and does not where one is in the other; "
-        "a claim of no difference by whether the interval lies within its limits.",
+        "Effects in points, paired over the seeds that all rows have and over the test images. "
+        "Interval and p of a comparison are of one procedure: Student's t, the variance between "
+        "seeds pooled over the rows of its table.",
+        "A claim holds where all of its comparisons do: its p is the largest of theirs "
+        "(intersection-union test). It does not hold where one of them is the other way round: the "
+        f"smallest p, times their number. Verdicts at {LEVEL:g} after Holm's correction for all "
+        f"{findings.claims} claims that have runs, shown here or not.",
         "† published groups by another rule than this; · no runs; – nothing there.",
     ]
     remarks += [f"{f.claim.id}: {f.claim.note}" for f in findings.results if f.claim.note]
@@ -242,7 +285,7 @@ def to_text(findings: Findings) -> str:
     pieces = []
     for finding in findings.results:
         claim = finding.claim
-        head = f"{finding.verdict.upper()}: {claim.says}"
+        head = f"{finding.verdict.upper()}{_of_claim(finding)}: {claim.says}"
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} [{claim.id}]"
         body = [list(cells(test).values()) for test in finding.tests]
         align = ("left",) * 3 + ("right",) * 5
@@ -260,7 +303,7 @@ def to_markdown(findings: Findings) -> str:
     pieces = ["## Findings"]
     for finding in findings.results:
         claim = finding.claim
-        head = f"**{finding.verdict}**: {escape(claim.says)}"
+        head = f"**{finding.verdict}**{_of_claim(finding)}: {escape(claim.says)}"
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} (`{claim.id}`)"
         rows = [[escape(c) for c in cells(test).values()] for test in finding.tests]
         table = grid(list(HEAD.values()), rows, left=3)
@@ -288,6 +331,8 @@ def plain(findings: Findings) -> dict[str, Any]:
                 "dataset": f.claim.dataset,
                 "table": f.claim.paper.title,
                 "verdict": f.verdict,
+                "p": f.p,
+                "p_corrected": f.corrected,
                 "tests": list(_plain_tests(f.tests)),
             }
             for f in findings.results
@@ -305,5 +350,7 @@ def _plain_tests(tests: Iterable[Comparison]) -> Iterable[dict[str, Any]]:
             "why": test.why or None,
             "published_points": test.published,
             "published_by_another_rule": test.other,
+            "p_for": test.for_claim,
+            "p_against": test.against_claim,
             "difference": None if test.difference is None else asdict(test.difference),
         }

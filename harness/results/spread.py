@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UsageError
+from harness.results.statistics import student
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,11 +68,18 @@ def priors(families: Sequence[Rows], floor: float = FLOOR) -> list[Prior]:
     chance = float(np.average(polygamma(1, np.concatenate(halves))))
     excess = squares / free - chance if free else 0.0
     df = 2 * _trigamma_inverse(excess) if excess > 0 else math.inf
-    found = []
-    for e, half in zip(logs, halves, strict=True):
-        shift = 0.0 if math.isinf(df) else float(digamma(df / 2)) - math.log(df / 2)
-        found.append(Prior(float(np.exp(e.mean() + shift)), df if free else 0.0, 2 * half.sum()))
-    return found
+    if math.isinf(df):  # all rows of a family have its variance
+        pooled = [
+            float(np.average(np.exp(e + digamma(half)) / half, weights=half))
+            for e, half in zip(logs, halves, strict=True)
+        ]
+    else:
+        shift = float(digamma(df / 2)) - math.log(df / 2)
+        pooled = [float(np.exp(e.mean() + shift)) for e in logs]
+    return [
+        Prior(variance, df if free else 0.0, float(2 * half.sum()))
+        for variance, half in zip(pooled, halves, strict=True)
+    ]
 
 
 def _trigamma_inverse(value: float) -> float:
@@ -123,7 +131,7 @@ def tolerance(spread: Spread, before: int, now: int, alpha: float) -> float:
 
     alpha: probability of a larger one-sided difference when nothing has changed.
     """
-    return quantile(spread.df, 1 - alpha) * spread.sd * math.sqrt(1 / before + 1 / now)
+    return student(spread.df, 1 - alpha) * spread.sd * math.sqrt(1 / before + 1 / now)
 
 
 def detectable(spread: Spread, before: int, now: int, alpha: float, power: float = 0.9) -> float:
@@ -132,13 +140,6 @@ def detectable(spread: Spread, before: int, now: int, alpha: float, power: float
 
     error = spread.sd * math.sqrt(1 / before + 1 / now)
     return tolerance(spread, before, now, alpha) + float(ndtri(power)) * error
-
-
-def quantile(df: float, probability: float) -> float:
-    """Of Student's t."""
-    from scipy.special import ndtri, stdtrit
-
-    return float(ndtri(probability) if df > 1e9 else stdtrit(df, probability))
 
 
 def upper_bound(hits: int, trials: int, confidence: float = 0.95) -> float:

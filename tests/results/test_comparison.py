@@ -261,6 +261,8 @@ def test_holm() -> None:
 
 # ---------------------------------------------------------------- coverage
 
+TRIALS = 1000
+
 
 def trial(rng: np.random.Generator, seeds: int, luck: float, taste: float) -> list[Any]:
     """Guesses of two rows, the second 0.05 better: 10 classes of 30 images.
@@ -306,6 +308,61 @@ def test_intervals_cover_a_known_difference(
     known = np.mean(values) if score.kind == "macro_f1" else 0.05
     assert np.mean(values) == pytest.approx(known, abs=0.005)
     assert 930 <= sum(i.low <= known <= i.high for i in intervals) <= 970
+
+
+SET, IMAGES = "cifar100-lt", (20,) * 8
+
+
+def table_of(
+    rng: np.random.Generator, rows: int, seeds: int, luck: float, unequal: float
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Metrics of rows that are equally good, on 8 classes of 20 images, and guesses of the first 2.
+
+    luck: of seeds; unequal: how far the rows' luck differs (log-normal).
+    """
+    labels, records, guessed = np.repeat(np.arange(8), 20), [], []
+    hardness = rng.uniform(0.35, 0.65, len(labels))
+    about = {"dataset": SET, "backbone": "resnet10", "imbalance": 100}
+    for row in range(rows):
+        own = luck * np.exp(rng.normal(0, unequal))
+        for seed in range(seeds):
+            right = rng.random(len(labels)) < hardness + rng.normal(0, own)
+            selection = {"last": {"overall": float(right.mean())}}
+            records.append(about | {"method": f"M{row}", "seed": seed, "selection": selection})
+            if row < 2:
+                guessed.append((labels, np.where(right, labels, (labels + 1) % 8)))
+    return records, guessed
+
+
+@pytest.mark.parametrize(
+    ("rows", "seeds", "luck", "unequal"),
+    [
+        (8, 3, 0.02, 0.0),
+        (8, 3, 0.08, 0.0),  # seeds dominate: the images' luck is about 0.04 of a run
+        (8, 3, 0.08, 0.4),
+        (4, 3, 0.08, 0.0),
+        (8, 5, 0.02, 0.0),
+        (8, 5, 0.08, 0.4),
+        (15, 3, 0.08, 0.2),
+        (8, 2, 0.08, 0.0),
+    ],
+)
+def test_pooled_seeds_are_calibrated(rows: int, seeds: int, luck: float, unequal: float) -> None:
+    """Rows that are equally good: the interval covers zero in 93 to 97 %, and small p are rare."""
+    rng, ps, covered = np.random.default_rng(11), [], 0
+    for _ in range(TRIALS):
+        records, guessed = table_of(rng, rows, seeds, luck, unequal)
+        points, resampled = bootstrap.scores(Score("test"), IMAGES, guessed, 60)
+        by_seed = points[seeds:] - points[:seeds]
+        runs = [records[seeds : 2 * seeds], records[:seeds]]
+        pooled = comparison._seed_spread(by_seed, (1, -1), "overall", "last", runs, records)
+        assert pooled is not None
+        images = resampled[:, seeds:] - resampled[:, :seeds]
+        found = crossed(float(by_seed.mean()), by_seed, images, spread=pooled)
+        covered += found.low <= 0 <= found.high
+        ps.append(found.p)
+    assert 0.93 <= covered / TRIALS <= 0.98
+    assert np.mean(np.array(ps) < 0.001) <= 0.004  # 0.002, and what 1,000 trials add by chance
 
 
 def test_without_variance_there_is_neither_an_interval_nor_a_p():

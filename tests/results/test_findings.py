@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import drawn_records
+import numpy as np
 import pytest
 
 from harness.cli.main import main
@@ -139,17 +140,54 @@ def test_one_contrary_test_decides(small: Path) -> None:
     assert finding.verdict == FAILS
 
 
-def test_p_is_corrected_for_all_tests(small: Path) -> None:
-    alone = judged(small, runs(ce=0.0, disc=0.25)).tests[0].difference
-    many = SMALL + SMALL.partition("version = 1")[2].replace('"few"', '"more"') * 1
-    small.write_text(many)
-    more = judged(small, runs(ce=0.0, disc=0.25)).tests[0].difference
-    assert alone is not None
-    assert more is not None
-    assert alone.p == more.p
-    assert alone.corrected is not None
-    assert more.corrected is not None
-    assert more.corrected >= alone.corrected >= alone.p
+def test_a_claim_is_as_sure_as_its_weakest_comparison(small: Path) -> None:
+    """Intersection-union: the largest one-sided p of its comparisons, doubled."""
+    finding = judged(small, runs(ce=0.0, disc=0.25))
+    assert len(finding.tests) > 1
+    for test in finding.tests:
+        d = test.difference
+        assert d is not None
+        assert test.for_claim == pytest.approx(d.p / 2 if d.value > 0 else 1 - d.p / 2)
+    assert finding.p == pytest.approx(2 * max(t.for_claim for t in finding.tests))
+
+
+def test_p_is_corrected_for_claims_and_not_for_comparisons(small: Path) -> None:
+    alone = judged(small, runs(ce=0.0, disc=0.25))
+    small.write_text(SMALL + SMALL.partition("version = 1")[2].replace('"few"', '"more"'))
+    more = judged(small, runs(ce=0.0, disc=0.25))
+    assert alone.corrected == alone.p == more.p
+    assert more.corrected == pytest.approx(min(1, 2 * more.p))
+
+
+def test_verdicts_do_not_depend_on_what_is_shown(small: Path) -> None:
+    other = SMALL.partition("version = 1")[2].replace('"few"', '"more"').replace(SET, "imagenet-lt")
+    small.write_text(SMALL + other.replace("table2", "table1").replace("ir100", "all"))
+    known = claims.read(small)
+    records = {SET: runs(ce=0.0, disc=0.25), "imagenet-lt": []}
+    whole = findings.find(known, records, "mini")
+    part = findings.find(known, records, "mini", datasets=[SET])
+    assert [f.claim.dataset for f in part.results] == [SET]
+    assert part.results[0] == whole.results[0]
+    assert (part.claims, part.profile) == (whole.claims, whole.profile)
+
+
+def test_what_it_would_take(small: Path) -> None:
+    """With so many seeds and images, the effect is significant in 80 % of simulated runs."""
+    from harness.results import power
+
+    found = findings.find(claims.read(small), {SET: runs(ce=0.0, disc=0.1)}, "mini")
+    for p in power.powers(found):
+        d = p.comparison.difference
+        assert d is not None
+        alpha = 0.05 / 2 / found.claims
+        assert p.smallest == pytest.approx(power.smallest(d, alpha))
+        if p.effect and p.seeds and p.images:
+            error = np.sqrt(d.between / p.seeds + d.shared * d.images / p.images)
+            shift = np.random.default_rng(0).normal(p.effect, error, 20_000)
+            assert (shift / error > 1.96).mean() > 0.79
+    text = power.to_text(found)
+    assert "CE+DisCL - CE" in text
+    assert "corrected for 1" in text
 
 
 def test_no_difference_as_a_claim(small: Path) -> None:
@@ -255,7 +293,7 @@ def test_claims_that_are_not_there(tmp_path: Path) -> None:
 def test_text(small: Path) -> None:
     results = findings.find(claims.read(small), {SET: runs(ce=0.0, disc=0.5)}, "mini")
     lines = findings.to_text(results).splitlines()
-    assert lines[0] == "HOLDS: DisCL lifts the few."
+    assert lines[0] == "HOLDS (p 0.001): DisCL lifts the few."
     assert lines[1] == "  cifar100-lt; Table 2; Table 2: CIFAR-100-LT, ResNet-10 [few]"
     assert (
         lines[2].split()
