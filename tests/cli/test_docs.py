@@ -89,3 +89,13 @@ def test_extending_lists_the_backbones_of_every_profile():
         for profile, backbones in zip(("mini", "smoke", "paper"), cells, strict=True):
             default = module.RECIPES[profile].backbone
             assert backbones == [default, *sorted(module.BACKBONES[profile])], (name, profile)
+
+
+def test_the_findings_page_is_what_the_command_writes(tmp_path: Path) -> None:
+    """`harness findings --profile mini --format markdown --out docs/findings.md`."""
+    from harness.cli.main import main
+
+    out = tmp_path / "findings.md"
+    words = ["findings", "--profile", "mini", "--format", "markdown", "--out", str(out)]
+    assert main([*words, "--home", str(tmp_path)]) == 0
+    assert out.read_text() == (ROOT / "docs" / "findings.md").read_text()
