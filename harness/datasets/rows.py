@@ -11,7 +11,7 @@ import polars as pl
 
 from harness.core.errors import DataError
 from harness.datasets.base import Dataset, Split, index_hash
-from harness.datasets.pictures import Files
+from harness.datasets.pictures import Files, reading
 
 COLUMNS = {
     "place": pl.Int64,  # of the entry in its file
@@ -96,7 +96,7 @@ def dataset(
     }
     counts = tuple(of_class[label] for label in range(len(classes)))
     images = Files(root, train.paths)
-    return Dataset(name, None, classes, counts, table, images, tested, index_hash(table))
+    return Dataset(name, None, classes, counts, table, images, tested, index_hash(table, reading()))
 
 
 def _stored(some: Listing) -> pl.DataFrame:
