@@ -53,9 +53,9 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
 def decode(data: bytes, name: str = "picture") -> np.ndarray:
     """An encoded picture as RGB, uint8 (H, W, 3), upright: see harness.datasets.codec.rgb.
 
-    The rotation that EXIF asks for is applied, unless $HARNESS_EXIF is "ignore". JPEG by simplejpeg;
-    what it refuses (data between markers, say) and other formats by Pillow. DataError, which begins
-    with `name`, for a file that is cut off, damaged or no picture.
+    The rotation that EXIF asks for is applied, unless $HARNESS_EXIF is "ignore". JPEG is decoded by
+    simplejpeg; what it refuses (data between markers, say) and other formats, by Pillow. DataError,
+    which begins with `name`, for a file that is cut off, damaged or no picture.
     """
     if not data:
         raise DataError(f"{name}: empty, expected a picture")
@@ -129,6 +129,13 @@ def _exif_applies() -> bool:
 def reading() -> str:
     """What sets the reading of pictures apart from the default; "" where nothing does."""
     return "" if _exif_applies() else "EXIF ignored"
+
+
+def examined(path: str | os.PathLike[str]) -> str:
+    """SHA-256 (hex) of the bytes of a picture that decodes; DataError when it does not."""
+    data = _bytes(path)
+    decode(data, str(path))
+    return hashlib.sha256(data).hexdigest()
 
 
 def digest(path: str | os.PathLike[str]) -> str:
