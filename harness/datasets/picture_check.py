@@ -59,13 +59,13 @@ def present(report: Report, root: Path, listings: Mapping[str, Listing]) -> None
     unlisted: dict[str, list[str]] = {}
     faults, folders = Faults(), _with_parents(by_folder)
     for folder in sorted(folders):
-        wanted = by_folder.get(folder, {})
+        wanted, place = by_folder.get(folder, {}), root / folder
         there: dict[str, os.DirEntry[str]] = {}
         with faults.gathering():
-            there = _scan(root / folder)
+            there = _scan(place)
         for name, several in wanted.items():
-            if problem := _problem_of(root / folder / name, there.get(name)):
-                wrong += [(place, f"{entry.where}: {problem}") for place, entry in several]
+            if problem := _problem_of(place, name, there.get(name)):
+                wrong += [(nth, f"{entry.where}: {problem}") for nth, entry in several]
         if folder:
             others = _unlisted(folder, there, {*wanted}, folders)
             unlisted.setdefault(folder.partition("/")[0], []).extend(others)
@@ -96,19 +96,20 @@ def _scan(folder: Path) -> dict[str, os.DirEntry[str]]:
         raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
 
 
-def _problem_of(path: Path, entry: os.DirEntry[str] | None) -> str | None:
+def _problem_of(folder: Path, name: str, entry: os.DirEntry[str] | None) -> str | None:
     try:
+        if entry is not None and entry.is_file() and entry.stat().st_size:
+            return None
+        path = folder / name
         if entry is None:
             return f"no such file {path}"
+        if entry.is_dir():
+            return f"{path} is a folder, expected a picture"
         if not entry.is_file():
-            return f"{path} is a folder, expected a picture" if entry.is_dir() else _broken(path)
-        return None if entry.stat().st_size else f"{path} is empty, expected a picture"
+            return f"no such file {path}, only a link to it"
+        return f"{path} is empty, expected a picture"
     except OSError as error:
-        return f"{path}: cannot be read ({error.strerror or error})"
-
-
-def _broken(path: Path) -> str:
-    return f"no such file {path}, only a link to it"
+        return f"{folder / name}: cannot be read ({error.strerror or error})"
 
 
 def _unlisted(
