@@ -17,7 +17,12 @@ SOURCES = 4  # whose spectra a check of the speed makes
 
 
 def data(args: argparse.Namespace) -> None:
-    """Check the official files of a data set, or fetch them."""
+    """Check the official files of a data set, or fetch them.
+
+    All that is wrong is printed, at most 20 lines of it; DataError with its number.
+    """
+    from harness.datasets.offences import Offences
+
     workspace = request_of(args).workspace
     if args.action == "fetch":
         if args.root is None:
@@ -25,8 +30,19 @@ def data(args: argparse.Namespace) -> None:
         workspace.module.fetch(args.root)
         say(f"{workspace.module.NAME} is below {args.root}; `harness data check` looks at it")
         return
-    for line in workspace.module.check(workspace.data, workspace.profile, args.decode):
-        print(line)
+    try:
+        lines = workspace.module.check(workspace.data, workspace.recipe, args.decode)
+    except Offences as error:
+        print("\n".join(error.listed))
+        raise DataError(f"{_number(error.count)} below {workspace.data}") from None
+    except DataError as error:
+        print(error)
+        raise DataError(f"{_number(1)} below {workspace.data}") from None
+    print("\n".join(lines))
+
+
+def _number(count: int) -> str:
+    return f"{count} {'offence' if count == 1 else 'offences'}"
 
 
 def prompts(args: argparse.Namespace) -> None:
@@ -41,17 +57,19 @@ def prompts(args: argparse.Namespace) -> None:
         args.out or workspace.prompts,
     )
     if args.endpoint is None:
-        grammar.write(out, grammar.grammar(workspace.module.NAME, classes))
-        say(f"{out}: ten scenes for each of {len(classes)} classes, by the grammar")
+        scenes = grammar.grammar(workspace.module.NAME, classes)
+        grammar.write(out, scenes)
+        say(f"{out}: ten scenes for each of {len(scenes.of)} classes, by the grammar")
         return
     key = chat_client.key_from_environment(args.key)
     about = {"endpoint": args.endpoint, "model": args.model, "key": key}
+    names = set(classes)  # two labels may have one
     failed = endpoint.fetch(classes, out, dataset=workspace.module.NAME, **about)
     for name, why in failed.items():
         print(f"{name}: {why}")
     if failed:
-        raise DataError(f"{len(failed)} of {len(classes)} classes have no scenes; the same command")
-    say(f"{out}: scenes for {len(classes)} classes, by {args.model}")
+        raise DataError(f"{len(failed)} of {len(names)} classes have no scenes; the same command")
+    say(f"{out}: scenes for {len(names)} classes, by {args.model}")
 
 
 def findings(args: argparse.Namespace) -> None:

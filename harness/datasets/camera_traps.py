@@ -7,6 +7,8 @@ and WiSE-FT, not with the data); without it, a species is called by its scientif
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import polars as pl
 
 from harness.core.errors import DataError
 from harness.datasets import rows, texts
+from harness.datasets.offences import Faults, of_all
 
 FOLDER = "iwildcam_v2.0"  # where WILDS unpacks to
 METADATA, CATEGORIES, LABELS = "metadata.csv", "categories.csv", "labels.csv"
@@ -71,29 +74,32 @@ def _names(path: Path, column: str) -> list[tuple[int, str]]:
 def listings(root: Path, classes: int) -> dict[str, rows.Listing]:
     """The pictures of each split; `id` is the number of a row, from 0.
 
-    DataError for a split that is unknown or has no pictures, and for a picture in two of them.
+    At fault are a split that is unknown or has no pictures, and a picture in two of them; all
+    faults are those of train.
     """
     path = root / METADATA
     columns = ("split", "location_remapped", "y", "filename")
     table = texts.Table(path, columns, "the pictures with splits and labels")
     splits = table.column("split")
+    faults = Faults()
     for row, split in enumerate(splits):
         if split not in SPLITS:
-            raise DataError(f"{table.where(row)}: split {split!r}; there are {', '.join(SPLITS)}")
+            faults.add(f"{table.where(row)}: split {split!r}; there are {', '.join(SPLITS)}")
+    names = {"label": "y", "location": "location_remapped"}
     entries: dict[str, list[Any]] = {
         "place": table.lines,
         "id": list(range(len(splits))),
-        "label": table.numbers("y"),
         "path": [f"train/{name}" for name in table.column("filename")],
-        "location": table.numbers("location_remapped"),
+        **of_all({field: partial(table.numbers, name) for field, name in names.items()}),
     }
-    everything = rows.listing(entries, rows.Where(path), classes)
+    everything = rows.listing(entries, rows.Where(path), classes, faults)
     of_place = pl.DataFrame({"place": table.lines, "split": splits})
     marked = everything.table.join(of_place, on="place", maintain_order="left")
     by_split = {}
     for split in SPLITS:
         part = marked.filter(pl.col("split") == split).drop("split")
         if not part.height:
-            raise DataError(f"{path}: no picture of split {split}, expected some of all five")
+            faults.add(f"{path}: no picture of split {split}, expected some of all five")
         by_split[split] = rows.Listing(part, everything.where)
+    by_split["train"] = replace(by_split["train"], faults=faults)
     return by_split

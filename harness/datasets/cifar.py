@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.core.errors import DataError, brief
+from harness.datasets.offences import Faults
 from harness.datasets.unpickle import load as unpickle
 
 T = TypeVar("T")
@@ -44,12 +45,14 @@ def images(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(
             f"{path}: {len(labels)} fine_labels for {len(pixels)} images, expected one per image"
         )
-    wrong = [v for v in labels if type(v) is not int or not 0 <= v < classes]
-    if wrong:
-        raise DataError(
-            f"{path}: fine_labels holds {wrong[0]!r}, expected whole numbers from 0 to "
-            f"{classes - 1} ({classes} names in meta)"
-        )
+    faults = Faults()
+    for place, label in enumerate(labels):
+        if type(label) is not int or not 0 <= label < classes:
+            faults.add(
+                f"{path}: fine_labels[{place}] holds {label!r}, expected whole numbers from 0 to "
+                f"{classes - 1} ({classes} names in meta)"
+            )
+    faults.refuse()
     return pixels, np.asarray(labels, dtype=np.int64)
 
 
@@ -88,17 +91,19 @@ def _official() -> Any:
 
 
 def verify(folder: Path) -> str:
-    """A line on the files `train`, `test` and `meta`; DataError names one that is another."""
-    known = _official()
+    """A line on the files `train`, `test` and `meta`; Offences name those that are others."""
+    known, faults = _official(), Faults()
     listed = [*known.train_list, *known.test_list]
     for name, md5 in [*listed, (known.meta["filename"], known.meta["md5"])]:
         path = folder / name
         try:
             digest = hashlib.md5(path.read_bytes()).hexdigest()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+            faults.add(f"{path}: cannot be read ({error.strerror or error})")
+            continue
         if digest != md5:
-            raise DataError(f"{path}: md5 {digest}, the official file has {md5}")
+            faults.add(f"{path}: md5 {digest}, the official file has {md5}")
+    faults.refuse()
     return "train, test and meta have the official checksums"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 import polars as pl
 
 from harness.core import metrics as scoring
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import UsageError
 from harness.core.specs import Mixture, Recipe, Schedule
-from harness.datasets import cifar, longtail, prompts, recipes
+from harness.datasets import cifar, longtail, picture_check, prompts, recipes, verify
 from harness.datasets.base import Dataset, Split, index_hash
+from harness.datasets.offences import Faults, Report, of_all
 from harness.datasets.pictures import Block
 from harness.datasets.subsets import class_counts, select, sizes
 
@@ -139,8 +141,10 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
     """
     folder = Path(root) / cifar.FOLDER
     classes = cifar.class_names(folder / "meta")
-    pixels, labels = cifar.images(folder / "train", len(classes))
-    test_pixels, test_labels = cifar.images(folder / "test", len(classes))
+    of = of_all(
+        {name: partial(cifar.images, folder / name, len(classes)) for name in ("train", "test")}
+    )
+    (pixels, labels), (test_pixels, test_labels) = of["train"], of["test"]
     if recipe.profile == "paper":
         cifar.check_official(folder, (len(classes), len(labels), len(test_labels)))
     counts = _counts(folder / "train", labels, len(classes), imbalance, recipe.count_profile)
@@ -173,18 +177,20 @@ def _counts(
     path: Path, labels: np.ndarray, classes: int, imbalance: int | None, count_profile: str
 ) -> tuple[int, ...]:
     available = np.bincount(labels, minlength=classes)
-    empty = np.flatnonzero(available == 0)
-    if len(empty):
-        raise DataError(f"{path}: no image of class {empty[0]}, expected some of all {classes}")
+    faults = Faults()
+    for label in np.flatnonzero(available == 0).tolist():
+        faults.add(f"{path}: no image of class {label}, expected some of all {classes}")
+    faults.refuse()
     if imbalance is None:
         return tuple(int(n) for n in available)
     counts = class_counts(int(available.max()), classes, imbalance, count_profile)
-    for label, (have, need) in enumerate(zip(available, counts, strict=True)):
+    for label, (have, need) in enumerate(zip(available.tolist(), counts, strict=True)):
         if have < need:
-            raise DataError(
+            faults.add(
                 f"{path}: {have} images of class {label}, expected at least {need} for imbalance "
                 f"{imbalance}"
             )
+    faults.refuse()
     return counts
 
 
@@ -234,15 +240,54 @@ def metrics(predictions: pl.DataFrame, counts: Sequence[int]) -> dict[str, Any]:
     return scoring.metrics(predictions, counts)
 
 
-def check(root: Path, profile: str, decode: bool = False) -> list[str]:
-    """What was verified, a line each; DataError at the first offence. The pictures are decoded."""
-    data = load(Path(root), None, RECIPES[profile])
+def check(root: Path, recipe: Recipe, decode: bool = False, downloads: bool = True) -> list[str]:
+    """What was verified, a line each; Offences (a DataError) of all that is wrong.
+
+    Profile paper: first the official checksums, before anything is unpickled. The files hold
+    pixels, so that the pictures are read in any case; decode: they are compared, too.
+    """
+    folder, report = Path(root) / cifar.FOLDER, Report()
+    if recipe.profile == "paper":
+        report.add(cifar.verify(folder))
+    data = load(Path(root), None, recipe)
     pictures = f"{len(data.train)} training and {len(data.splits[TEST].table)} test pictures"
-    lines = [f"{len(data.classes)} classes, {pictures}, all decoded"]
-    for imbalance in RECIPES[profile].imbalances:
-        subset = load(Path(root), imbalance, RECIPES[profile])
-        lines.append(f"imbalance {imbalance}: {len(subset.train)} training pictures")
-    return lines + ([cifar.verify(Path(root) / cifar.FOLDER)] if profile == "paper" else [])
+    report.add(f"{len(data.classes)} classes, {pictures}, all decoded")
+    report.lines += verify.shared_names(data.classes)
+    labels = data.train["label"].to_numpy()
+    for imbalance in recipe.imbalances:
+        with report.faults.gathering():
+            counts = _counts(
+                folder / "train", labels, len(data.classes), imbalance, recipe.count_profile
+            )
+            report.add(f"imbalance {imbalance}: {sum(counts)} training pictures")
+    if decode:
+        picture_check.repeated(report, _contents(data), official=recipe.profile == "paper")
+    report.faults.refuse()
+    return report.lines
+
+
+def _contents(data: Dataset) -> pl.DataFrame:
+    """Every picture with the digest of its pixels: split, where, path, label, digest."""
+    test, tested = data.splits[TEST].table, data.splits[TEST].images
+    assert isinstance(tested, Block)
+    digests = {
+        "train": (data.train, data.sources(data.train)),
+        TEST: (test, tested.digests(np.arange(len(test)))),
+    }
+    parts = []
+    for split, (table, values) in digests.items():
+        name = pl.format("{}[{}]", pl.lit(split), pl.col("id"))
+        part = table.with_columns(pl.Series("digest", values)).sort("id")
+        parts.append(
+            part.select(
+                pl.lit(split).alias("split"),
+                name.alias("where"),
+                name.alias("path"),
+                pl.col("label").cast(pl.Int64),
+                "digest",
+            )
+        )
+    return pl.concat(parts)
 
 
 fetch = cifar.fetch

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.core import documents
 from harness.core.errors import DataError
 from harness.datasets import rows
+from harness.datasets.offences import Faults, of_all
 
 
 def class_names(path: Path) -> list[str]:
@@ -47,21 +49,28 @@ def listing(path: Path, classes: int) -> rows.Listing:
     if len(images.entries) != len(notes.entries):
         sizes = f"{len(images.entries)} images and {len(notes.entries)} annotations"
         raise DataError(f"{path}: {sizes}, expected one annotation per image")
-    ids = images.column("id", int)
-    _same(ids, notes, "id")
-    _same(ids, notes, "image_id")
-    entries = {"place": range(len(ids)), "id": ids, "label": notes.column("category_id", int)}
-    entries["path"] = images.column("file_name", str)
+    columns = of_all(
+        {
+            "id": partial(images.column, "id", int),
+            "path": partial(images.column, "file_name", str),
+            "label": partial(notes.column, "category_id", int),
+            "note": partial(notes.column, "id", int),
+            "image": partial(notes.column, "image_id", int),
+        }
+    )
+    ids, faults = columns["id"], Faults()
+    _same(ids, columns.pop("note"), notes, "id", faults)
+    _same(ids, columns.pop("image"), notes, "image_id", faults)
     where = rows.Where(path, "images[{0}], annotations[{0}]")
-    return rows.listing(entries, where, classes)
+    return rows.listing({"place": range(len(ids)), **columns}, where, classes, faults)
 
 
-def _same(ids: list[int], notes: _Entries, name: str) -> None:
-    """DataError unless annotations[i] is that of images[i]."""
-    for number, (expected, value) in enumerate(zip(ids, notes.column(name, int), strict=True)):
+def _same(ids: list[int], values: list[int], notes: _Entries, name: str, faults: Faults) -> None:
+    """At fault is an annotation that is not that of the image with its number."""
+    for number, (expected, value) in enumerate(zip(ids, values, strict=True)):
         if expected != value:
             where = notes.where(number)
-            raise DataError(f"{where}: {name} {value}, expected {expected} as of images[{number}]")
+            faults.add(f"{where}: {name} {value}, expected {expected} as of images[{number}]")
 
 
 class _Entries:
@@ -85,8 +94,11 @@ class _Entries:
             values = []
         fine = len(values) == len(self.entries) and set(map(type, values)) == {kind}
         if not fine or not (_numbers if kind is int else _texts)(values):
+            faults = Faults()
             for number, entry in enumerate(self.entries):
-                self._check(number, entry, name, kind)
+                with faults.gathering():
+                    self._check(number, entry, name, kind)
+            faults.refuse()
         return values
 
     def _check(self, number: int, entry: Any, name: str, kind: type) -> None:

@@ -40,6 +40,23 @@ def resized(image: np.ndarray, width_px: int, height_px: int = 0) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
+def rgb(image: Image.Image) -> np.ndarray:
+    """A picture of any mode as uint8 (H, W, 3).
+
+    16-bit grey is scaled to 8 bits (rounded, 65,535 is white), and transparency is laid on white;
+    palettes, grey, 1-bit and CMYK are converted.
+    """
+    if image.mode.startswith("I"):
+        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65_535)
+        grey = ((wide + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if not image.has_transparency_data:
+        return np.array(image.convert("RGB"))
+    pixels = np.asarray(image.convert("RGBA")).astype(np.uint16)
+    colour, alpha = pixels[:, :, :3], pixels[:, :, 3:]
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
 def extension(data: bytes | memoryview) -> str:
     """File name extension of an encoded image, told from its first bytes; else DataError."""
     if data[:3] == b"\xff\xd8\xff":
@@ -61,6 +78,6 @@ def decode(data: bytes | memoryview, out: np.ndarray | None = None) -> np.ndarra
         if kind == "jpg":
             return simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-            return np.array(image.convert("RGB"))
+            return rgb(image)
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"a damaged {kind} image of {len(data)} bytes: {error}") from error

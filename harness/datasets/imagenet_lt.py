@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from harness.core.errors import DataError, UsageError
 from harness.core.specs import Mixture, Recipe
 from harness.datasets import longtail, recipes, rows, texts, verify
 from harness.datasets.base import Dataset, Source
+from harness.datasets.offences import Faults, Report, of_all
 
 NAME = "imagenet-lt"
 LISTS = {split: f"ImageNet_LT_{split}.txt" for split in ("train", "val", "test")}
@@ -108,15 +111,28 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
 
 
 def _load(root: Path, profile: str) -> tuple[Dataset, dict[str, rows.Listing]]:
+    classes, listings = _lists(root)
+    return _dataset(root, profile, classes, listings), listings
+
+
+def _lists(root: Path) -> tuple[list[str], dict[str, rows.Listing]]:
     classes, synsets = _class_names(root)
-    listings = {split: _listing(root / file, len(classes)) for split, file in LISTS.items()}
+    listings = of_all(
+        {split: partial(_listing, root / file, len(classes)) for split, file in LISTS.items()}
+    )
     if synsets is not None:
         _check_order(listings["train"], synsets)
+    return classes, listings
+
+
+def _dataset(
+    root: Path, profile: str, classes: list[str], listings: Mapping[str, rows.Listing]
+) -> Dataset:
     tested = {split: some for split, some in listings.items() if split != "train"}
     data = rows.dataset(NAME, root, classes, listings["train"], tested)
     if profile == "paper":
         verify.sizes(NAME, data, OFFICIAL)
-    return data, listings
+    return data
 
 
 def _class_names(root: Path) -> tuple[list[str], list[str] | None]:
@@ -158,20 +174,24 @@ def _spoken(name: str) -> str:
 
 
 def _listing(path: Path, classes: int) -> rows.Listing:
-    paths, labels = [], []
+    faults = Faults()
+    entries: dict[str, list[Any]] = {"place": [], "path": [], "label": []}
     for number, line in enumerate(texts.lines(path, "lines 'relative/path label'"), 1):
-        fields = line.split()
+        where, fields = f"{path}, line {number}", line.split()
         if len(fields) != 2:
             fault = f"{len(fields)} fields in {line!r}"
-            raise DataError(f"{path}, line {number}: {fault}, expected 'relative/path label'")
-        paths.append(fields[0])
-        labels.append(texts.whole(fields[1], f"{path}, line {number}", "label"))
-    entries = {"place": range(1, len(paths) + 1), "id": range(len(paths))}
-    return rows.listing(entries | {"path": paths, "label": labels}, rows.Where(path), classes)
+            faults.add(f"{where}: {fault}, expected 'relative/path label'")
+            continue
+        with faults.gathering():
+            entries["label"].append(texts.whole(fields[1], where, "label"))
+            entries["path"].append(fields[0])
+            entries["place"].append(number)
+    entries["id"] = [number - 1 for number in entries["place"]]
+    return rows.listing(entries, rows.Where(path), classes, faults)
 
 
 def _check_order(train: rows.Listing, synsets: list[str]) -> None:
-    """DataError unless the training images of label i lie in the folder of the i-th synset.
+    """At fault are training images of label i that lie elsewhere than in the i-th synset's folder.
 
     Without synsets, the folders' alphabetical order is the labels'.
     """
@@ -181,7 +201,7 @@ def _check_order(train: rows.Listing, synsets: list[str]) -> None:
     in_order = dict(enumerate(synsets or sorted(pairs["folder"].unique())))
     for label, name, place in pairs.rows():
         if in_order.get(label) != name:
-            raise DataError(
+            train.faults.add(
                 f"{train.where(place)}: label {label} for {name}, expected {in_order.get(label)}; "
                 f"labels of another order need names of their own, in {NAMES}"
             )
@@ -198,27 +218,32 @@ headline = longtail.headline
 metric = longtail.metric
 
 
-def check(root: Path, profile: str, decode: bool = False) -> list[str]:
-    """What was verified, a line each; DataError at the first offence, with file and line.
+def check(root: Path, recipe: Recipe, decode: bool = False, downloads: bool = True) -> list[str]:
+    """What was verified, a line each; Offences (a DataError) of all that is wrong.
 
     Profile paper: also the official sizes and the checksum of the class sizes. decode: decode
-    every picture, not only look for it.
+    every picture, not only look for it. downloads: also compare the archives that are there.
     """
-    root = Path(root)
-    data, listings = _load(root, profile)
-    lines = [verify.described(data)]
-    if profile == "paper":
-        digest = hashlib.sha256(",".join(map(str, data.counts)).encode()).hexdigest()
-        if digest != OFFICIAL_COUNTS:
-            raise DataError(
-                f"{root / LISTS['train']}: the class sizes have SHA-256 {digest}, expected the "
-                f"official {OFFICIAL_COUNTS}"
-            )
-        lines.append("the class sizes are the official ones")
-    lines.append(verify.apart(listings, "train", "test"))
-    lines.append(verify.apart(listings, "train", "val"))
-    lines.append(verify.files(root, listings.values(), decode))
-    return lines + verify.archives(root, SOURCES)
+    root, report = Path(root), Report()
+    classes, listings = _lists(root)
+    with report.faults.gathering():
+        data = _dataset(root, recipe.profile, classes, listings)
+        report.lines += verify.described(data)
+        if recipe.profile == "paper":
+            _check_counts(report, root, data)
+    verify.apart(report, listings, "train", "test")
+    verify.apart(report, listings, "train", "val")
+    return verify.finished(report, root, listings, recipe, SOURCES, decode, downloads)
+
+
+def _check_counts(report: Report, root: Path, data: Dataset) -> None:
+    digest = hashlib.sha256(",".join(map(str, data.counts)).encode()).hexdigest()
+    if digest != OFFICIAL_COUNTS:
+        raise DataError(
+            f"{root / LISTS['train']}: the class sizes have SHA-256 {digest}, expected the "
+            f"official {OFFICIAL_COUNTS}"
+        )
+    report.add("the class sizes are the official ones")
 
 
 def fetch(root: Path) -> None:

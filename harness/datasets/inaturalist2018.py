@@ -8,8 +8,9 @@ is tested on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import polars as pl
 
 from harness.core.errors import DataError, UsageError, brief
 from harness.core.specs import Mixture, Recipe, Schedule
-from harness.datasets import coco, longtail, recipes, rows, verify
+from harness.datasets import coco, longtail, recipes, rows, unpacking, verify
 from harness.datasets.base import Dataset, Source
+from harness.datasets.offences import Faults, Report, of_all
 
 NAME = "inaturalist2018"
 LISTS = {"train": "train2018.json", "test": "val2018.json"}
@@ -99,12 +101,23 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
 
 
 def _load(root: Path, profile: str) -> tuple[Dataset, dict[str, rows.Listing]]:
+    classes, listings = _lists(root)
+    return _dataset(root, profile, classes, listings), listings
+
+
+def _lists(root: Path) -> tuple[list[str], dict[str, rows.Listing]]:
     classes = coco.class_names(root / NAMES)
-    listings = {split: coco.listing(root / file, len(classes)) for split, file in LISTS.items()}
+    of = {split: partial(coco.listing, root / file, len(classes)) for split, file in LISTS.items()}
+    return classes, of_all(of)
+
+
+def _dataset(
+    root: Path, profile: str, classes: list[str], listings: Mapping[str, rows.Listing]
+) -> Dataset:
     data = rows.dataset(NAME, root, classes, listings["train"], {"test": listings["test"]})
     if profile == "paper":
         verify.sizes(NAME, data, OFFICIAL)
-    return data, listings
+    return data
 
 
 # ---------------------------------------------------------------- what the stages ask
@@ -118,51 +131,55 @@ headline = longtail.headline
 metric = longtail.metric
 
 
-def check(root: Path, profile: str, decode: bool = False) -> list[str]:
-    """What was verified, a line each; DataError at the first offence, with file and entry.
+def check(root: Path, recipe: Recipe, decode: bool = False, downloads: bool = True) -> list[str]:
+    """What was verified, a line each; Offences (a DataError) of all that is wrong.
 
     Profile paper: also the official sizes. decode: decode every picture, not only look for it.
+    downloads: also compare the archives that are there.
     """
-    root = Path(root)
-    data, listings = _load(root, profile)
-    lines = [verify.described(data)]
+    root, report = Path(root), Report()
+    classes, listings = _lists(root)
+    with report.faults.gathering():
+        report.lines += verify.described(_dataset(root, recipe.profile, classes, listings))
+    faults = Faults()
     for some in listings.values():
-        _check_folders(some)
-    lines.append("every picture lies in the folder of its category")
-    lines.append(verify.apart(listings, "train", "test"))
-    lines.append(verify.files(root, listings.values(), decode))
-    return lines + verify.archives(root, SOURCES)
+        _check_folders(some, faults)
+    report.add("every picture lies in the folder of its category", faults)
+    verify.apart(report, listings, "train", "test")
+    return verify.finished(report, root, listings, recipe, SOURCES, decode, downloads)
 
 
-def _check_folders(some: rows.Listing) -> None:
-    """DataError unless the path's last folder is the category id."""
+def _check_folders(some: rows.Listing, faults: Faults) -> None:
+    """At fault is a path whose last folder is not the category id."""
     folder = pl.col("path").str.extract(r"([^/]*)/[^/]*$")
     wrong = some.table.filter(folder.ne_missing(pl.col("label").cast(pl.Utf8))).sort("place")
-    if wrong.height:
-        first = wrong.row(0, named=True)
-        raise DataError(
-            f"{some.where(first['place'])}: {first['path']} is not in the folder of its category, "
-            f"{first['label']}"
-        )
+    lines = (
+        f"{some.where(row['place'])}: {row['path']} is not in the folder of its category, "
+        f"{row['label']}"
+        for row in wrong.iter_rows(named=True)
+    )
+    faults.extend(lines, wrong.height)
 
 
 def fetch(root: Path, sources: Sequence[Source] = SOURCES) -> None:
-    """Download and unpack what is not there yet: 120 GB, as much again unpacked.
+    """Download and unpack what is not there in full: 120 GB, as much again unpacked.
 
     torchvision does the transfer and compares checksums. DataError when it fails; what was
-    downloaded stays, and the next call goes on from there.
+    downloaded and unpacked stays, and the next call goes on from there. Archives may be deleted
+    once all is unpacked: their markers (see harness.datasets.unpacking) say so.
     """
-    from torchvision.datasets.utils import download_and_extract_archive
+    from torchvision.datasets.utils import download_url
 
     root = Path(root)
     for source in sources:
-        if (root / source.file.removesuffix(".tar.gz")).exists():
+        if unpacking.done(root, source.file):
             continue
         md5 = None if source.digest is None else source.digest.removeprefix("md5:")
         try:
-            download_and_extract_archive(source.url, str(root), filename=source.file, md5=md5)
+            download_url(source.url, str(root), source.file, md5)
         except (OSError, RuntimeError, EOFError) as error:
             raise DataError(f"cannot fetch {source.url} ({brief(error)}); run it again") from error
+        unpacking.unpack(root, source.file)
 
 
 def write_built_in(root: Path, profile: str) -> Path:

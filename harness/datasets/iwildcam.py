@@ -19,6 +19,7 @@ from harness.core.specs import Recipe
 from harness.datasets import camera_traps, iwildcam_recipes, longtail, prompts, rows, verify
 from harness.datasets.base import Dataset, Source
 from harness.datasets.camera_traps import FOLDER, LABELS, METADATA
+from harness.datasets.offences import Faults, Report
 
 NAME = "iwildcam"
 SCORED = {"ood": "test", "id": "id_test", "ood_val": "val", "id_val": "id_val"}
@@ -115,11 +116,17 @@ def _load(root: Path, profile: str) -> tuple[Dataset, dict[str, rows.Listing]]:
     root = camera_traps.folder(root)
     classes = camera_traps.class_names(root)[0]
     listings = camera_traps.listings(root, len(classes))
+    return _dataset(root, profile, classes, listings), listings
+
+
+def _dataset(
+    root: Path, profile: str, classes: list[str], listings: Mapping[str, rows.Listing]
+) -> Dataset:
     tested = {split: some for split, some in listings.items() if split != "train"}
     data = rows.dataset(NAME, root, classes, listings["train"], tested)
     if profile == "paper":
         verify.sizes(NAME, data, OFFICIAL)
-    return data, listings
+    return data
 
 
 # ---------------------------------------------------------------- what the stages ask
@@ -215,27 +222,30 @@ def headline(scores: dict[str, Any]) -> float:
 metric = macro_f1  # what an epoch is selected by, on id_val
 
 
-def check(root: Path, profile: str, decode: bool = False) -> list[str]:
-    """What was verified, a line each; DataError at the first offence, with file and line.
+def check(root: Path, recipe: Recipe, decode: bool = False, downloads: bool = True) -> list[str]:
+    """What was verified, a line each; Offences (a DataError) of all that is wrong.
 
     Profile paper: also the official sizes. decode: decode every picture, not only look for it.
+    downloads: also compare the archives that are there.
     """
-    root = camera_traps.folder(Path(root))
-    data, listings = _load(root, profile)
-    lines = [verify.described(data), "no picture is in two splits"]
-    names = camera_traps.class_names(root)[1]
+    root, report = camera_traps.folder(Path(root)), Report()
+    classes, names = camera_traps.class_names(root)
+    listings = camera_traps.listings(root, len(classes))
+    with report.faults.gathering():
+        report.lines += verify.described(_dataset(root, recipe.profile, classes, listings))
+        report.add("no picture is in two splits")
     kind = "common" if names == LABELS else "scientific"
-    lines.append(f"{kind} names of the classes, from {names}")
+    report.add(f"{kind} names of the classes, from {names}")
     where = {split: set(some.table["location"].to_list()) for split, some in listings.items()}
+    faults = Faults()
     for split in ("val", "test"):
-        if shared := where["train"] & where[split]:
-            raise DataError(
-                f"{root / METADATA}: location {min(shared)} is in train and in {split}, which "
-                "should have new locations only"
+        for place in sorted(where["train"] & where[split]):
+            faults.add(
+                f"{root / METADATA}: location {place} is in train and in {split}, which should "
+                "have new locations only"
             )
-    lines.append("val and test are of locations that are not in train")
-    lines.append(verify.files(root, listings.values(), decode))
-    return lines + verify.archives(root, SOURCES)
+    report.add("val and test are of locations that are not in train", faults)
+    return verify.finished(report, root, listings, recipe, SOURCES, decode, downloads)
 
 
 def fetch(root: Path) -> None:

@@ -15,6 +15,7 @@ from harness.core.registry import one_of
 from harness.core.specs import Recipe
 from harness.datasets import prompts, rows, verify
 from harness.datasets.base import Dataset
+from harness.datasets.offences import Report
 from harness.mini.scene import SCENES
 
 # The small generator of the built-in world knows captions of this form.
@@ -94,24 +95,31 @@ metric = scoring.accuracy  # what an epoch is selected by
 
 def check(
     load: Callable[[Path, int | None, Recipe], Dataset],
-    recipes: Mapping[str, Recipe],
     root: Path,
-    profile: str,
+    recipe: Recipe,
     decode: bool = False,
+    downloads: bool = True,
 ) -> list[str]:
-    """What was verified of a data set's files, a line each; DataError at the first offence.
+    """What was verified of a data set's files, a line each; Offences of all that is wrong.
 
-    load, recipes: the data set's. decode: read every picture, too.
+    load: the data set's. decode: read every picture, too. downloads is not read: no archive is
+    known.
     """
     root = Path(root)
-    data = load(root, None, recipes[profile])
+    data = load(root, None, recipe)
     tables = {"train": data.train} | {name: split.table for name, split in data.splits.items()}
-    of_files = {name: table for name, table in tables.items() if not table["path"].null_count()}
-    listings = [
-        rows.Listing(table.with_row_index("place", 1), rows.Where(root / name, "picture {}"))
-        for name, table in of_files.items()
-    ]
-    return [verify.described(data), *([verify.files(root, listings, decode)] if listings else [])]
+    listings = {
+        name: rows.Listing(table.with_row_index("place", 1), rows.Where(root / name, "picture {}"))
+        for name, table in tables.items()
+        if not table["path"].null_count()
+    }
+    report = Report()
+    report.lines += verify.described(data)
+    return (
+        verify.finished(report, root, listings, recipe, decode=decode)
+        if listings
+        else (report.lines)
+    )
 
 
 def fetch(name: str, root: Path) -> None:

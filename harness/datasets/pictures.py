@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +20,15 @@ from PIL import Image
 
 from harness.core.errors import DataError, brief
 from harness.core.parallel import cores
+from harness.core.registry import one_of
+from harness.datasets.codec import rgb
 
 T = TypeVar("T")
 
 JPEG = b"\xff\xd8\xff"
+EXIF = b"Exif\x00\x00"
+EXIF_VARIABLE = "HARNESS_EXIF"  # "apply" (default) or "ignore"
+ORIENTATION = 0x0112  # EXIF's tag
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # what data sets have
 # What Pillow raises for a damaged file.
 _DAMAGED = (
@@ -44,21 +51,34 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def decode(data: bytes, name: str = "picture") -> np.ndarray:
-    """An encoded picture as RGB, uint8 (H, W, 3); grey and CMYK are converted.
+    """An encoded picture as RGB, uint8 (H, W, 3), upright: see harness.datasets.codec.rgb.
 
-    JPEG by simplejpeg; what it refuses (data between markers, say) and other formats by Pillow.
-    DataError, which begins with `name`, for a file that is cut off, damaged or no picture.
+    The rotation that EXIF asks for is applied, unless $HARNESS_EXIF is "ignore". JPEG is decoded by
+    simplejpeg; what it refuses (data between markers, say) and other formats, by Pillow. DataError,
+    which begins with `name`, for a file that is cut off, damaged or no picture.
     """
     if not data:
         raise DataError(f"{name}: empty, expected a picture")
+    return _upright(_pixels(data, name), orientation(data) if _exif_applies() else 1)
+
+
+def _pixels(data: bytes, name: str) -> np.ndarray:
+    """The picture as it is stored."""
     if data[:3] == JPEG:
         try:
             return simplejpeg.decode_jpeg(data, colorspace="RGB")
         except (ValueError, MemoryError):
             pass  # Pillow tells more, and forgives what does no harm
+    with _opened(data, name) as image:
+        return rgb(image)
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
+    """The picture, its header read; DataError for what Pillow refuses, now or later."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return np.array(image.convert("RGB"))
+            yield image
     except Image.UnidentifiedImageError as error:  # whose text has an address in memory
         content = f"{len(data)} bytes that begin {data[:8]!r}"
         raise DataError(f"{name}: {content}, expected a whole {' or '.join(FORMATS)}") from error
@@ -67,9 +87,67 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
         raise DataError(f"{name}: {content}, expected a whole picture") from error
 
 
+def size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width in px that `read` would give, from the header; DataError as there."""
+    data = _bytes(path)
+    if not data:
+        raise DataError(f"{path}: empty, expected a picture")
+    with _opened(data, str(path)) as image:
+        width, height = image.size
+    turned = _exif_applies() and orientation(data) > 4
+    return (width, height) if turned else (height, width)
+
+
+def orientation(data: bytes) -> int:
+    """EXIF's orientation of an encoded picture, 1 to 8; 1 (upright) where there is none."""
+    if EXIF not in data and b"EXIF" not in data and b"eXIf" not in data:
+        return 1  # WebP and PNG spell it otherwise than JPEG
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            value = image.getexif().get(ORIENTATION, 1)
+    except (*_DAMAGED, struct.error):  # damaged EXIF, around a picture that may be whole
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(stored: np.ndarray, turn: int) -> np.ndarray:
+    """The picture (H, W, 3) as EXIF's orientation 1 to 8 says it is to be seen."""
+    if turn == 1:
+        return stored
+    if turn > 4:
+        stored = stored.transpose(1, 0, 2)
+    rows = slice(None, None, -1 if turn in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if turn in (2, 3, 6, 7) else 1)
+    return np.ascontiguousarray(stored[rows, columns])
+
+
+def _exif_applies() -> bool:
+    value = os.environ.get(EXIF_VARIABLE) or "apply"
+    return one_of(f"${EXIF_VARIABLE}", value, ("apply", "ignore")) == "apply"
+
+
+def reading() -> str:
+    """What sets the reading of pictures apart from the default; "" where nothing does."""
+    return "" if _exif_applies() else "EXIF ignored"
+
+
+def examined(path: str | os.PathLike[str]) -> str:
+    """SHA-256 (hex) of the bytes of a picture that decodes; DataError when it does not."""
+    data = _bytes(path)
+    decode(data, str(path))
+    return hashlib.sha256(data).hexdigest()
+
+
 def digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    return hashlib.sha256(_bytes(path)).hexdigest()
+    """SHA-256 (hex) of a file's bytes.
+
+    Of a picture that EXIF turns, while that is ignored, it is another one: other pixels come of the
+    same bytes.
+    """
+    data = _bytes(path)
+    if not _exif_applies() and orientation(data) != 1:
+        data += reading().encode()
+    return hashlib.sha256(data).hexdigest()
 
 
 def _bytes(path: str | os.PathLike[str]) -> bytes:

@@ -131,8 +131,8 @@ MEMBERS = (
     Member(
         "check",
         "verifies the official files, a line for each thing verified",
-        "(root, profile, decode)",
-        lambda module: partial(longtail.check, module.load, module.RECIPES),
+        "(root, recipe, decode, downloads)",
+        lambda module: partial(longtail.check, module.load),
     ),
     Member(
         "fetch",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from harness.core.errors import DataError
 from harness.datasets.base import Dataset, Split, index_hash
-from harness.datasets.pictures import Files
+from harness.datasets.offences import SHOWN, Faults
+from harness.datasets.pictures import Files, reading
 
 COLUMNS = {
     "place": pl.Int64,  # of the entry in its file
@@ -21,6 +22,7 @@ COLUMNS = {
     "location": pl.Int64,  # null where there is none
 }
 OUTSIDE = r"^/|/$|//|(^|/)\.\.?(/|$)|[\\\x00]|^$"  # what is not plainly a path below the root
+HIDDEN = r"(^|/)(\.[^/]|(Thumbs\.db|desktop\.ini)($|/))"  # written by systems and editors
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,14 @@ class Where:
 
 @dataclass(frozen=True)
 class Listing:
-    """The entries of a split, checked and sorted by path: columns COLUMNS."""
+    """The entries of a split, sorted by path: columns COLUMNS; what is wrong with them.
+
+    Entries whose path is at fault are left out of the table.
+    """
 
     table: pl.DataFrame
     where: Where
+    faults: Faults = field(default_factory=Faults)
 
     @property
     def paths(self) -> list[str]:
@@ -47,25 +53,40 @@ class Listing:
 
 
 def listing(
-    entries: Mapping[str, Sequence[Any] | pl.Series], where: Where, classes: int
+    entries: Mapping[str, Sequence[Any] | pl.Series],
+    where: Where,
+    classes: int,
+    faults: Faults | None = None,
 ) -> Listing:
     """Check entries, given by columns: place, id, label, path, perhaps location.
 
-    Raises DataError at the first entry with a number out of range (label: below `classes`), a path
-    that leaves the root or is spelt otherwise than with names and single slashes, or a path or an
-    id that was there before.
+    At fault is an entry with a number out of range (label: below `classes`), a path that leaves the
+    root, is spelt otherwise than with names and single slashes or is that of a hidden file, or a
+    path or an id that was there before. `dataset` refuses them. faults: those of the file so far.
     """
     table = pl.DataFrame({name: entries.get(name) for name in COLUMNS}, schema=COLUMNS)
-    _in_range(table, "label", classes - 1, f" ({classes} classes)", where)
-    _in_range(table, "location", 2**31 - 1, "", where)
-    _in_range(table, "id", 2**63 - 1, "", where)
-    outside = table.filter(pl.col("path").str.contains(OUTSIDE))
-    if (wrong := _first(outside)) is not None:
-        allowed = "expected one below the data set's root, without '..'"
-        raise DataError(f"{where(wrong['place'])}: path {wrong['path']!r}, {allowed}")
+    faults = faults or Faults()
+    _in_range(table, "label", classes - 1, f" ({classes} classes)", where, faults)
+    _in_range(table, "location", 2**31 - 1, "", where, faults)
+    _in_range(table, "id", 2**63 - 1, "", where, faults)
+    outside = pl.col("path").str.contains(OUTSIDE)
+    hidden = pl.col("path").str.contains(HIDDEN) & ~outside
+    allowed = "expected one below the data set's root, without '..'"
+    for wrong, fault in ((outside, allowed), (hidden, "expected no hidden file")):
+        _add(faults, table.filter(wrong), where, f"path {{path!r}}, {fault}")
     for name in ("path", "id"):
-        _once(table, name, where)
-    return Listing(table.sort("path"), where)
+        _once(table, name, where, faults)
+    sound = table.filter(~outside & ~hidden & pl.col("path").is_first_distinct())
+    return Listing(sound.sort("path"), where, faults)
+
+
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, by name, without hidden files and folders; nothing where there is none.
+
+    Hidden are names that begin with a dot, and what Windows leaves behind (Thumbs.db).
+    """
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in entries if not re.search(HIDDEN, path.name)]
 
 
 def dataset(
@@ -73,8 +94,19 @@ def dataset(
 ) -> Dataset:
     """The data set that these entries describe, its pictures read from below the root.
 
-    DataError for a class without training images.
+    Offences (a DataError) of all entries at fault, and of classes without training images.
     """
+    of_class = dict(train.table["label"].value_counts().rows())
+    faults = Faults()
+    for some in (train, *splits.values()):
+        faults.merge(some.faults)
+    for label in range(len(classes)):
+        if label not in of_class:
+            faults.add(
+                f"{train.where.file}: no training image of class {label}, expected some of all "
+                f"{len(classes)}"
+            )
+    faults.refuse()
     table = _stored(train).select(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("image"),
         "id",
@@ -83,20 +115,12 @@ def dataset(
         "path",
         "location",
     )
-    of_class = dict(train.table["label"].value_counts().rows())
-    missing = [label for label in range(len(classes)) if label not in of_class]
-    if missing:
-        more = f" (one of {len(missing)} such classes)" if len(missing) > 1 else ""
-        raise DataError(
-            f"{train.where.file}: no training image of class {missing[0]}{more}, expected some of "
-            f"all {len(classes)}"
-        )
     tested = {
         split: Split(_stored(some), Files(root, some.paths)) for split, some in splits.items()
     }
     counts = tuple(of_class[label] for label in range(len(classes)))
     images = Files(root, train.paths)
-    return Dataset(name, None, classes, counts, table, images, tested, index_hash(table))
+    return Dataset(name, None, classes, counts, table, images, tested, index_hash(table, reading()))
 
 
 def _stored(some: Listing) -> pl.DataFrame:
@@ -104,20 +128,25 @@ def _stored(some: Listing) -> pl.DataFrame:
     return some.table.drop("place").with_columns(pl.col("label", "location").cast(pl.Int32))
 
 
-def _in_range(table: pl.DataFrame, name: str, most: int, note: str, where: Where) -> None:
-    if (wrong := _first(table.filter(~pl.col(name).is_between(0, most)))) is not None:
-        fault = f"{where(wrong['place'])}: {name} {wrong[name]}"
-        raise DataError(f"{fault}, expected 0 to {most}{note}")
+def _in_range(
+    table: pl.DataFrame, name: str, most: int, note: str, where: Where, faults: Faults
+) -> None:
+    wrong = table.filter(~pl.col(name).is_between(0, most))
+    _add(faults, wrong, where, f"{name} {{{name}}}, expected 0 to {most}{note}")
 
 
-def _once(table: pl.DataFrame, name: str, where: Where) -> None:
-    if (wrong := _first(table.filter(~pl.col(name).is_first_distinct()))) is not None:
-        first = _first(table.filter(pl.col(name) == wrong[name]))
-        before = "" if first is None else where(first["place"])
-        fault = f"{name} {wrong[name]!r} is that of {before} too"
-        raise DataError(f"{where(wrong['place'])}: {fault}, expected each once")
+def _once(table: pl.DataFrame, name: str, where: Where, faults: Faults) -> None:
+    again = table.filter(~pl.col(name).is_first_distinct())
+    if again.height:
+        first = table.group_by(name).agg(pl.col("place").min().alias("first"))
+        again = again.join(first, on=name).with_columns(
+            pl.col("first").map_elements(where, return_dtype=pl.Utf8)
+        )
+        fault = f"{name} {{{name}!r}} is that of {{first}} too, expected each once"
+        _add(faults, again, where, fault)
 
 
-def _first(wrong: pl.DataFrame) -> dict[str, Any] | None:
-    """The entry that comes first in the file, if there is any."""
-    return wrong.sort("place").row(0, named=True) if wrong.height else None
+def _add(faults: Faults, wrong: pl.DataFrame, where: Where, form: str) -> None:
+    """An offence for each of these entries, in the order of their file."""
+    shown = wrong.sort("place").head(SHOWN).rows(named=True)
+    faults.extend((f"{where(row['place'])}: {form.format(**row)}" for row in shown), wrong.height)

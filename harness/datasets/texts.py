@@ -14,6 +14,7 @@ from typing import Any
 from harness.core import documents
 from harness.core.errors import DataError, brief
 from harness.core.registry import nearest
+from harness.datasets.offences import Faults
 
 WHOLE = "a whole number from 0"
 LONGEST = 18  # digits of a number that fits 64 bits whatever they are
@@ -24,9 +25,11 @@ def lines(path: Path, holds: str) -> list[str]:
     content = documents.text(path, holds).split("\n")
     while content and not content[-1].strip():
         content.pop()
+    faults = Faults()
     for number, line in enumerate(content, 1):
         if not line.strip():
-            raise DataError(f"{path}, line {number}: blank, with {content[-1]!r} after it")
+            faults.add(f"{path}, line {number}: blank, with {content[-1]!r} after it")
+    faults.refuse()
     if not content:
         raise DataError(f"{path}: empty, expected {holds}")
     return [line.removesuffix("\r") for line in content]
@@ -65,8 +68,12 @@ class Table:
 
     def numbers(self, name: str) -> list[int]:
         """A column of whole numbers from 0."""
-        values = self.column(name)
-        return [whole(v, self.where(i), name) for i, v in enumerate(values)]
+        faults, values = Faults(), []
+        for i, value in enumerate(self.column(name)):
+            with faults.gathering():
+                values.append(whole(value, self.where(i), name))
+        faults.refuse()
+        return values
 
     def where(self, row: int) -> str:
         """How an error names a row."""
@@ -81,15 +88,17 @@ class Table:
         return [header.index(name) for name in self.columns]
 
     def _read(self, reader: Any, places: list[int], width: int) -> None:
-        blank = 0
+        blank, faults = 0, Faults()
         for row in reader:
             if not row:
                 blank = blank or reader.line_num
             elif blank:
-                raise DataError(f"{self.path}, line {blank}: blank, with rows after it")
+                faults.add(f"{self.path}, line {blank}: blank, with rows after it")
+                blank = 0
             elif len(row) != width:
                 fields = f"{len(row)} fields, expected {width} as in the header"
-                raise DataError(f"{self.path}, line {reader.line_num}: {fields}")
+                faults.add(f"{self.path}, line {reader.line_num}: {fields}")
             else:
                 self.rows.append([row[i] for i in places])
                 self.lines.append(reader.line_num)
+        faults.refuse()

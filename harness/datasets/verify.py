@@ -1,142 +1,135 @@
-"""Parts of a data set's check: sizes, files, downloads."""
+"""Parts of a data set's check: sizes, names, downloads, and the order in which all is looked at.
+
+What is cheap comes first: lists, then files, their sizes and digests of downloads. Pictures are
+decoded only once nothing else is wrong.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import polars as pl
 from tqdm import tqdm
 
 from harness.core.errors import DataError
-from harness.datasets import pictures
+from harness.core.specs import Recipe
+from harness.datasets import picture_check, unpacking
 from harness.datasets.base import Dataset, Source
+from harness.datasets.offences import SHOWN, Faults, Report
 from harness.datasets.rows import Listing
 
-AT_ONCE = 4096  # pictures handed to the threads at a time
 SHOWN_GIB = 1  # a progress bar is shown for larger downloads
 
 
+def finished(
+    report: Report,
+    root: Path,
+    listings: Mapping[str, Listing],
+    recipe: Recipe,
+    sources: Sequence[Source] = (),
+    decode: bool = False,
+    downloads: bool = True,
+) -> list[str]:
+    """The lines of a report once files and, if asked, downloads and pictures are verified, too.
+
+    Offences (a DataError) of everything that is wrong.
+    """
+    picture_check.present(report, root, listings)
+    picture_check.one_size(report, root, listings, recipe)
+    unfinished(report, root, sources)
+    if downloads:
+        archives(report, root, sources)
+    report.faults.refuse()
+    if decode:
+        # The official sets hold a few pictures twice: their files are as they are.
+        picture_check.content(report, root, listings, official=recipe.profile == "paper")
+        report.faults.refuse()
+    return report.lines
+
+
 def sizes(name: str, data: Dataset, official: Mapping[str, int]) -> None:
-    """DataError unless the data set has the official numbers: "classes", "train", and splits'."""
+    """Offences unless the data set has the official numbers: "classes", "train", and splits'."""
+    faults = Faults()
     numbers = {"classes": len(data.classes), "train": len(data.train)}
     numbers |= {split: len(some.table) for split, some in data.splits.items()}
     for part, expected in official.items():
         if numbers[part] != expected:
             unit = "classes" if part == "classes" else f"images in {part}"
-            raise DataError(
+            faults.add(
                 f"{name}: {numbers[part]} {unit}, but profile paper needs the official data set: "
                 f"{expected}"
             )
+    faults.refuse()
 
 
-def described(data: Dataset) -> str:
-    """Its sizes in one line."""
+def described(data: Dataset) -> list[str]:
+    """Its sizes in one line, and one for each name that several classes have."""
     tested = ", ".join(f"{len(some.table)} {split}" for split, some in data.splits.items())
     smallest, largest = min(data.counts), max(data.counts)
-    return (
+    size = (
         f"{len(data.classes)} classes of {smallest} to {largest} training images; "
         f"{len(data.train)} train, {tested}"
     )
+    return [size, *shared_names(data.classes)]
 
 
-def files(root: Path, listings: Iterable[Listing], decode: bool) -> str:
-    """Look for every picture, and decode it if asked; DataError names the first entry without.
-
-    One folder is listed at a time: a call per file takes long on a network disk.
-    """
-    total = 0
-    for some in listings:
-        _present(root, some)
-        total += len(some.table)
-        if decode:
-            _decoded(root, some)
-    return f"{total} pictures are there" + (" and decode" if decode else "")
+def shared_names(classes: Sequence[str]) -> list[str]:
+    """A line for each name that several labels have, which is allowed."""
+    labels: dict[str, list[int]] = {}
+    for label, name in enumerate(classes):
+        labels.setdefault(name, []).append(label)
+    return [
+        f"{len(some)} labels are called {name}: {', '.join(map(str, some))}"
+        for name, some in labels.items()
+        if len(some) > 1
+    ]
 
 
-def _present(root: Path, some: Listing) -> None:
-    parts = some.table.with_columns(
-        pl.col("path").str.extract(r"^(.*)/[^/]*$").fill_null("").alias("folder"),
-        pl.col("path").str.extract(r"([^/]*)$").alias("name"),
-    )
-    missing = []
-    for (folder,), group in parts.group_by("folder"):
-        there = _names(root / str(folder))
-        missing.append(group.filter(~pl.col("name").is_in(there)))
-    gone = pl.concat(missing).sort("place") if missing else parts.clear()
-    if gone.height:
-        first = gone.row(0, named=True)
-        raise DataError(
-            f"{some.where(first['place'])}: no such file {root / first['path']} "
-            f"({gone.height} of {len(some.table)} are missing)"
-        )
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in folder.iterdir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
-
-
-def _decoded(root: Path, some: Listing) -> None:
-    entries = some.table.sort("place").select("place", "path").rows()
-    bar = tqdm(total=len(entries), desc=some.where.file.name, unit="picture", mininterval=1)
-    with bar, ThreadPoolExecutor(pictures.threads()) as pool:
-        for first in range(0, len(entries), AT_ONCE):
-            part = entries[first : first + AT_ONCE]
-            problems = pool.map(_problem, [root / path for _, path in part])
-            for (place, _), problem in zip(part, problems, strict=True):
-                if problem:
-                    raise DataError(f"{some.where(place)}: {problem}")
-            bar.update(len(part))
-
-
-def _problem(path: Path) -> str | None:
-    try:
-        pictures.read(path)
-    except DataError as error:
-        return str(error)
-    return None
-
-
-def apart(listings: Mapping[str, Listing], one: str, other: str) -> str:
-    """DataError when two splits share a picture."""
+def apart(report: Report, listings: Mapping[str, Listing], one: str, other: str) -> None:
+    """At fault is a picture that two splits share."""
+    faults, where = Faults(), listings[other].where
     both = listings[other].table.join(listings[one].table.select("path"), on="path", how="semi")
-    if both.height:
-        first = both.sort("place").row(0, named=True)
-        where = listings[other].where(first["place"])
-        raise DataError(f"{where}: {first['path']} is in {one} and in {other}")
-    return f"{one} and {other} share no picture"
+    shown = both.sort("place").head(SHOWN).rows(named=True)
+    lines = (
+        f"{where(row['place'])}: {row['path']} is in {one} and in {other}, expected in one of them"
+        for row in shown
+    )
+    faults.extend(lines, both.height)
+    report.add(f"{one} and {other} share no picture", faults)
 
 
-def archives(root: Path, sources: Sequence[Source]) -> list[str]:
-    """What was found about the downloads that are still there; DataError for a damaged one."""
-    lines = []
+def unfinished(report: Report, root: Path, sources: Sequence[Source]) -> None:
+    """At fault is an archive whose unpacking was cut short, or whose files are no longer whole."""
+    for source in sources:
+        with report.faults.gathering():
+            unpacking.check(root, source.file)
+
+
+def archives(report: Report, root: Path, sources: Sequence[Source]) -> None:
+    """A line for each download that is still there; at fault is a damaged one."""
     for source in sources:
         path = root / source.file
         if source.digest is None or not path.is_file():
             continue
         kind, _, expected = source.digest.partition(":")
-        digest = _digest(path, kind)
-        if digest != expected:
-            raise DataError(f"{path}: {kind} {digest}, but the published one is {expected}")
-        lines.append(f"{source.file}: {kind} {expected} as published")
-    return lines
+        with report.faults.gathering():
+            if (digest := _digest(path, kind)) != expected:
+                raise DataError(f"{path}: {kind} {digest}, but the published one is {expected}")
+            report.add(f"{source.file}: {kind} {expected} as published")
 
 
 def _digest(path: Path, kind: str) -> str:
     value, size = hashlib.new(kind), path.stat().st_size
     quiet = size < SHOWN_GIB * 2**30
-    with (
-        path.open("rb") as file,
-        tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=quiet) as bar,
-    ):
-        while block := file.read(2**20):
-            value.update(block)
-            bar.update(len(block))
+    try:
+        with (
+            path.open("rb") as file,
+            tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=quiet) as bar,
+        ):
+            while block := file.read(2**20):
+                value.update(block)
+                bar.update(len(block))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     return value.hexdigest()

@@ -43,11 +43,11 @@ def crop_flip(pictures: Pictures, generator: torch.Generator, side: int) -> Tens
 
 def none(pictures: Pictures, generator: torch.Generator | None, side: int) -> Tensor:
     """Images as they are; UsageError for another size than the network's."""
-    images = torch.from_numpy(np.asarray(pictures))
-    if images.shape[1:] != (side, side, 3):
-        size = "x".join(map(str, images.shape[1:3]))
+    sizes = [pictures.shape[1:]] if isinstance(pictures, np.ndarray) else map(np.shape, pictures)
+    if wrong := next((size for size in sizes if size != (side, side, 3)), None):
+        size = "x".join(map(str, wrong[:2]))
         raise UsageError(f"images are {size} px and the network wants {side}: name another view")
-    return images
+    return torch.from_numpy(np.asarray(pictures))
 
 
 def imagenet(pictures: Pictures, generator: torch.Generator, side: int) -> Tensor:

@@ -28,8 +28,8 @@ def encoded(picture: np.ndarray, form: str = "JPEG", mode: str = "RGB", **settin
     return out.getvalue()
 
 
-def write_pictures(root: Path, paths: Iterable[str]) -> None:
-    for number, path in enumerate(paths):
+def write_pictures(root: Path, paths: Iterable[str], first: int = 0) -> None:
+    for number, path in enumerate(paths, first):
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encoded(pixels(number)))
@@ -62,9 +62,9 @@ NAMES = "tench\ngoldfish\ngreat_white shark\n"
 
 def write_imagenet_lt(root: Path) -> Path:
     files = {"train": TRAIN, "val": VAL, "test": TEST}
-    for split, text in files.items():
+    for nth, (split, text) in enumerate(files.items()):
         (root / f"ImageNet_LT_{split}.txt").write_text(text)
-        write_pictures(root, [line.split()[0] for line in text.splitlines()])
+        write_pictures(root, [line.split()[0] for line in text.splitlines()], 10 * nth)
     (root / "classnames.txt").write_text(NAMES)
     return root
 
@@ -143,7 +143,7 @@ def write_inaturalist2018(root: Path) -> Path:
     for file, rows in (("train2018.json", TRAIN_2018), ("val2018.json", VAL_2018)):
         value = coco(rows)
         (root / file).write_text(json.dumps(value))
-        write_pictures(root, [image["file_name"] for image in value["images"]])
+        write_pictures(root, [image["file_name"] for image in value["images"]], rows[0][0])
     (root / "categories.json").write_text(json.dumps(real_names()))
     return root
 

@@ -255,9 +255,9 @@ def test_paper_profile_asks_for_the_official_files(root: Path) -> None:
     [
         ("train", {"fine_labels": [0] * 119}, "119 fine_labels for 120 images"),
         ("train", {"fine_labels": [0] * 119 + [4]}, "holds 4, expected whole numbers from 0 to 3"),
-        ("train", {"fine_labels": [-1] * 120}, "holds -1, expected"),
-        ("train", {"fine_labels": [0.0] * 120}, "holds 0.0, expected"),
-        ("train", {"fine_labels": [0] * 120}, "no image of class 1"),
+        ("train", {"fine_labels": [0] * 119 + [-1]}, "holds -1, expected"),
+        ("train", {"fine_labels": [0] * 119 + [0.0]}, "holds 0.0, expected"),
+        ("train", {"fine_labels": [0, 2, 3] * 40}, "no image of class 1"),
         ("train", {"fine_labels": None}, "expected an entry b'fine_labels'"),
         ("test", {"data": None}, "expected an entry b'data'"),
         ("test", {"data": b"abc"}, "b'data' is a bytes, expected a ndarray"),

@@ -1,10 +1,12 @@
 """iNaturalist 2018: its JSON files, what they may hold, its rules and recipes."""
 
 import hashlib
+import io
 import json
 import random
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,12 @@ from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Mixture
 from harness.datasets import inaturalist2018 as inat
+from harness.datasets import unpacking
+from harness.datasets.base import Source
 from harness.training import augmentation
 
 MINI, PAPER = inat.RECIPES["mini"], inat.RECIPES["paper"]
+TINY = replace(MINI, view_px=8)  # the side of the pictures that tests write
 TRAIN, VAL, NAMES = "train2018.json", "val2018.json", "categories.json"
 
 
@@ -62,8 +67,8 @@ def test_pictures_go_with_their_rows(root: Path) -> None:
     data = inat.load(root, None, MINI)
     found = data.train_images.take(np.arange(5))
     for number, picture in zip(data.train["id"], found, strict=True):
-        # image 1 was written first: see official.write_pictures
-        assert np.abs(picture.astype(int) - official_files.pixels(number - 1)).mean() < 12
+        # see official_files.write_inaturalist2018
+        assert np.abs(picture.astype(int) - official_files.pixels(number)).mean() < 12
 
 
 def test_index_hash(root: Path) -> None:
@@ -212,11 +217,13 @@ def test_paper_wants_the_official_sizes(root: Path) -> None:
 
 def test_check_says_what_it_saw(root: Path) -> None:
     (root / "train2018.json.tar.gz").unlink(missing_ok=True)
-    assert inat.check(root, "mini", decode=True) == [
+    assert inat.check(root, TINY, decode=True) == [
         "3 classes of 1 to 3 training images; 5 train, 3 test",
         "every picture lies in the folder of its category",
         "train and test share no picture",
-        "8 pictures are there and decode",
+        "8 pictures are there",
+        "the pictures have 8x8 px, as view crop-flip needs",
+        "8 pictures decode",
     ]
 
 
@@ -225,61 +232,128 @@ def test_check_finds_what_is_wrong(root: Path) -> None:
     data = lost.read_bytes()
     lost.write_bytes(data[:-100])
     with pytest.raises(DataError, match=rf"{TRAIN}, images\[2\], annotations\[2\]: .* bytes that"):
-        inat.check(root, "mini", decode=True)
+        inat.check(root, TINY, decode=True)
     lost.unlink()
     with pytest.raises(DataError, match=rf"images\[2\], annotations\[2\]: no such file .*{lost}"):
-        inat.check(root, "mini")
+        inat.check(root, TINY)
     lost.write_bytes(data)
     (root / "val2018.json.tar.gz").write_bytes(b"")
     with pytest.raises(DataError, match=r"val2018\.json\.tar\.gz: md5 d41d8cd98f00b204e9800998ecf"):
-        inat.check(root, "mini")
+        inat.check(root, TINY)
     change(root / VAL, lambda whole: whole["annotations"][0].update(category_id=1))
-    with pytest.raises(DataError, match=r"images\[0\].*Plantae/0/.* is not in the folder .*, 1$"):
-        inat.check(root, "mini")
+    with pytest.raises(DataError, match=r"images\[0\].*Plantae/0/.* is not in the folder .*, 1\n"):
+        inat.check(root, TINY)
+
+
+def pack(root: Path, archive: str, files: dict[str, bytes]) -> Source:
+    with tarfile.open(root / archive, "w:gz") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    md5 = "md5:" + hashlib.md5((root / archive).read_bytes()).hexdigest()
+    return Source(archive, f"https://example.invalid/{archive}", "", md5, "")
+
+
+PICTURES = {f"pictures/{n}/{n}.jpg": bytes([n]) * 100 for n in range(5)}
 
 
 def test_fetch_asks_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Archives that are unpacked are not asked for again, even when they were deleted."""
     asked: list[tuple[str, str | None]] = []
 
     def transfer(url: str, root: str, filename: str, md5: str | None) -> None:
         asked.append((url, md5))
-        assert root == str(tmp_path)
-        name = filename.removesuffix(".tar.gz")
-        (tmp_path / name).write_text("there")
+        pack(Path(root), filename, {filename.removesuffix(".tar.gz"): b"there"})
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", transfer)
-    (tmp_path / "val2018.json").write_text("there already")
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", transfer)
     inat.fetch(tmp_path)
     base = "https://ml-inat-competition-datasets.s3.amazonaws.com/2018/"
-    assert asked == [
+    expected = [
         (f"{base}train2018.json.tar.gz", "bfa29d89d629cbf04d826a720c0a68b0"),
+        (f"{base}val2018.json.tar.gz", "f2ed8bfe3e9901cdefceb4e53cd3775d"),
         (f"{base}categories.json.tar.gz", None),
         (f"{base}train_val2018.tar.gz", "b1c6952ce38f31868cc50ea72d066cc3"),
     ]
+    assert asked == expected
+    for archive in tmp_path.glob("*.tar.gz"):
+        archive.unlink()
     inat.fetch(tmp_path)
-    assert len(asked) == 3  # all is there
+    assert asked == expected
+    (tmp_path / "train2018.json").unlink()
+    inat.fetch(tmp_path)
+    assert asked == [*expected, expected[0]]
 
 
-def test_fetch_unpacks_what_torchvision_finds_downloaded(
+def test_fetch_unpacks_what_is_downloaded(tmp_path: Path) -> None:
+    """Without a network: torchvision compares an archive that is there."""
+    inat.fetch(tmp_path, (pack(tmp_path, "a.tar.gz", PICTURES),))
+    assert {f: (tmp_path / f).read_bytes() for f in PICTURES} == PICTURES
+    assert (tmp_path / "a.tar.gz.unpacked").is_file()
+    assert not (tmp_path / "a.tar.gz.unpacking").exists()
+
+
+def test_an_unpacking_that_was_cut_short_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a network: an archive that is there is compared and unpacked by torchvision."""
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made/train2018.json").write_text("{}")
-    archive = tmp_path / "train2018.json.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(tmp_path / "made/train2018.json", "train2018.json")
-    md5 = "md5:" + hashlib.md5(archive.read_bytes()).hexdigest()
-    source = inat.Source(archive.name, "https://example.invalid/a", "", md5, "")
+    source = pack(tmp_path, "a.tar.gz", PICTURES)
+    extract, left = tarfile.TarFile.extract, [3]
+
+    def stopping(tar: Any, member: Any, *rest: Any, **settings: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        extract(tar, member, *rest, **settings)
+
+    monkeypatch.setattr(tarfile.TarFile, "extract", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        inat.fetch(tmp_path, (source,))
+    assert (tmp_path / "pictures").is_dir()
+    with pytest.raises(DataError, match="unpacking was cut short; run `harness data fetch` again"):
+        unpacking.check(tmp_path, "a.tar.gz")
+    (tmp_path / "pictures/1/1.jpg").write_bytes(b"half")
+    left[0] = 3  # the two that are there in full are not written again
     inat.fetch(tmp_path, (source,))
-    assert (tmp_path / "train2018.json").read_text() == "{}"
+    assert {f: (tmp_path / f).read_bytes() for f in PICTURES} == PICTURES
+    unpacking.check(tmp_path, "a.tar.gz")
+
+
+def test_what_was_unpacked_is_looked_at_before_use(tmp_path: Path) -> None:
+    source = pack(tmp_path, "a.tar.gz", PICTURES)
+    (tmp_path / "pictures").mkdir()  # no sign that all is there
+    inat.fetch(tmp_path, (source,))
+    (tmp_path / "pictures/2/2.jpg").write_bytes(b"half")
+    with pytest.raises(DataError, match="5 files of 404 bytes, expected 5 of 500 as unpacked from"):
+        unpacking.check(tmp_path, "a.tar.gz")
+    inat.fetch(tmp_path, (source,))
+    assert (tmp_path / "pictures/2/2.jpg").read_bytes() == PICTURES["pictures/2/2.jpg"]
+    (tmp_path / "a.tar.gz.unpacked").write_text("{}")
+    with pytest.raises(DataError, match="damaged marker"):
+        unpacking.check(tmp_path, "a.tar.gz")
+
+
+def test_an_archive_stays_below_its_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    source = pack(root, "a.tar.gz", {"../a.jpg": b"x"})
+    with pytest.raises(DataError, match=r"a\.tar\.gz: cannot be unpacked"):
+        inat.fetch(root, (source,))
+    assert not (tmp_path / "a.jpg").exists()
+
+
+def test_damaged_archives(tmp_path: Path) -> None:
+    source = pack(tmp_path, "a.tar.gz", PICTURES)
+    (tmp_path / "a.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:-40])
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        inat.fetch(tmp_path, (replace(source, digest=None),))
+    assert not unpacking.done(tmp_path, "a.tar.gz")
 
 
 def test_fetch_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def transfer(*args: object, **settings: object) -> None:
         raise RuntimeError("File not found or corrupted.")
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", transfer)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", transfer)
     with pytest.raises(DataError, match=r"train2018\.json\.tar\.gz \(File not found or corrupted"):
         inat.fetch(tmp_path)
 
@@ -295,7 +369,7 @@ def test_the_built_in_version_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
     """A fiftieth of its pictures, at least one of each class and split."""
     monkeypatch.setattr("harness.datasets.longtail.SHARES", {"smoke": 0.02})
     inat.write_built_in(tmp_path, "smoke")
-    assert "decode" in inat.check(tmp_path, "smoke", decode=True)[-1]
+    assert "decode" in inat.check(tmp_path, inat.RECIPES["smoke"], decode=True)[-1]
     data = inat.load(tmp_path, None, inat.RECIPES["smoke"])
     pictures = data.train_images.take(np.arange(len(data.train)))
     assert isinstance(pictures, np.ndarray)  # all of one size, the one that the network wants

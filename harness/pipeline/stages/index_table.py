@@ -27,6 +27,7 @@ def index(workspace: Workspace) -> pl.DataFrame:
             why = "is not part of the built-in world: name the folder of its files by --root"
             raise UsageError(f"{workspace.module.NAME} {why}")
         workspace.module.write_built_in(workspace.data, workspace.profile)
+    workspace.module.check(workspace.data, workspace.recipe, False, downloads=False)
     table = pl.concat(_training_rows(workspace, ratio) for ratio in workspace.imbalances())
     tables.write(workspace.work / "index.parquet", table)
     return table
