@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -116,16 +116,28 @@ def _of_workspace(workspace: Workspace) -> LabelledPool:
     from harness.pool import cache
     from harness.pool.reader import Pool
 
-    hard = stages.read(workspace.work / "hard.parquet", "harness hard")
+    stages.read(workspace.work / "hard.parquet", "harness hard")
     index = stages.read(workspace.work / "index.parquet", "harness index")
     pairs = index.select("label", "classname").unique().sort("label").rows()
-    labels = hard.select("source", "label").unique("source", keep="first", maintain_order=True)
-    images = cache.read_index(workspace.pool)
-    images = images.filter(pl.col("generator") == stages.generator_key(workspace))
-    images = images.join(labels, on="source", how="inner", maintain_order="left")
+    images = stages.pool_index(workspace)
+    labels = pl.concat(_labels(workspace, tuple(images["guidance"].unique())))
+    labels = labels.unique().sort("key", "label")
+    images = images.join(labels, on="key", how="inner", maintain_order="left_right")
     scorers = [stages.scorer(workspace, kind) for kind in stages.KINDS]
     table = _scored(images, [cache.read_scores(workspace.pool, name) for name in scorers])
     return LabelledPool(table, Pool(workspace.pool, images, workers=1), dict(pairs))
+
+
+def _labels(workspace: Workspace, levels: tuple[int, ...]) -> Iterator[pl.DataFrame]:
+    """Key and label of the images that are asked for at these levels, by kind."""
+    from harness.pipeline import stages
+
+    for kind in stages.KINDS:
+        try:
+            requests = stages.labelled_requests(workspace, stages.PoolPart(kind, levels))
+        except UsageError:  # there are no prompts for edits of this data set
+            continue
+        yield requests.select("key", "label")
 
 
 def _of_folder(folder: Path, scorer: str | None) -> LabelledPool:

@@ -17,7 +17,6 @@ from harness.methods.compose import compose
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
-from harness.pool import failures
 from harness.results import records
 
 POOL_FIELDS = (
@@ -206,14 +205,25 @@ def spectrum(
 ) -> pl.DataFrame:
     """The scored synthetic images of a kind, of the hard samples at an imbalance ratio.
 
-    levels: of the spectrum, in hundredths; None takes the recipe's.
+    An image has a row for each label that it serves (stages.SCORE_COLUMNS). levels: of the
+    spectrum, in hundredths; None takes the recipe's.
     """
-    rows = stages.read(workspace.work / f"{kind}.parquet", "harness score")
+    rows = scored(workspace, kind)
     cells = stages.grid(workspace, stages.PoolPart(kind, levels))
     cells = cells.select("guidance", "seed").unique()
     rows = rows.join(cells, on=("guidance", "seed"), how="semi", maintain_order="left")
-    sources = hard(workspace, imbalance).select("source")
-    return rows.join(sources, on="source", how="semi", maintain_order="left")
+    return rows.join(
+        hard(workspace, imbalance), on=("source", "label"), how="semi", maintain_order="left"
+    )
+
+
+def scored(workspace: Workspace, kind: str = "spectrum") -> pl.DataFrame:
+    """All scored synthetic images of a kind; DataError where they are not there, or not so yet."""
+    path = workspace.work / f"{kind}.parquet"
+    rows = stages.read(path, "harness score")
+    if set(rows.columns) != set(stages.SCORE_COLUMNS):
+        raise DataError(f"{path} has other columns than now; `harness score` makes it anew")
+    return rows
 
 
 def _check_spectrum(
@@ -225,9 +235,10 @@ def _check_spectrum(
 ) -> None:
     """DataError unless these are the images that the recipe asks for now, but for failed ones."""
     part = stages.PoolPart(kind, levels)
-    requests = stages.requests(workspace, part)
-    requests = requests.join(hard(workspace, imbalance), on="source", how="semi")
-    missing = failures.outstanding(requests, rows, stages.failed(workspace, part))
+    requests = stages.labelled_requests(workspace, part)
+    requests = requests.join(hard(workspace, imbalance), on=("source", "label"), how="semi")
+    tried = requests.join(stages.failed(workspace, part), on="key", how="anti")
+    missing = tried.join(rows, on=("key", "label"), how="anti")
     if len(missing) or len(rows) > len(requests):
         raise DataError(
             f"{len(missing)} of {len(requests)} synthetic images are not scored; "

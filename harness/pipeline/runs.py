@@ -240,21 +240,22 @@ def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> A
 
 def _pool_rows(workspace: Workspace, data: Dataset, method: Method) -> tuple[Any, Any]:
     """Rows of the pool, numbered after the real images, and the mapped pixels they number."""
+    assert method.reads is not None
+    rows = spectrum(workspace, data.imbalance, method.reads, method.levels)
     index = cache.read_index(workspace.pool)
+    generators = index.join(rows, on="key", how="semi")["generator"].unique()
+    index = index.filter(pl.col("generator").is_in(generators.to_list()))
     pixels = _pool_images(workspace, index)
     places = index.select("key").with_row_index("place")
-    assert method.reads is not None
-    rows = spectrum(workspace, data.imbalance, method.reads, method.levels).join(
-        places, on="key", how="left", maintain_order="left"
-    )
+    rows = rows.join(places, on="key", how="left", maintain_order="left")
     if rows["place"].null_count():
         raise DataError(
             f"{rows['place'].null_count()} scored images are gone from {workspace.pool}"
         )
     about = data.train.select("id", "label", "count", pl.col("image").alias("parent"))
     about = hard(workspace, data.imbalance).select("id", "source").join(about, on="id")
-    about = about.unique("source", keep="first", maintain_order=True)
-    rows = rows.join(about, on="source", maintain_order="left").select(
+    about = about.unique(("source", "label"), keep="first", maintain_order=True)
+    rows = rows.join(about, on=("source", "label"), maintain_order="left").select(
         (pl.col("place").cast(pl.Int64) + len(data.train)).alias("image"),
         "label",
         "guidance",

@@ -41,9 +41,9 @@ from harness.pool.shards import (
 )
 
 __all__ = [
-    "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Shard", "build_index", "decode",
-    "encode", "gc", "pending", "pixels", "plan_shards", "read_bytes", "read_index", "read_scores",
-    "request_rows", "verify", "write_scores", "write_shard",
+    "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Shard", "build_index", "decode", "encode",
+    "gc", "images_by", "pending", "pixels", "plan_shards", "read_bytes", "read_index",
+    "read_scores", "request_rows", "verify", "write_scores", "write_shard",
 ]  # fmt: skip
 
 INDEX: dict[str, Any] = REQUEST | {
@@ -79,6 +79,11 @@ def read_index(pool: Path) -> pl.DataFrame:
     """The index, rebuilt first when it is missing or no longer that of the shards."""
     index = _current_index(pool)
     return build_index(pool) if index is None else index
+
+
+def images_by(index: pl.DataFrame, generator: str) -> pl.DataFrame:
+    """Rows of an index that a generator (its key) made; a pool may hold those of several."""
+    return index.filter(pl.col("generator") == generator)
 
 
 def _index_of(pool: Path) -> pl.DataFrame:

@@ -134,7 +134,7 @@ def test_runs_and_records(walked):
         assert job.trained
         assert job.recorded
         found = {p.name for p in job.folder.iterdir()}
-        assert found == names | {"weights.safetensors", "timing.json", "done.json"}
+        assert found == names | {"weights.safetensors", "behaviour.json", "run.json", "done.json"}
         assert (job.spec.pool is not None) == ("DisCL" in job.spec.method)
         assert (job.start is None) == (job.spec.method in ("CE", "BS"))
     found_records = records.read_all("smoke", "cifar100-lt", walked.records)

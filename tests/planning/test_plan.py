@@ -351,7 +351,8 @@ def test_sources_are_counted_where_they_are_listed(tmp_path):
     table = pl.DataFrame([ratio, pl.Series("label", [0, 1, 0, 1], pl.Int32)])
     table.write_parquet(workspace.work / "index.parquet")
     sources = pl.Series("source", ["a", "b", "b", "c"])
-    table.with_columns(sources).write_parquet(workspace.work / "hard.parquet")
+    names = pl.Series("classname", ["one", "other", "other", "one"])
+    table.with_columns(sources, names).write_parquet(workspace.work / "hard.parquet")
     assert plans.plan(workspace, ["CE"]).sources == 3
 
 
