@@ -15,6 +15,7 @@ from harness.core.errors import DataError, UsageError
 from harness.core.specs import Recipe, RunSpec, key
 from harness.methods.compose import compose
 from harness.methods.terms import Method
+from harness.models.identity import without_path
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
 from harness.results import records
@@ -24,6 +25,7 @@ POOL_FIELDS = (
     "height_px", "approximate",
 )  # fmt: skip
 ONWARD_FIELDS = ("onward", "curriculum_epochs", "mixture", "probe_images", "probe_train")
+MODELS = ("generator", "clip", "pretrained")
 NEVER = ("run_seeds", "imbalances")  # which runs there are changes none of them
 
 
@@ -77,7 +79,10 @@ class Job:
 
 
 def relevant(recipe: Recipe, method: Method) -> Recipe:
-    """The recipe with None for what the method's run does not read, so that it changes no key."""
+    """The recipe with None for what the method's run does not read, so that it changes no key.
+
+    A model in a folder is known by the digest of its files.
+    """
     unused = set(NEVER)
     if method.reads is None:
         unused |= set(POOL_FIELDS)
@@ -86,7 +91,8 @@ def relevant(recipe: Recipe, method: Method) -> Recipe:
     values: dict[str, Any] = {
         f.name: None if f.name in unused else getattr(recipe, f.name) for f in fields(recipe)
     }
-    return Recipe(**values)
+    models = {name: values[name] for name in MODELS if values[name] is not None}
+    return Recipe(**values | {name: without_path(model) for name, model in models.items()})
 
 
 @dataclass(frozen=True)

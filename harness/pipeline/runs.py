@@ -232,6 +232,7 @@ def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> A
         std=module.STD,
         pool=pool,
         captions=tuple(module.captions(name) for name in data.classes),
+        pretrained=workspace.recipe.pretrained,
         test=module.TEST,
         val=module.VAL,
         metric=module.metric,

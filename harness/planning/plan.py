@@ -13,6 +13,7 @@ from harness.core.specs import SMALL_UP_TO_PX
 from harness.generation.schedule import denoising_steps
 from harness.methods.compose import compose
 from harness.methods.terms import Method
+from harness.models.identity import revised
 from harness.pipeline import stages
 from harness.pipeline.jobs import MethodRun, check_text, levels_read, method_runs
 from harness.pipeline.workspace import Workspace
@@ -72,7 +73,7 @@ def plan(
     kinds = sorted({method.reads for method in terms if method.reads is not None})
     levels = levels_read(workspace, terms)
     pool = [level for kind in kinds for level in _pool(workspace, kind, levels, sources)]
-    rates = (RATES[PRECISIONS[workspace.generator.dtype]], RATES[recipe.precision])
+    rates = (RATES[PRECISIONS[workspace.dtype]], RATES[recipe.precision])
     draft = Plan(
         dataset=workspace.module.NAME,
         profile=workspace.profile,
@@ -175,11 +176,11 @@ def _run(
 
 def _pool(workspace: Workspace, kind: str, levels: Sequence[int], sources: int) -> Iterator[Images]:
     recipe = workspace.recipe
-    part = stages.PoolPart(kind, tuple(levels))
+    part, model = stages.PoolPart(kind, tuple(levels)), revised(recipe.generator)[0]
     cells = stages.grid(workspace, part)["guidance"].to_list()
     for guidance, per_source in sorted(Counter(cells).items()):
         steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
-        tflop = image_tflop(recipe.generator, recipe.size_px, steps, recipe.height_px)
+        tflop = image_tflop(model, recipe.size_px, steps, recipe.height_px)
         pflop = None if tflop is None else n * tflop / 1e3
         yield Images(kind, guidance, n, steps, tflop, pflop)
 
@@ -189,14 +190,14 @@ def _disk(
 ) -> dict[str, float]:
     """What the stages leave behind and what they fetch, in GB."""
     recipe, images = workspace.recipe, sum(level.images for level in pool)
-    stored_kb = picture_kb(workspace.generator.codec, recipe.size_px, recipe.height_px) + ROW_KB
+    stored_kb = picture_kb(workspace.codec, recipe.size_px, recipe.height_px) + ROW_KB
     gb = {"synthetic images": images * stored_kb / 1e6}
     if recipe.view_px <= SMALL_UP_TO_PX:
         gb["their pixels, unpacked"] = images * 3 * recipe.view_px**2 / 1e9
     gb["weights of the runs"] = sum(len(run.seeds) * run.weights_gb for run in runs)
     files = sum(len(run.seeds) for run in runs) * (2 + sizes.validated)
     gb["predictions"] = files * sum(sizes.splits.values()) * PREDICTION_B / 1e9
-    if pool and recipe.generator == REFINER:
+    if pool and revised(recipe.generator)[0] == REFINER:
         gb["generator, from the hub"] = 4 * REFINER_PARAMETERS / 1e9
     if recipe.pretrained is not None:
         start = network(shape_of(recipe, len(sizes.counts)))
