@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,19 @@ def check_text(method: Method, workspace: Workspace) -> None:
             f"backbone of {workspace.module.NAME} in profile {workspace.profile}, reads no text; "
             "iwildcam's does"
         )
+
+
+def needs_hard(method: Method) -> bool:
+    """Whether a run's rows say which images are hard.
+
+    They do where it reads synthetic images or goes onward; the others may be what says it.
+    """
+    return method.reads is not None or method.start is not None
+
+
+def kinds_read(methods: Iterable[Method]) -> list[str]:
+    """Kinds of synthetic images that methods read."""
+    return sorted({method.reads for method in methods if method.reads is not None})
 
 
 def levels_read(workspace: Workspace, methods: Sequence[Method]) -> list[int]:

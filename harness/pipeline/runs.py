@@ -23,7 +23,7 @@ from harness.datasets.pictures import Block
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.code import code_of
-from harness.pipeline.jobs import Job, hard, plan, spectrum
+from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
@@ -195,16 +195,12 @@ def _levels(job: Job) -> list[list[Any]] | None:
 
 
 def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> Any:
-    """The training loop's view of a data set: rows, pixels, splits and the pool's rows.
-
-    Which rows are hard is told to methods that go onward or read synthetic images; the others may
-    be what tells it.
-    """
+    """The training loop's view of a data set: rows, pixels, splits and the pool's rows."""
     from harness.training.data import Split, TrainData
 
     data, module = stages.load(workspace, imbalance), workspace.module
     is_hard = pl.lit(False)
-    if method.reads is not None or method.start is not None:
+    if needs_hard(method):
         is_hard = pl.col("id").is_in(hard(workspace, imbalance)["id"].to_list())
     rows = data.train.select(
         "image",
@@ -286,13 +282,15 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
 def judge(workspace: Workspace, workers: int | None = None, device: str = "cpu") -> stages.Judge:
     """p(true class) of the training images by the runs that say which of them are hard.
 
-    The mean over the recipe's seeds of the data set's HARD_BY, trained first where it is not.
+    The mean over the recipe's seeds of the data set's HARD_BY with the profile's own backbone,
+    trained first where it is not.
     """
+    own = workspace.of_own_backbone
 
     def p_true(imbalance: int | None) -> Any:
-        jobs = plan(workspace, [workspace.module.HARD_BY], [imbalance], workspace.recipe.run_seeds)
+        jobs = plan(own, [own.module.HARD_BY], [imbalance], own.recipe.run_seeds)
         run(jobs, workers, device)
-        last = [job for job in jobs if job.spec.method == workspace.module.HARD_BY]
+        last = [job for job in jobs if job.spec.method == own.module.HARD_BY]
         machine = Machine(device=device)
         return sum(_p_train(job, machine) for job in last) / len(last)
 

@@ -74,7 +74,10 @@ class Workspace:
             name = getattr(recipe, field)
             if name is not None and name.startswith(identity.FOLDER):
                 names[field] = name
-        return replace(recipe, **{f: identity.placed(n, self.home) for f, n in names.items()})
+        places: dict[str, Any] = {
+            field: identity.placed(name, self.home) for field, name in names.items()
+        }
+        return replace(recipe, **places)
 
     def _check_names(self, recipe: Recipe, base: Recipe) -> None:
         """UsageError for changed names that training would not find."""
@@ -96,6 +99,14 @@ class Workspace:
                 f"{registry.nearest(str(self.backbone), known)}"
             )
         return others[str(self.backbone)]
+
+    @property
+    def of_own_backbone(self) -> Workspace:
+        """The same with the profile's own backbone, whatever another table or caller names.
+
+        Its runs say which images are hard, so that there is one list of them.
+        """
+        return replace(self, backbone=None)
 
     def imbalances(self, ratios: Sequence[int] | None = None) -> tuple[int | None, ...]:
         """Those asked for, or all; (None,) for a data set that is long-tailed as it comes.

@@ -194,7 +194,7 @@ def test_the_run_that_says_what_is_hard(tmp_path):
     assert [(r.method, r.why, r.seeds) for r in told.runs] == [
         (ADAPTIVE, "merged", (7,)),
         (f"{ADAPTIVE}+WE", "row", (7,)),
-        ("FLYP", "hard images", (7, 0, 1, 2)),
+        ("FLYP", "hard images", (0, 1, 2)),
     ]
 
 
@@ -342,6 +342,17 @@ def test_listed_images_go_before_facts(tmp_path):
     assert told.splits == {"val": 20_000, "test": 50_000}
     index[7:].write_parquet(workspace.work / "hard.parquet")  # one of class 1 is not hard
     assert dataset_sizes.facts(workspace, None).hard_classes is None
+
+
+def test_the_run_that_says_what_is_hard_has_the_own_backbone(tmp_path):
+    workspace = Workspace("iwildcam", "paper", tmp_path, backbone="ViT-L-14")
+    rows = ["FLYP", "FLYP+DisCL"]
+    runs = plans.plan(workspace, rows, seeds=[0, 7]).runs
+    told = [(run.method, run.why, run.seeds) for run in runs]
+    assert told == [(row, "row", (0, 7)) for row in rows] + [("FLYP", "hard images", (0, 1, 2))]
+    own = Workspace("iwildcam", "paper", tmp_path)
+    assert runs[2].pflop == plans.plan(own, ["FLYP"], seeds=[0]).runs[0].pflop < runs[0].pflop
+    assert [run.why for run in plans.plan(workspace, ["Zero-shot"]).runs] == ["row"]
 
 
 def test_sources_are_counted_where_they_are_listed(tmp_path):
