@@ -13,6 +13,7 @@ from annotated_types import Interval, MinLen, Predicate
 
 from harness.core.guidance import is_exact
 
+ADDED_LATER = {"added": "later"}  # metadata of a field that came after its spec had keys
 SMALL_UP_TO_PX = 64  # pictures of at most this side are stored lossless and read as raw pixels
 
 T = TypeVar("T")
@@ -88,13 +89,18 @@ def key_of_plain(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A spec as JSON can say it: objects with their class name under "spec", lists, scalars."""
+    """A spec as JSON can say it: objects with their class name under "spec", lists, scalars.
+
+    A field that was added later (metadata ADDED_LATER) is left out while it has its default, so
+    that it changes no key that there is.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         frozen = type(value).__dataclass_params__.frozen  # type: ignore[attr-defined]
         if not frozen or getattr(value, "keyable", True) is False:
             raise TypeError(f"{type(value).__name__} is not a spec and has no key")
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"spec": type(value).__name__, **fields}
+        fields = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
+        kept = {f.name: plain(v) for f, v in fields.items() if not _as_before(f, v)}
+        return {"spec": type(value).__name__, **kept}
     if isinstance(value, tuple | list):
         return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -102,6 +108,22 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"{type(value).__name__} cannot be part of a key: {value!r}")
+
+
+def _as_before(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field was added later and has its default."""
+    default = unread(field)
+    return ADDED_LATER.items() <= field.metadata.items() and (
+        (type(value), value) == (type(default), default)
+    )
+
+
+def unread(field: dataclasses.Field[Any]) -> Any:
+    """What stands for a field that nobody reads: None, or the default of one that came later."""
+    if not ADDED_LATER.items() <= field.metadata.items():
+        return None
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import Recipe, RunSpec, key
+from harness.core.specs import Recipe, RunSpec, key, unread
 from harness.methods.compose import compose
 from harness.methods.terms import Method
 from harness.models.identity import without_path
@@ -89,7 +89,7 @@ def relevant(recipe: Recipe, method: Method) -> Recipe:
     if method.start is None and method.curriculum is None:
         unused |= set(ONWARD_FIELDS)
     values: dict[str, Any] = {
-        f.name: None if f.name in unused else getattr(recipe, f.name) for f in fields(recipe)
+        f.name: unread(f) if f.name in unused else getattr(recipe, f.name) for f in fields(recipe)
     }
     models = {name: values[name] for name in MODELS if values[name] is not None}
     return Recipe(**values | {name: without_path(model) for name, model in models.items()})
