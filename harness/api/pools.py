@@ -87,7 +87,8 @@ def open_pool(
     """The synthetic images of a data set, of a pool's folder, or of an export's folder.
 
     source: a data set's name: the images of its hard samples by the recipe's generator, with the
-    data set's labels. A folder: all its images; labels number the class names in their order.
+    data set's labels. A folder: all its images, which are by one generator; labels number the
+    class names in their order.
     scorer: of a pool's folder with scores of several models: whose. The others: see `compare`.
     UsageError for what is neither; DataError for files that are missing or damaged.
     """
@@ -151,6 +152,11 @@ def _of_folder(folder: Path, scorer: str | None) -> LabelledPool:
         index, images = open_export(folder)
     elif (folder / "images").is_dir():
         index = cache.read_index(folder)
+        if index["generator"].n_unique() > 1:
+            raise UsageError(
+                f"{folder} holds images by several generators: open it by the data set's name, "
+                "which takes those of the recipe's"
+            )
         images = Pool(folder, index, workers=1)
         scores = [_only_scores(folder, scorer)]
     else:

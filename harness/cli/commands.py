@@ -169,7 +169,7 @@ def cache(args: argparse.Namespace) -> None:
     else:
         if args.to is None:
             raise UsageError("export needs a folder: --to DIR")
-        export(pool, cache.read_index(pool), args.to, args.format)
+        export(pool, stages.pool_index(workspace), args.to, args.format)
         print(f"exported to {args.to}")
 
 

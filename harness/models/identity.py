@@ -37,9 +37,13 @@ def placed(name: str, home: Path) -> str:
 
 
 def without_path(name: str) -> str:
-    """What stands for a model in a recipe that is hashed: of a folder, the digest of its files."""
+    """What stands for a model in a recipe that is hashed: of a folder, the digest of its files.
+
+    name: as `placed` gives it, so that a relative one is none of a folder.
+    """
     folder = Path(name.removeprefix(FOLDER))
-    return f"{IN_A_FOLDER} {weights_digest(str(folder))}" if folder.is_dir() else name
+    there = folder.is_absolute() and folder.is_dir()
+    return f"{IN_A_FOLDER} {weights_digest(str(folder))}" if there else name
 
 
 def generator(name: str) -> tuple[str, str]:

@@ -254,9 +254,11 @@ def test_a_unet_that_predicts_something_else_is_refused(models, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
-def test_built_in_models_keep_their_names(tmp_path):
+def test_built_in_models_keep_their_names(tmp_path, monkeypatch):
     from harness.methods.compose import compose
 
+    (tmp_path / "mini").mkdir()
+    monkeypatch.chdir(tmp_path)
     workspace = Workspace("cifar100-lt", home=tmp_path)
     assert workspace.generator.model == "mini"
     recipe = relevant(workspace.recipe, compose("CE+DisCL", "cifar100-lt", "mini"))

@@ -14,6 +14,7 @@ import small_workspace
 
 from harness import api
 from harness.core import parallel
+from harness.core.errors import UsageError
 from harness.methods.compose import compose
 from harness.mini import weights
 from harness.pipeline import pool_statistics, runs, stages
@@ -182,6 +183,8 @@ def test_only_images_of_the_present_generator_are_read(mixed, n):
     pool = api.open_pool(SET, **options, set=small_workspace.SMALL | {"size_px": px})
     assert {pool[i]["image"].shape for i in range(0, len(pool), 7)} == {(px, px, 3)}
     assert len(pool) == images
+    with pytest.raises(UsageError, match="several generators"):
+        api.open_pool(workspace.pool)
     assert runs.run(plan(workspace, [ROW], [50], [0])) in (1, 2)
 
 
