@@ -130,8 +130,8 @@ def unread(field: dataclasses.Field[Any]) -> Any:
 class GeneratorSpec:
     """What turns (source, guidance, seed, prompt) into an image; every field changes its pixels."""
 
-    model: str  # "mini", a hub name or a path
-    weights: str  # SHA-256 of the weight files, or the hub revision
+    model: str  # "mini", "folder" for one in a folder, or a hub name
+    weights: str  # SHA-256 of the model's files, or its commit on the hub
     size_px: int  # width of the image, and its height unless height_px says another
     steps: int = 50  # DDIM steps at guidance 0
     text_guidance: float = 10.0  # w of classifier-free guidance
@@ -152,7 +152,7 @@ class ImageSpec:
     """One synthetic image. `guidance` in hundredths, 0..99."""
 
     generator: str  # key of the GeneratorSpec
-    source: str  # SHA-256 of the source's pixels
+    source: str  # SHA-256 of the source picture's bytes
     guidance: int
     seed: int
     prompt: str
@@ -204,8 +204,8 @@ class Recipe:
     pool_seeds: Distinct[Seed]  # one spectrum per source and seed
     # CLIPScore below which a synthetic image is left out
     threshold: Annotated[float, Interval(ge=-1, le=1), "a CLIPScore is in [-1, 1]"]
-    generator: Text  # "mini" or a hub name or path
-    clip: Text  # scoring model: "mini" or an open_clip name
+    generator: Text  # "mini", a folder, or a hub name: "owner/name" or "owner/name@revision"
+    clip: Text  # scoring model: "mini", "local-dir:folder", "hf-hub:name" or an open_clip name
     steps: Annotated[int, Interval(ge=1, le=1000), "the noise schedule has 1 to 1000 steps"]
     text_guidance: Number
     size_px: Side  # width of the generator's images, and their height unless height_px says another
@@ -238,12 +238,12 @@ class RunSpec:
     method: str  # canonical expression
     arguments: str  # the same with every argument, defaults too
     seed: int
-    recipe: Recipe
+    recipe: Recipe  # without what the run does not read; models in folders by their digest
     index: str  # SHA-256 of the training index
     pool: str | None  # key of the pool rows the method may read
     start: str | None  # key of the run whose weights it starts from
     reference: str | None  # key of the run that the method consults
-    pretrained: str | None  # SHA-256 of the pretrained weights, or their hub tag
+    pretrained: str | None  # SHA-256 of the pretrained model's files, or its commit on the hub
     version: int = 2
 
 
