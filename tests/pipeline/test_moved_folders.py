@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import official_files
+import polars as pl
 import pytest
 import small_workspace
+import yaml
 
+from harness.cli.main import main
 from harness.core import parallel
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import key
@@ -19,6 +22,7 @@ from harness.models import identity
 from harness.pipeline import runs, stages
 from harness.pipeline.jobs import plan, relevant
 from harness.pipeline.workspace import Workspace
+from harness.pool import cache, scores, shards
 
 REFINER = "stabilityai/stable-diffusion-xl-refiner-1.0"
 ROWS = ["CE", "CE+DisCL"]
@@ -108,6 +112,31 @@ def test_a_byte_of_a_model_changes_what_it_is_read_for(moved, folder, expected):
     file = next((moved / "home" / "models" / folder).rglob("*.json"))
     file.write_bytes(file.read_bytes() + b"\n")
     assert walk(of_folders(moved / "home", moved / "data", "models")) == expected
+
+
+def test_a_pool_that_knew_a_path_is_rekeyed_and_not_made_again(moved, capsys):
+    """By the command, on a pool as it was when keys held the path."""
+    workspace = of_folders(moved / "home", moved / "data", "models")
+    old = replace(workspace.generator, model="/home/somebody/models/generator")
+    index = stages.pool_index(workspace)
+    requests = cache.request_rows(index, old)
+    pairs = requests.select("key").with_columns(old=index["key"])
+    scores.add_scores(workspace.pool, pairs)
+    for path in shards.shard_paths(workspace.pool):
+        place = str(path.relative_to(workspace.pool))
+        rows = requests.filter(index["shard"] == place)
+        images = cache.read_bytes(workspace.pool, index.filter(pl.col("shard") == place))
+        cache.write_shard(workspace.pool, shards.shard_of(rows), rows, images, old)
+        path.unlink()
+    scores.keep_scores(workspace.pool, cache.build_index(workspace.pool))
+    assert len(stages.pool_index(workspace)) == 0
+    (workspace.home / "params.yaml").write_text(
+        yaml.safe_dump({"smoke": {"cifar100-lt": dict(workspace.overrides)}})
+    )
+    words = ["--dataset", "cifar100-lt", "--profile", "smoke", "--home", workspace.home]
+    assert main(["cache", "rekey", *map(str, words)]) == 0
+    assert capsys.readouterr().out == f"{small_workspace.HARD} images have a new key\n"
+    assert walk(workspace) == (0, 0, 0)
 
 
 WORLDS = {
