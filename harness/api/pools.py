@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -87,8 +87,8 @@ def open_pool(
     """The synthetic images of a data set, of a pool's folder, or of an export's folder.
 
     source: a data set's name: the images of its hard samples by the recipe's generator, with the
-    data set's labels. An export: all its images, with its labels. A pool's folder: all its images;
-    labels number the class names in their order.
+    data set's labels. An export: all its images, with its labels. A pool's folder: all its images,
+    which are by one generator; labels number the class names in their order.
     scorer: of a pool's folder with scores of several models: whose. The others: see `compare`.
     UsageError for what is neither; DataError for files that are missing or damaged.
     """
@@ -122,12 +122,11 @@ def labelled_images(workspace: Workspace) -> pl.DataFrame:
     from harness.pool import cache
 
     hard = stages.read(workspace.work / "hard.parquet", "harness hard")
-    labels = hard.select("source", "classname", "label", "count")
-    labels = labels.unique(["source", "classname"], keep="first", maintain_order=True)
-    images = cache.read_index(workspace.pool)
-    images = images.filter(pl.col("generator") == stages.generator_key(workspace))
-    by = ["source", "classname"]
-    images = images.join(labels, on=by, how="inner", maintain_order="left")
+    counts = hard.select("label", "count").unique("label")
+    images = stages.pool_index(workspace)
+    labels = pl.concat(_labels(workspace, tuple(images["guidance"].unique())))
+    labels = labels.unique().sort("key", "label").join(counts, on="label", how="left")
+    images = images.join(labels, on="key", how="inner", maintain_order="left_right")
     scorers = [stages.scorer(workspace, kind) for kind in stages.KINDS]
     return _scored(images, [cache.read_scores(workspace.pool, name) for name in scorers])
 
@@ -143,6 +142,18 @@ def _of_workspace(workspace: Workspace) -> LabelledPool:
     return LabelledPool(_with_fractions(images), reader, dict(pairs))
 
 
+def _labels(workspace: Workspace, levels: tuple[int, ...]) -> Iterator[pl.DataFrame]:
+    """Key and label of the images that are asked for at these levels, by kind."""
+    from harness.pipeline import stages
+
+    for kind in stages.KINDS:
+        try:
+            requests = stages.labelled_requests(workspace, stages.PoolPart(kind, levels))
+        except UsageError:  # there are no prompts for edits of this data set
+            continue
+        yield requests.select("key", "label")
+
+
 def _of_folder(folder: Path, scorer: str | None) -> LabelledPool:
     from harness.api.exports import is_export, open_export
     from harness.pool import cache
@@ -155,6 +166,11 @@ def _of_folder(folder: Path, scorer: str | None) -> LabelledPool:
     if not (folder / "images").is_dir():
         raise UsageError(f"{folder} is neither a pool nor an export of one")
     index = cache.read_index(folder)
+    if index["generator"].n_unique() > 1:
+        raise UsageError(
+            f"{folder} holds images by several generators: open it by the data set's name, "
+            "which takes those of the recipe's"
+        )
     names = index["classname"].unique().sort().to_list()
     labels = dict(enumerate(names))
     numbers = index["classname"].replace_strict(names, list(labels)).alias("label")

@@ -58,6 +58,8 @@ def generate(request: Request) -> Generated:
     from harness.pipeline import stages
 
     workspace, parts = request.workspace, request.parts
+    if not parts:
+        return Generated(0)
     workspace.check_built_in()
     images = stages.generate(workspace, request.workers, request.device, parts)
     failed = {part.kind: stages.failed(workspace, part) for part in parts}
@@ -96,8 +98,14 @@ ALL: dict[str, Callable[[Request], Any]] = {
 
 
 def run(request: Request) -> Iterator[Step]:
-    """Do all stages up to the records, each when it is asked for; only what is missing is done."""
+    """Do all stages up to the records, each when it is asked for.
+
+    Only what is missing is done, and no stage whose result the rows' runs do not read.
+    """
+    read = {"hard": request.needs_hard, "generate": request.kinds, "score": request.kinds}
     for name, stage in ALL.items():
+        if not read.get(name, True):
+            continue
         begun = time.perf_counter()
         result = stage(request)
         yield Step(name, result, time.perf_counter() - begun)

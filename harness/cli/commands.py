@@ -92,7 +92,7 @@ def _index_done(table: pl.DataFrame) -> None:
 
 
 def _hard_done(table: pl.DataFrame) -> None:
-    say(f"hard: {table['source'].n_unique()} images get a spectrum")
+    say(f"hard: {table.select('source', 'classname').n_unique()} images get a spectrum")
 
 
 def _generate_done(result: Generated) -> None:
@@ -152,18 +152,25 @@ def cache(args: argparse.Namespace) -> None:
             print(problem)
         if problems:
             raise DataError(f"{len(problems)} problems in {pool}; `harness cache gc` clears")
-        print(f"{len(cache.read_index(pool))} images, nothing wrong")
+        images = cache.read_index(pool)
+        generators = images["generator"].n_unique()
+        several = f" by {generators} generators" if generators > 1 else ""
+        print(f"{len(images)} images{several}, nothing wrong")
     elif args.action == "gc":
         removed = cache.gc(pool, [stages.generator_key(workspace)])
         old = failures.stale(pool, [stages.generator_key(workspace)])
         for path in old:
             path.unlink(missing_ok=True)
         print(f"{len(removed) + len(old)} files removed")
+    elif args.action == "rekey":
+        from harness.pool.rekey import rekey
+
+        print(f"{rekey(pool, workspace.generator)} images have a new key")
     else:
         if args.to is None:
             raise UsageError("export needs a folder: --to DIR")
-        images = write_export(workspace, args.to, args.format)
-        print(f"{images} images exported to {args.to}")
+        count = write_export(workspace, args.to, args.format)
+        print(f"{count} images exported to {args.to}")
 
 
 def listing(args: argparse.Namespace) -> None:

@@ -117,8 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the project's results (default: your own where there are any)",
     )  # fmt: skip
     table.add_argument("--metrics", type=Path, help="write the means to this file, for DVC")
-    cache = _command(every, "cache", commands.cache, "check, clean or export the synthetic images")
-    cache.add_argument("action", choices=("verify", "gc", "export"))
+    about = "check, clean or export the synthetic images, or give them the keys that hold now"
+    cache = _command(every, "cache", commands.cache, about)
+    cache.add_argument("action", choices=("verify", "gc", "rekey", "export"))
     cache.add_argument("--to", type=Path, help="export: a folder that does not exist yet")
     cache.add_argument("--format", choices=("files", "webdataset", "hf"), default="files")
     _preparing(every)

@@ -13,6 +13,7 @@ from annotated_types import Interval, MinLen, Predicate
 
 from harness.core.guidance import is_exact
 
+ADDED_LATER = {"added": "later"}  # metadata of a field that came after its spec had keys
 SMALL_UP_TO_PX = 64  # pictures of at most this side are stored lossless and read as raw pixels
 
 T = TypeVar("T")
@@ -88,13 +89,18 @@ def key_of_plain(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A spec as JSON can say it: objects with their class name under "spec", lists, scalars."""
+    """A spec as JSON can say it: objects with their class name under "spec", lists, scalars.
+
+    A field that was added later (metadata ADDED_LATER) is left out while it has its default, so
+    that it changes no key that there is.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         frozen = type(value).__dataclass_params__.frozen  # type: ignore[attr-defined]
         if not frozen or getattr(value, "keyable", True) is False:
             raise TypeError(f"{type(value).__name__} is not a spec and has no key")
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"spec": type(value).__name__, **fields}
+        fields = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
+        kept = {f.name: plain(v) for f, v in fields.items() if not _as_before(f, v)}
+        return {"spec": type(value).__name__, **kept}
     if isinstance(value, tuple | list):
         return [plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -104,12 +110,28 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be part of a key: {value!r}")
 
 
+def _as_before(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field was added later and has its default."""
+    default = unread(field)
+    return ADDED_LATER.items() <= field.metadata.items() and (
+        (type(value), value) == (type(default), default)
+    )
+
+
+def unread(field: dataclasses.Field[Any]) -> Any:
+    """What stands for a field that nobody reads: None, or the default of one that came later."""
+    if not ADDED_LATER.items() <= field.metadata.items():
+        return None
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
+
+
 @dataclass(frozen=True)
 class GeneratorSpec:
     """What turns (source, guidance, seed, prompt) into an image; every field changes its pixels."""
 
-    model: str  # "mini", a hub name or a path
-    weights: str  # SHA-256 of the weight files, or the hub revision
+    model: str  # "mini", "folder" for one in a folder, or a hub name
+    weights: str  # SHA-256 of the model's files, or its commit on the hub
     size_px: int  # width of the image, and its height unless height_px says another
     steps: int = 50  # DDIM steps at guidance 0
     text_guidance: float = 10.0  # w of classifier-free guidance
@@ -130,7 +152,7 @@ class ImageSpec:
     """One synthetic image. `guidance` in hundredths, 0..99."""
 
     generator: str  # key of the GeneratorSpec
-    source: str  # SHA-256 of the source's pixels
+    source: str  # SHA-256 of the source picture's bytes
     guidance: int
     seed: int
     prompt: str
@@ -182,8 +204,8 @@ class Recipe:
     pool_seeds: Distinct[Seed]  # one spectrum per source and seed
     # CLIPScore below which a synthetic image is left out
     threshold: Annotated[float, Interval(ge=-1, le=1), "a CLIPScore is in [-1, 1]"]
-    generator: Text  # "mini" or a hub name or path
-    clip: Text  # scoring model: "mini" or an open_clip name
+    generator: Text  # "mini", a folder, or a hub name: "owner/name" or "owner/name@revision"
+    clip: Text  # scoring model: "mini", "local-dir:folder", "hf-hub:name" or an open_clip name
     steps: Annotated[int, Interval(ge=1, le=1000), "the noise schedule has 1 to 1000 steps"]
     text_guidance: Number
     size_px: Side  # width of the generator's images, and their height unless height_px says another
@@ -216,12 +238,12 @@ class RunSpec:
     method: str  # canonical expression
     arguments: str  # the same with every argument, defaults too
     seed: int
-    recipe: Recipe
+    recipe: Recipe  # without what the run does not read; models in folders by their digest
     index: str  # SHA-256 of the training index
     pool: str | None  # key of the pool rows the method may read
     start: str | None  # key of the run whose weights it starts from
     reference: str | None  # key of the run that the method consults
-    pretrained: str | None  # SHA-256 of the pretrained weights, or their hub tag
+    pretrained: str | None  # SHA-256 of the pretrained model's files, or its commit on the hub
     version: int = 2
 
 

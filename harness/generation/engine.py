@@ -26,8 +26,10 @@ from harness.generation.deepcache import Deep
 from harness.generation.device_state import Kept, Memory, Slots, Text, bytes_of, to_host
 from harness.generation.fp8 import eight_bit
 from harness.generation.schedule import denoising_steps
+from harness.models.identity import revised
 
 DECODE_BATCH = 8
+SCHEDULER, PREDICTION = "ddim", "epsilon"  # how slots are denoised, and what the UNet predicts
 KEPT = 2**30  # bytes of texts, and of sources, that stay on the device
 
 
@@ -62,19 +64,26 @@ def noise_seed(source: str, seed: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def load_pipeline(model: str, dtype: torch.dtype, device: str) -> Any:
-    """`StableDiffusionXLImg2ImgPipeline` from a folder or a hub name.
+def load_pipeline(model: str, dtype: torch.dtype, device: str, scheduler: str = SCHEDULER) -> Any:
+    """`StableDiffusionXLImg2ImgPipeline` from a folder or a hub name, "owner/name@revision".
 
-    Raises DataError when it is not there, damaged, or no such pipeline.
+    scheduler: that of the GeneratorSpec. Raises UsageError for one that the engine has not;
+    DataError when the pipeline is not there, damaged, of another kind, or its UNet predicts
+    something else than the noise.
     """
+    if scheduler != SCHEDULER:
+        raise UsageError(f"scheduler {scheduler!r}: the engine denoises by {SCHEDULER!r} only")
     import diffusers
     import transformers
     from safetensors import SafetensorError
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+    name, revision = revised(model)
     try:
-        pipeline = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(model, dtype=dtype)
+        pipeline = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(
+            name, dtype=dtype, revision=revision
+        )
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"cannot load the generator {model}: {brief(error)}") from error
     if pipeline.text_encoder_2 is None or pipeline.tokenizer_2 is None:
@@ -82,6 +91,10 @@ def load_pipeline(model: str, dtype: torch.dtype, device: str) -> Any:
     tokens, known = len(pipeline.tokenizer_2), pipeline.text_encoder_2.config.vocab_size
     if tokens != known:
         why = f"a tokenizer of {tokens} tokens for a text encoder of {known}"
+        raise DataError(f"cannot load the generator {model}: {why}")
+    predicts = pipeline.scheduler.config.get("prediction_type", PREDICTION)
+    if predicts != PREDICTION:
+        why = f"its UNet predicts {predicts!r}, and the engine denoises by {PREDICTION!r} only"
         raise DataError(f"cannot load the generator {model}: {why}")
     if dtype == torch.float16 and pipeline.vae.config.force_upcast:
         pipeline.vae.to(torch.float32)  # it overflows in float16

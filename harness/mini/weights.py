@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 from harness.core import documents
@@ -10,6 +11,8 @@ from harness.core.errors import DataError
 
 MODELS = Path(__file__).parent / "models"
 BUILT_IN = "mini"  # the name under which a recipe asks for them
+# Of files that a model consists of; the built-in ones have the first three only.
+SUFFIXES = (".json", ".safetensors", ".txt", ".bin", ".model", ".pt", ".pth")
 BUILT_IN_CLIPS = {BUILT_IN: "clip", "mini-large": "clip-large"}  # and their folders there
 
 
@@ -32,18 +35,24 @@ def built_in_px() -> int | None:
 
 
 def weights_digest(source: str) -> str:
-    """SHA-256 over the model files of a folder (names and bytes); a hub name stands for itself.
+    """SHA-256 over the model files of a folder: their names below it, and their bytes.
 
-    DataError for a folder without any, and for the built-in models where they are not installed.
+    DataError for a folder without any. Files are read once per process, unless they change.
     """
     folder = Path(source)
-    if not folder.is_dir() and not folder.is_relative_to(MODELS):
-        return source
-    digest = hashlib.sha256()
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt"))
+    files = sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES)
     if not files:
         raise DataError(f"no model files in {folder}")
-    for path in files:
-        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
-        digest.update(path.read_bytes())
+    states = [(path, path.stat()) for path in files]
+    return _digest(folder, tuple((path, s.st_size, s.st_mtime_ns) for path, s in states))
+
+
+@lru_cache(maxsize=16)
+def _digest(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, size, _ in files:
+        digest.update(f"{path.relative_to(folder)} {size}\n".encode())
+        with open(path, "rb") as file:
+            while block := file.read(2**24):
+                digest.update(block)
     return digest.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.recipe_fields import relevant
 from harness.pipeline.workspace import Workspace
-from harness.pool import failures
 from harness.results import records
 
 
@@ -171,6 +170,19 @@ def check_text(method: Method, workspace: Workspace) -> None:
         )
 
 
+def needs_hard(method: Method) -> bool:
+    """Whether a run's rows say which images are hard.
+
+    They do where it reads synthetic images or goes onward; the others may be what says it.
+    """
+    return method.reads is not None or method.start is not None
+
+
+def kinds_read(methods: Iterable[Method]) -> list[str]:
+    """Kinds of synthetic images that methods read."""
+    return sorted({method.reads for method in methods if method.reads is not None})
+
+
 def levels_read(workspace: Workspace, methods: Sequence[Method]) -> list[int]:
     """Levels of the spectrum, in hundredths, that methods read; the recipe's if none reads any."""
     own = stages.recipe_levels(workspace.recipe)
@@ -186,14 +198,25 @@ def spectrum(
 ) -> pl.DataFrame:
     """The scored synthetic images of a kind, of the hard samples at an imbalance ratio.
 
-    levels: of the spectrum, in hundredths; None takes the recipe's.
+    An image has a row for each label that it serves (stages.SCORE_COLUMNS). levels: of the
+    spectrum, in hundredths; None takes the recipe's.
     """
-    rows = stages.read(workspace.work / f"{kind}.parquet", "harness score")
+    rows = scored(workspace, kind)
     cells = stages.grid(workspace, stages.PoolPart(kind, levels))
     cells = cells.select("guidance", "seed").unique()
     rows = rows.join(cells, on=("guidance", "seed"), how="semi", maintain_order="left")
-    sources = hard(workspace, imbalance).select("source")
-    return rows.join(sources, on="source", how="semi", maintain_order="left")
+    return rows.join(
+        hard(workspace, imbalance), on=("source", "label"), how="semi", maintain_order="left"
+    )
+
+
+def scored(workspace: Workspace, kind: str = "spectrum") -> pl.DataFrame:
+    """All scored synthetic images of a kind; DataError where they are not there, or not so yet."""
+    path = workspace.work / f"{kind}.parquet"
+    rows = stages.read(path, "harness score")
+    if set(rows.columns) != set(stages.SCORE_COLUMNS):
+        raise DataError(f"{path} has other columns than now; `harness score` makes it anew")
+    return rows
 
 
 def _check_spectrum(
@@ -205,9 +228,10 @@ def _check_spectrum(
 ) -> None:
     """DataError unless these are the images that the recipe asks for now, but for failed ones."""
     part = stages.PoolPart(kind, levels)
-    requests = stages.requests(workspace, part)
-    requests = requests.join(hard(workspace, imbalance), on="source", how="semi")
-    missing = failures.outstanding(requests, rows, stages.failed(workspace, part))
+    requests = stages.labelled_requests(workspace, part)
+    requests = requests.join(hard(workspace, imbalance), on=("source", "label"), how="semi")
+    tried = requests.join(stages.failed(workspace, part), on="key", how="anti")
+    missing = tried.join(rows, on=("key", "label"), how="anti")
     if len(missing) or len(rows) > len(requests):
         raise DataError(
             f"{len(missing)} of {len(requests)} synthetic images are not scored; "

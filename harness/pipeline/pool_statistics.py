@@ -53,9 +53,10 @@ def count(workspace: Workspace) -> list[Count]:
 def _count(workspace: Workspace, imbalance: int | None) -> Count:
     recipe, samples = workspace.recipe, hard(workspace, imbalance)
     generated, kept, failed = None, None, 0
-    keys = stages.requests(workspace).join(samples, on="source", how="semi").select("key")
+    requests = stages.labelled_requests(workspace)
+    keys = requests.join(samples, on=("source", "label"), how="semi").select("key")
     if (workspace.pool / "images").is_dir():
-        images = cache.read_index(workspace.pool).join(keys, on="key", how="semi")
+        images = stages.pool_index(workspace).join(keys, on="key", how="semi")
         generated = len(images)
         failed = len(stages.failed(workspace).join(keys, on="key", how="semi"))
         scores = cache.read_scores(workspace.pool, workspace.scorer)

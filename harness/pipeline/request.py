@@ -11,7 +11,6 @@ from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.metrics import rule_named
 from harness.core.parallel import check_device
-from harness.methods.terms import Method
 from harness.pipeline import config
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.results import published
@@ -70,7 +69,8 @@ class Request:
     rows: tuple[str, ...] = ()
     imbalances: tuple[int | None, ...] = ()
     seeds: tuple[int, ...] = ()
-    kinds: tuple[str, ...] = ()  # of synthetic images that the rows read
+    needs_hard: bool = False  # whether a run of theirs reads which images are hard
+    kinds: tuple[str, ...] = ()  # of synthetic images that the rows' runs read
     levels: tuple[int, ...] = ()  # of their spectra, in hundredths
     paper: Paper | None = None
     rule: str = "A"
@@ -166,7 +166,7 @@ def _workspace(choices: Choices, dataset: str, paper: Paper | None) -> Workspace
 
 def _with_methods(request: Request, choices: Choices) -> Request:
     """With the rows, or those of the table, and all that their runs need."""
-    from harness.pipeline.jobs import levels_read
+    from harness.pipeline.jobs import check_text, kinds_read, levels_read, method_runs, needs_hard
 
     workspace = request.workspace
     if choices.rows is None:
@@ -174,25 +174,25 @@ def _with_methods(request: Request, choices: Choices) -> Request:
         texts: Sequence[str] = [row.method for row in request.paper.rows]
     else:
         texts = choices.rows
-    composed = [_method(text, workspace) for text in texts]
-    kinds = sorted({method.reads for method in composed if method.reads is not None})
+    rows = tuple(dict.fromkeys(_expression(text, workspace) for text in texts))
+    methods = [run.method for run in method_runs(workspace, rows).values()]
+    for method in methods:
+        check_text(method, workspace)
     return replace(
         request,
-        rows=tuple(dict.fromkeys(method.expression for method in composed)),
+        rows=rows,
         imbalances=workspace.imbalances(choices.imbalance),
         seeds=tuple(dict.fromkeys(choices.seeds or workspace.recipe.run_seeds)),
-        kinds=tuple(kinds or ["spectrum"]),
-        levels=tuple(levels_read(workspace, composed)),
+        needs_hard=any(map(needs_hard, methods)),
+        kinds=tuple(kinds_read(methods)),
+        levels=tuple(levels_read(workspace, methods)),
     )
 
 
-def _method(text: str, workspace: Workspace) -> Method:
+def _expression(text: str, workspace: Workspace) -> str:
     from harness.methods.compose import compose
-    from harness.pipeline.jobs import check_text
 
-    method = compose(text, workspace.module.NAME, workspace.profile)
-    check_text(method, workspace)
-    return method
+    return compose(text, workspace.module.NAME, workspace.profile).expression
 
 
 def _check_types(choices: Choices) -> None:

@@ -23,7 +23,7 @@ from harness.datasets.pictures import Block
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.code import code_of
-from harness.pipeline.jobs import Job, hard, plan, spectrum
+from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
@@ -195,16 +195,12 @@ def _levels(job: Job) -> list[list[Any]] | None:
 
 
 def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> Any:
-    """The training loop's view of a data set: rows, pixels, splits and the pool's rows.
-
-    Which rows are hard is told to methods that go onward or read synthetic images; the others may
-    be what tells it.
-    """
+    """The training loop's view of a data set: rows, pixels, splits and the pool's rows."""
     from harness.training.data import Split, TrainData
 
     data, module = stages.load(workspace, imbalance), workspace.module
     is_hard = pl.lit(False)
-    if method.reads is not None or method.start is not None:
+    if needs_hard(method):
         is_hard = pl.col("id").is_in(hard(workspace, imbalance)["id"].to_list())
     rows = data.train.select(
         "image",
@@ -232,6 +228,7 @@ def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> A
         std=module.STD,
         pool=pool,
         captions=tuple(module.captions(name) for name in data.classes),
+        pretrained=workspace.recipe.pretrained,
         test=module.TEST,
         val=module.VAL,
         metric=module.metric,
@@ -240,21 +237,22 @@ def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> A
 
 def _pool_rows(workspace: Workspace, data: Dataset, method: Method) -> tuple[Any, Any]:
     """Rows of the pool, numbered after the real images, and the mapped pixels they number."""
+    assert method.reads is not None
+    rows = spectrum(workspace, data.imbalance, method.reads, method.levels)
     index = cache.read_index(workspace.pool)
+    generators = index.join(rows, on="key", how="semi")["generator"].unique()
+    index = index.filter(pl.col("generator").is_in(generators.to_list()))
     pixels = _pool_images(workspace, index)
     places = index.select("key").with_row_index("place")
-    assert method.reads is not None
-    rows = spectrum(workspace, data.imbalance, method.reads, method.levels).join(
-        places, on="key", how="left", maintain_order="left"
-    )
+    rows = rows.join(places, on="key", how="left", maintain_order="left")
     if rows["place"].null_count():
         raise DataError(
             f"{rows['place'].null_count()} scored images are gone from {workspace.pool}"
         )
     about = data.train.select("id", "label", "count", pl.col("image").alias("parent"))
     about = hard(workspace, data.imbalance).select("id", "source").join(about, on="id")
-    about = about.unique("source", keep="first", maintain_order=True)
-    rows = rows.join(about, on="source", maintain_order="left").select(
+    about = about.unique(("source", "label"), keep="first", maintain_order=True)
+    rows = rows.join(about, on=("source", "label"), maintain_order="left").select(
         (pl.col("place").cast(pl.Int64) + len(data.train)).alias("image"),
         "label",
         "guidance",
@@ -284,13 +282,15 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
 def judge(workspace: Workspace, workers: int | None = None, device: str = "cpu") -> stages.Judge:
     """p(true class) of the training images by the runs that say which of them are hard.
 
-    The mean over the recipe's seeds of the data set's HARD_BY, trained first where it is not.
+    The mean over the recipe's seeds of the data set's HARD_BY with the profile's own backbone,
+    trained first where it is not.
     """
+    own = workspace.of_own_backbone
 
     def p_true(imbalance: int | None) -> Any:
-        jobs = plan(workspace, [workspace.module.HARD_BY], [imbalance], workspace.recipe.run_seeds)
+        jobs = plan(own, [own.module.HARD_BY], [imbalance], own.recipe.run_seeds)
         run(jobs, workers, device)
-        last = [job for job in jobs if job.spec.method == workspace.module.HARD_BY]
+        last = [job for job in jobs if job.spec.method == own.module.HARD_BY]
         machine = Machine(device=device)
         return sum(_p_train(job, machine) for job in last) / len(last)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -13,13 +13,8 @@ from typing import Any
 from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.specs import SMALL_UP_TO_PX, GeneratorSpec, Recipe
-from harness.mini.weights import (
-    BUILT_IN,
-    built_in_clip,
-    built_in_generator,
-    built_in_px,
-    weights_digest,
-)
+from harness.mini.weights import BUILT_IN, built_in_clip, built_in_generator, built_in_px
+from harness.models import identity
 from harness.pipeline import config
 
 DATASETS = "harness.datasets"
@@ -57,7 +52,10 @@ class Workspace:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The profile's recipe with the overrides; UsageError for an unknown profile or field."""
+        """The profile's recipe with the overrides; UsageError for an unknown profile or field.
+
+        Folders of models are absolute paths in it (identity.placed).
+        """
         known: dict[str, Recipe] = self.module.RECIPES
         if self.profile not in known:
             hint = registry.nearest(self.profile, known)
@@ -68,7 +66,18 @@ class Workspace:
             recipe = config.vary(recipe, base, self._other_backbone(recipe))
         recipe = config.apply(recipe, self.settings)
         self._check_names(recipe, base)
-        return recipe
+        return self._placed(recipe)
+
+    def _placed(self, recipe: Recipe) -> Recipe:
+        names = {"generator": recipe.generator} if recipe.generator != BUILT_IN else {}
+        for field in ("clip", "pretrained"):
+            name = getattr(recipe, field)
+            if name is not None and name.startswith(identity.FOLDER):
+                names[field] = name
+        places: dict[str, Any] = {
+            field: identity.placed(name, self.home) for field, name in names.items()
+        }
+        return replace(recipe, **places)
 
     def _check_names(self, recipe: Recipe, base: Recipe) -> None:
         """UsageError for changed names that training would not find."""
@@ -90,6 +99,14 @@ class Workspace:
                 f"{registry.nearest(str(self.backbone), known)}"
             )
         return others[str(self.backbone)]
+
+    @property
+    def of_own_backbone(self) -> Workspace:
+        """The same with the profile's own backbone, whatever another table or caller names.
+
+        Its runs say which images are hard, so that there is one list of them.
+        """
+        return replace(self, backbone=None)
 
     def imbalances(self, ratios: Sequence[int] | None = None) -> tuple[int | None, ...]:
         """Those asked for, or all; (None,) for a data set that is long-tailed as it comes.
@@ -142,20 +159,34 @@ class Workspace:
 
     @cached_property
     def generator(self) -> GeneratorSpec:
-        """The identity of the synthetic images that this recipe asks for."""
+        """The identity of the synthetic images that this recipe asks for.
+
+        DataError where the files of the model, or its commit on the hub, are not known here.
+        """
         recipe = self.recipe
-        small = max(recipe.size_px, recipe.height_px) <= SMALL_UP_TO_PX
+        model, revision = identity.generator(recipe.generator)
         return GeneratorSpec(
-            model=recipe.generator,
-            weights=weights_digest(self.generator_source),
+            model=model,
+            weights=revision,
             size_px=recipe.size_px,
             steps=recipe.steps,
             text_guidance=recipe.text_guidance,
-            dtype="float32" if recipe.generator == BUILT_IN else "bfloat16",
-            codec="webp-lossless" if small else "jpeg",
+            dtype=self.dtype,
+            codec=self.codec,
             height_px=recipe.height_px,
             approximate=recipe.approximate,
         )
+
+    @property
+    def dtype(self) -> str:
+        """Of the generator's arithmetic."""
+        return "float32" if self.recipe.generator == BUILT_IN else "bfloat16"
+
+    @property
+    def codec(self) -> str:
+        """Of the synthetic images."""
+        small = max(self.recipe.size_px, self.recipe.height_px) <= SMALL_UP_TO_PX
+        return "webp-lossless" if small else "jpeg"
 
     def check_built_in(self) -> None:
         """UsageError when the recipe asks for larger pictures than the built-in models make."""
@@ -168,27 +199,31 @@ class Workspace:
 
     @property
     def generator_source(self) -> str:
-        """Folder or hub name that diffusers loads."""
+        """Folder, or hub name with its revision, that `engine.load_pipeline` loads."""
         name = self.recipe.generator
-        return str(built_in_generator()) if name == BUILT_IN else name
+        if name == BUILT_IN:
+            return str(built_in_generator())
+        return name if Path(name).is_dir() else "@".join(identity.generator(name))
 
     @property
     def clip_source(self) -> tuple[str, str | None]:
         """Name and pretrained tag for open_clip."""
-        folder = built_in_clip(self.recipe.clip)
-        return (self.recipe.clip, "openai") if folder is None else (f"local-dir:{folder}", None)
+        name, folder = self.recipe.clip, built_in_clip(self.recipe.clip)
+        if folder is not None:
+            return f"{identity.FOLDER}{folder}", None
+        return name, None if name.startswith((identity.FOLDER, identity.HUB)) else "openai"
 
     @cached_property
     def pretrained(self) -> str | None:
         """Identity of the weights a run begins with, where these are not random."""
         name = self.recipe.pretrained
-        if name is None:
-            return None
-        return weights_digest(str(built_in_clip(name) or name.removeprefix("local-dir:")))
+        return None if name is None else identity.clip(name)
 
     @cached_property
     def scorer(self) -> str:
         """The scoring model and its weights, as scores are filed under."""
         name = self.recipe.clip
-        folder = built_in_clip(name)
-        return name if folder is None else f"{name}-{weights_digest(str(folder))[:12]}"
+        tagged = name if self.clip_source[1] is None else f"{name}:{self.clip_source[1]}"
+        known_by = identity.clip(tagged)
+        shown = identity.IN_A_FOLDER if name.startswith(identity.FOLDER) else name
+        return name if known_by == tagged else f"{shown}-{known_by[:12]}"

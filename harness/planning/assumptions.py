@@ -68,7 +68,7 @@ def _about_rates(plan: Plan, workspace: Workspace, tflops: float | None) -> Iter
         return
     kinds: dict[str, str] = {"training": workspace.recipe.precision}
     if plan.generation_pflop:
-        kinds = {"generation": PRECISIONS[workspace.generator.dtype], **kinds}
+        kinds = {"generation": PRECISIONS[workspace.dtype], **kinds}
     by_kind = {kind: " and ".join(k for k in kinds if kinds[k] == kind) for kind in kinds.values()}
     rates = "; ".join(
         f"{what} in {SPOKEN[kind]} at {RATES[kind]:g} TFLOP/s, {SHARES[kind]} that NVIDIA gives "

@@ -140,11 +140,12 @@ def _shares(total: int, parts: int) -> tuple[int, ...]:
 
 def hard_sources(workspace: Workspace, sizes: Sequence[DatasetSizes]) -> int:
     """Different hard images at all imbalance ratios; a class's smaller subset is in its larger."""
-    if len(sizes) == 1:
-        return sizes[0].hard
     path = _list(workspace, "hard")
     if sizes[0].source != "FACTS" and path.is_file():
-        return stages.read(path, "harness hard")["source"].n_unique()
+        hard = stages.read(path, "harness hard")
+        return hard.select("source", "classname").unique().height
+    if len(sizes) == 1:
+        return sizes[0].hard
     most = _largest_hard(workspace.recipe)
     by_class = itertools.zip_longest(*(of_ratio.counts for of_ratio in sizes), fillvalue=0)
     return sum(max((n for n in counts if n <= most), default=0) for counts in by_class)

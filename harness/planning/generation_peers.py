@@ -65,7 +65,9 @@ def against_loop(todo: Work, run: GenerationRun, images: int) -> dict[str, Any]:
 def fresh_pipeline(todo: Work) -> Any:
     """A pipeline that no engine has touched."""
     dtype = getattr(torch, todo.spec.dtype)
-    pipeline = load_pipeline(todo.workspace.generator_source, dtype, todo.device)
+    pipeline = load_pipeline(
+        todo.workspace.generator_source, dtype, todo.device, todo.spec.scheduler
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

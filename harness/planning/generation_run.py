@@ -63,9 +63,7 @@ def work(workspace: Workspace, sources: int, device: str) -> Work:
         )
     if device == "cpu":
         torch.set_num_threads(1)
-    pipeline = load_pipeline(
-        workspace.generator_source, getattr(torch, workspace.generator.dtype), device
-    )
+    pipeline = load_pipeline(workspace.generator_source, getattr(torch, workspace.dtype), device)
     pictures = stages.pictures(workspace, chosen)
     return Work(
         workspace, rows, pictures, pipeline, Scorer(*workspace.clip_source, device=device), device

@@ -17,10 +17,10 @@ from typing import Any
 from harness.core.errors import DataError
 from harness.core.specs import Recipe
 from harness.mini import weights
+from harness.models.identity import FOLDER, HUB, OPENAI, revised
 from harness.planning.packages import MISSING, OK, version
 
 DATA = "HARNESS_DATA"  # environment variable: a folder with a folder for each data set
-LOCAL, HUB = "local-dir:", "hf-hub:"  # what open_clip calls folders and hub names
 # What diffusers loads of a pipeline on the hub, as the generator asks for it.
 PIPELINE = (
     "model_index.json",
@@ -28,12 +28,6 @@ PIPELINE = (
     "vae/diffusion_pytorch_model.safetensors",
     "text_encoder_2/model.safetensors",
 )
-# Where on the hub open_clip takes OpenAI's weights from; importing it to ask takes seconds.
-OPENAI = {
-    "ViT-B-32-quickgelu": "timm/vit_base_patch32_clip_224.openai",
-    "ViT-B-16-quickgelu": "timm/vit_base_patch16_clip_224.openai",
-    "ViT-L-14-quickgelu": "timm/vit_large_patch14_clip_224.openai",
-}
 OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # either will do
 
 
@@ -82,7 +76,8 @@ def official_files(module: ModuleType | None, root: Path | None, name: str) -> F
 
 def weights_of(recipe: Recipe, cache: Path | None = None) -> tuple[Files, ...]:
     """The models that a recipe reads: its generator, its scorer, and what its runs start from."""
-    scorer = recipe.clip if weights.built_in_clip(recipe.clip) else f"{recipe.clip}:openai"
+    named = weights.built_in_clip(recipe.clip) or recipe.clip.startswith((FOLDER, HUB))
+    scorer = recipe.clip if named else f"{recipe.clip}:openai"
     clips = dict.fromkeys([scorer, *([recipe.pretrained] if recipe.pretrained else [])])
     return (_generator(recipe, cache), *(_clip(name, cache) for name in clips))
 
@@ -106,14 +101,15 @@ def _generator(recipe: Recipe, cache: Path | None) -> Files:
         return _folder(label, weights.built_in_generator())
     if Path(name).is_dir():
         return _folder(label, Path(name))
-    return _hub(label, name, [(file,) for file in PIPELINE], cache)
+    model, revision = revised(name)
+    return _hub(label, model, [(file,) for file in PIPELINE], cache, revision)
 
 
 def _clip(name: str, cache: Path | None) -> Files:
     label = f"CLIP {name}"
     built_in = weights.built_in_clip(name)
-    if built_in is not None or name.startswith(LOCAL):
-        return _folder(label, built_in or Path(name.removeprefix(LOCAL)))
+    if built_in is not None or name.startswith(FOLDER):
+        return _folder(label, built_in or Path(name.removeprefix(FOLDER)))
     model, _, tag = name.partition(":")
     repository = OPENAI.get(model) if tag == "openai" else None
     if name.startswith(HUB):
@@ -124,23 +120,27 @@ def _clip(name: str, cache: Path | None) -> Files:
 
 
 def _folder(label: str, folder: Path) -> Files:
-    gone = Files(label, MISSING, f"no model files in {folder}")
     try:
-        digest = weights.weights_digest(str(folder))  # what is no folder, it takes for a name
+        return Files(label, OK, f"SHA-256 {weights.weights_digest(str(folder))[:12]}")
     except DataError:
-        return gone
-    return Files(label, OK, f"SHA-256 {digest[:12]}") if folder.is_dir() else gone
+        return Files(label, MISSING, f"no model files in {folder}")
 
 
-def _hub(label: str, name: str, wanted: list[tuple[str, ...]], cache: Path | None) -> Files:
+def _hub(
+    label: str,
+    name: str,
+    wanted: list[tuple[str, ...]],
+    cache: Path | None,
+    revision: str | None = None,
+) -> Files:
     """wanted: files, each as names of which one will do. The network is not asked."""
     get = f"fetched from the hub{'' if label.endswith(name) else f' ({name})'} when first used"
     if version("huggingface_hub") is None:
         return Files(label, MISSING, get)
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache as find
 
     paths = [
-        next((p for n in names if isinstance(p := try_to_load_from_cache(name, n, cache), str)), "")
+        next((p for p in (find(name, n, cache, revision) for n in names) if isinstance(p, str)), "")
         for names in wanted
     ]
     there = [path for path in paths if path]

@@ -11,10 +11,17 @@ from typing import cast
 from harness.core.errors import DataError, UsageError, brief
 from harness.core.specs import SMALL_UP_TO_PX
 from harness.generation.schedule import denoising_steps
-from harness.methods.compose import compose
 from harness.methods.terms import Method
+from harness.models.identity import revised
 from harness.pipeline import stages
-from harness.pipeline.jobs import MethodRun, check_text, levels_read, method_runs
+from harness.pipeline.jobs import (
+    MethodRun,
+    check_text,
+    kinds_read,
+    levels_read,
+    method_runs,
+    needs_hard,
+)
 from harness.pipeline.workspace import Workspace
 from harness.planning import doctor
 from harness.planning.assumptions import assumptions
@@ -69,10 +76,10 @@ def plan(
         for run in _runs(workspace, methods, sizes[ratio], run_seeds, share, refused)
     ]
     terms = [run.method for run in methods.values()]
-    kinds = sorted({method.reads for method in terms if method.reads is not None})
+    kinds = kinds_read(terms)
     levels = levels_read(workspace, terms)
     pool = [level for kind in kinds for level in _pool(workspace, kind, levels, sources)]
-    rates = (RATES[PRECISIONS[workspace.generator.dtype]], RATES[recipe.precision])
+    rates = (RATES[PRECISIONS[workspace.dtype]], RATES[recipe.precision])
     draft = Plan(
         dataset=workspace.module.NAME,
         profile=workspace.profile,
@@ -105,20 +112,19 @@ def _methods(workspace: Workspace, rows: Sequence[str]) -> dict[str, MethodRun]:
     runs = method_runs(workspace, rows)
     for run in runs.values():
         check_text(run.method, workspace)
-    judge = _judge(workspace, runs)
-    if judge is not None:
-        others = method_runs(workspace, [judge])
-        others[judge] = replace(others[judge], role="hard images")
-        runs |= {name: run for name, run in others.items() if name not in runs}
     return runs
 
 
-def _judge(workspace: Workspace, methods: dict[str, MethodRun]) -> str | None:
-    """The run at every seed that says which images are hard, where rows read synthetic ones."""
+def _judges(workspace: Workspace, methods: dict[str, MethodRun]) -> dict[str, MethodRun]:
+    """The run that says which images are hard, and those it needs, where one of `methods` asks."""
     by = getattr(workspace.module, "HARD_BY", None)
-    if by is None or not any(run.method.reads for run in methods.values()):
-        return None
-    return compose(by, workspace.module.NAME, workspace.profile).expression
+    if by is None or not any(needs_hard(run.method) for run in methods.values()):
+        return {}
+    runs = method_runs(workspace, [by])
+    return {
+        name: replace(run, role="hard images") if run.role == "row" else run
+        for name, run in runs.items()
+    }
 
 
 def _runs(
@@ -130,15 +136,23 @@ def _runs(
     refused: dict[str, str],
 ) -> Iterator[Run]:
     """The methods at an imbalance ratio; why one will not run goes to `refused`."""
-    judge = _judge(workspace, methods)
-    every = tuple(dict.fromkeys((*seeds, *workspace.recipe.run_seeds)))
-    for name, node in methods.items():
+    own, judges = workspace.of_own_backbone, _judges(workspace, methods)
+    same = own.recipe.backbone == workspace.recipe.backbone
+    of_judges = tuple(own.recipe.run_seeds)
+    every = tuple(dict.fromkeys((*seeds, *of_judges)))
+    work = [
+        (workspace, node, every if same and name in judges else seeds)
+        for name, node in methods.items()
+    ]
+    work += [
+        (own, node, of_judges) for name, node in judges.items() if not (same and name in methods)
+    ]
+    for place, node, some in work:
         why = ROLES.get(node.role, node.role)
-        some = every if name == judge else seeds
         try:
-            run = _run(workspace, node.method, why, sizes, some, share)
+            run = _run(place, node.method, why, sizes, some, share)
         except (UsageError, DataError) as error:  # what the run itself would say
-            refused[name] = brief(error)
+            refused[node.method.expression] = brief(error)
         else:
             yield run
 
@@ -175,11 +189,11 @@ def _run(
 
 def _pool(workspace: Workspace, kind: str, levels: Sequence[int], sources: int) -> Iterator[Images]:
     recipe = workspace.recipe
-    part = stages.PoolPart(kind, tuple(levels))
+    part, model = stages.PoolPart(kind, tuple(levels)), revised(recipe.generator)[0]
     cells = stages.grid(workspace, part)["guidance"].to_list()
     for guidance, per_source in sorted(Counter(cells).items()):
         steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
-        tflop = image_tflop(recipe.generator, recipe.size_px, steps, recipe.height_px)
+        tflop = image_tflop(model, recipe.size_px, steps, recipe.height_px)
         pflop = None if tflop is None else n * tflop / 1e3
         yield Images(kind, guidance, n, steps, tflop, pflop)
 
@@ -189,14 +203,14 @@ def _disk(
 ) -> dict[str, float]:
     """What the stages leave behind and what they fetch, in GB."""
     recipe, images = workspace.recipe, sum(level.images for level in pool)
-    stored_kb = picture_kb(workspace.generator.codec, recipe.size_px, recipe.height_px) + ROW_KB
+    stored_kb = picture_kb(workspace.codec, recipe.size_px, recipe.height_px) + ROW_KB
     gb = {"synthetic images": images * stored_kb / 1e6}
     if recipe.view_px <= SMALL_UP_TO_PX:
         gb["their pixels, unpacked"] = images * 3 * recipe.view_px**2 / 1e9
     gb["weights of the runs"] = sum(len(run.seeds) * run.weights_gb for run in runs)
     files = sum(len(run.seeds) for run in runs) * (2 + sizes.validated)
     gb["predictions"] = files * sum(sizes.splits.values()) * PREDICTION_B / 1e9
-    if pool and recipe.generator == REFINER:
+    if pool and revised(recipe.generator)[0] == REFINER:
         gb["generator, from the hub"] = 4 * REFINER_PARAMETERS / 1e9
     if recipe.pretrained is not None:
         start = network(shape_of(recipe, len(sizes.counts)))

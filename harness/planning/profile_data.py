@@ -15,12 +15,12 @@ from harness.core.errors import DataError
 from harness.core.specs import SMALL_UP_TO_PX, Machine, Schedule
 from harness.datasets.pictures import Block
 from harness.methods.compose import compose
-from harness.pipeline import runs
+from harness.pipeline import runs, stages
 from harness.pipeline.workspace import Workspace
 from harness.planning import measure
 from harness.planning.flops import network, shape_of
-from harness.pool.cache import pixels, read_index
-from harness.pool.reader import open_pool
+from harness.pool.cache import pixels
+from harness.pool.reader import Pool
 from harness.training.trainer import fit
 
 BATCH = 128
@@ -34,16 +34,18 @@ def reading(workspace: Workspace) -> dict[str, Any]:
     decoded: pool.reader.Pool, with one thread and with all that this process may use; pixels:
     the mapped block of small pictures, left out for larger ones.
     """
-    index = read_index(workspace.pool)
+    index = stages.pool_index(workspace)
     if not len(index):
-        raise DataError(f"{workspace.pool} holds no images; `harness generate` makes them")
+        raise DataError(
+            f"{workspace.pool} holds no images by this generator; `harness generate` makes them"
+        )
     about = measure.about("reading", workspace.module.NAME, workspace.profile, "cpu") | {
         "images": len(index),
         "batch": BATCH,
     }
     rates = {}
-    for workers in sorted({1, open_pool(workspace.pool).workers}):
-        pool = open_pool(workspace.pool, workers=workers)
+    for workers in sorted({1, Pool(workspace.pool, index).workers}):
+        pool = Pool(workspace.pool, index, workers=workers)
         rates[f"decoded, threads: {workers}"] = _rate(pool, len(index))
     small = max(pool[0].shape[:2]) <= SMALL_UP_TO_PX
     if small:

@@ -9,12 +9,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import json
 import operator
 import os
-import re
 import zlib
 from collections.abc import Collection
 from pathlib import Path
@@ -24,9 +22,10 @@ import numpy as np
 import polars as pl
 
 from harness.core.errors import DataError, UsageError
-from harness.core.files import atomic, leftovers, sweep, write_atomic
+from harness.core.files import atomic, leftovers, sweep
 from harness.core.specs import SMALL_UP_TO_PX
 from harness.datasets.codec import decode, encode, resized
+from harness.pool.scores import SCORES, keep_scores, read_scores, write_scores, write_table
 from harness.pool.shards import (
     REQUEST,
     ROWS_PER_SHARD,
@@ -41,9 +40,9 @@ from harness.pool.shards import (
 )
 
 __all__ = [
-    "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Shard", "build_index", "decode",
-    "encode", "gc", "pending", "pixels", "plan_shards", "read_bytes", "read_index", "read_scores",
-    "request_rows", "verify", "write_scores", "write_shard",
+    "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Shard", "build_index", "decode", "encode",
+    "gc", "images_by", "pending", "pixels", "plan_shards", "read_bytes", "read_index",
+    "read_scores", "request_rows", "verify", "write_scores", "write_shard",
 ]  # fmt: skip
 
 INDEX: dict[str, Any] = REQUEST | {
@@ -53,7 +52,6 @@ INDEX: dict[str, Any] = REQUEST | {
     "size": pl.Int64,
     "crc32": pl.UInt32,
 }
-SCORES: dict[str, Any] = {"key": pl.String, "text_score": pl.Float32, "image_score": pl.Float32}
 _CHUNK = 1024  # images decoded at once
 
 
@@ -71,7 +69,7 @@ def build_index(pool: Path) -> pl.DataFrame:
     sweep(pool)
     state = _state(pool)
     index = _index_of(pool)
-    _write_table(pool / "index.parquet", index, {"shards": json.dumps(state)})
+    write_table(pool / "index.parquet", index, {"shards": json.dumps(state)})
     return index
 
 
@@ -81,15 +79,21 @@ def read_index(pool: Path) -> pl.DataFrame:
     return build_index(pool) if index is None else index
 
 
+def images_by(index: pl.DataFrame, generator: str) -> pl.DataFrame:
+    """Rows of an index that a generator (its key) made; a pool may hold those of several."""
+    return index.filter(pl.col("generator") == generator)
+
+
 def _index_of(pool: Path) -> pl.DataFrame:
-    parts = [_index_rows(pool, path) for path in shard_paths(pool)]
+    parts = [shard_index(pool, path) for path in shard_paths(pool)]
     rows = pl.concat([pl.DataFrame(schema=INDEX), *parts])
     # a key is there twice when two runs with different requests worked at the same time
     rows = rows.sort("generator", "guidance", "key", "shard")
     return rows.unique("key", keep="first", maintain_order=True)
 
 
-def _index_rows(pool: Path, path: Path) -> pl.DataFrame:
+def shard_index(pool: Path, path: Path) -> pl.DataFrame:
+    """Index rows of one shard, in its order; Damaged for a file that is none."""
     shard = open_shard(path)
     rows = shard.rows.with_columns(
         generator=pl.lit(shard.generator),
@@ -114,12 +118,6 @@ def _current_index(pool: Path) -> pl.DataFrame | None:
     except (OSError, KeyError, ValueError, pl.exceptions.PolarsError):
         pass
     return None
-
-
-def _write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str]) -> None:
-    out = io.BytesIO()
-    table.write_parquet(out, metadata=metadata)
-    write_atomic(path, out.getbuffer())
 
 
 # ---------------------------------------------------------------- reading
@@ -209,48 +207,6 @@ def _whole(path: Path, shape: tuple[int, ...]) -> bool:
     return zlib.crc32(data[:size].data) == int.from_bytes(data[size:].tobytes(), "little")
 
 
-# ---------------------------------------------------------------- scores
-
-
-def write_scores(pool: Path, clip: str, scores: pl.DataFrame) -> pl.DataFrame:
-    """Keep scores (columns SCORES, each in [-1, 1]) of one scoring model; return all of its scores.
-
-    Scores of other images stay, those of the same images are replaced. `clip` names the model and
-    its weights. Raises DataError for a score that is missing or out of range.
-    """
-    new = scores.select(pl.col(name).cast(dtype) for name, dtype in SCORES.items())
-    values = pl.col("text_score", "image_score")
-    wrong = new.filter(~pl.all_horizontal(values.is_between(-1.001, 1.001).fill_null(False)))
-    if len(wrong):
-        raise DataError(f"score of image {wrong['key'][0]} is not in [-1, 1]: {wrong.row(0)[1:]}")
-    if new["key"].n_unique() != len(new):
-        raise DataError("two scores for one image")
-    old = read_scores(pool, clip)
-    if old is not None:
-        new = pl.concat([old.join(new, on="key", how="anti"), new])
-    new = new.sort("key")
-    _write_table(_scores_path(pool, clip), new, {"clip": clip})
-    return new
-
-
-def read_scores(pool: Path, clip: str) -> pl.DataFrame | None:
-    """Scores of one scoring model (columns SCORES, sorted by key), or None if there are none."""
-    path = _scores_path(pool, clip)
-    if not path.exists():
-        return None
-    try:
-        return pl.read_parquet(path).select(list(SCORES))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete it and score again") from error
-
-
-def _scores_path(pool: Path, clip: str) -> Path:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", clip)
-    if name != clip:  # two models must not share a file
-        name += "-" + hashlib.sha256(clip.encode()).hexdigest()[:6]
-    return pool / f"scores-{name}.parquet"
-
-
 # ---------------------------------------------------------------- checking and cleaning
 
 
@@ -290,19 +246,14 @@ def gc(pool: Path, keep_generators: Collection[str]) -> list[Path]:
     except OSError as error:
         raise DataError(f"cannot remove {error.filename}: {error.strerror}") from error
     removed = sweep(pool) + stale
-    keys = build_index(pool).select("key")
-    for path in sorted(pool.glob("scores-*.parquet")):
-        table = pl.read_parquet(path)
-        rows = table.join(keys, on="key", how="semi")
-        if len(rows) != len(table):
-            _write_table(path, rows, {"clip": pl.read_parquet_metadata(path)["clip"]})
+    keep_scores(pool, build_index(pool))
     return removed
 
 
 def _damage(pool: Path, path: Path) -> DataError | None:
     """What reading all of a shard raises; None for a whole one."""
     try:
-        read_bytes(pool, _index_rows(pool, path))
+        read_bytes(pool, shard_index(pool, path))
     except DataError as error:
         return error
     return None

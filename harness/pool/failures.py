@@ -14,8 +14,9 @@ import polars as pl
 
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
+from harness.core.specs import GeneratorSpec, key
 from harness.pool.cache import read_index
-from harness.pool.shards import REQUEST, Shard
+from harness.pool.shards import REQUEST, Shard, request_rows
 
 FAILED: dict[str, Any] = REQUEST | {"reason": pl.String}
 
@@ -30,15 +31,29 @@ def write(
     What is known already, from an earlier try, is not written again.
     """
     known = {row["key"]: row["reason"] for p in _files(pool) for row in _content(p)[1]}
-    new = [key for key, reason in reasons.items() if known.get(key) != reason]
+    new = [image for image, reason in reasons.items() if known.get(image) != reason]
     if not new:
         return
     rows = shard.rows.filter(pl.col("key").is_in(new))
-    reason = pl.Series("reason", [reasons[key] for key in rows["key"]], pl.String)
+    reason = pl.Series("reason", [reasons[image] for image in rows["key"]], pl.String)
     beside = None if rest is None else rest.path
-    content = {"generator": generator, "rest": beside, "rows": rows.with_columns(reason).to_dicts()}
+    _write(_path(pool, shard), generator, beside, rows.with_columns(reason))
+
+
+def rekey(pool: Path, specs: Mapping[str, GeneratorSpec]) -> None:
+    """File the failures of generators (their keys) under those of the specs."""
+    for path in _files(pool):
+        generator, rows = _content(path)
+        if rows and generator in specs:
+            table = pl.DataFrame(rows, schema=FAILED)
+            keyed = request_rows(table, specs[generator]).with_columns(table["reason"])
+            _write(path, key(specs[generator]), None, keyed)
+
+
+def _write(path: Path, generator: str, rest: str | None, rows: pl.DataFrame) -> None:
+    content = {"generator": generator, "rest": rest, "rows": rows.to_dicts()}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomic(_path(pool, shard), text.encode())
+    write_atomic(path, text.encode())
 
 
 def read(pool: Path, generator: str) -> pl.DataFrame:

@@ -184,8 +184,17 @@ class Pool:
 
 
 def open_pool(
-    pool: Path, scorer: str | None = None, side_px: int | None = None, workers: int | None = None
+    pool: Path,
+    scorer: str | None = None,
+    side_px: int | None = None,
+    workers: int | None = None,
+    generator: str | None = None,
 ) -> Pool:
-    """All images of a pool on disk, with the scores of a scoring model where one is named."""
+    """All images of a pool on disk, with the scores of a scoring model where one is named.
+
+    generator: key of the one whose images are wanted; None takes those of all.
+    """
     scores = None if scorer is None else cache.read_scores(pool, scorer)
-    return Pool(pool, cache.read_index(pool), scores, side_px, workers)
+    index = cache.read_index(pool)
+    index = index if generator is None else cache.images_by(index, generator)
+    return Pool(pool, index, scores, side_px, workers)

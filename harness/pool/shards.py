@@ -78,10 +78,16 @@ def plan_shards(requests: pl.DataFrame, size: int = ROWS_PER_SHARD) -> list[Shar
         raise UsageError(f"a shard holds at least one row, not {size}")
     rows = requests.unique("key", keep="first").sort("guidance", "key")
     return [
-        Shard(_relative(level, part["key"].to_list()), part)
-        for (level,), block in rows.group_by("guidance", maintain_order=True)
+        shard_of(part)
+        for _, block in rows.group_by("guidance", maintain_order=True)
         for part in block.iter_slices(size)
     ]
+
+
+def shard_of(rows: pl.DataFrame) -> Shard:
+    """The shard of these rows, which are of one guidance level."""
+    rows = rows.sort("guidance", "key")
+    return Shard(_relative(rows["guidance"][0], rows["key"].to_list()), rows)
 
 
 def pending(

@@ -6,7 +6,7 @@ import base64
 import io
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from harness.core.errors import DataError, UsageError
 from harness.pipeline import stages
-from harness.pipeline.jobs import hard
+from harness.pipeline.jobs import hard, scored
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 
@@ -25,6 +25,7 @@ QUALITY = 82
 THUMB_BYTES = 4600  # of the page per picture, on average: 5,000 of them stay under 23 MB
 SHARP_UP_TO_PX = 32  # pictures this small stay as they are: a lossy codec halves their colours
 SCALE = 10_000  # scores are kept as whole numbers of 1 / SCALE, rounded down: as ">=" reads them
+Sample = tuple[int, str]  # label and source: a picture may be in two classes
 
 
 @dataclass(frozen=True)
@@ -56,37 +57,41 @@ def gallery(workspace: Workspace, most: int) -> Gallery:
     rows = _scored(workspace)
     levels = tuple(sorted(rows["guidance"].unique().to_list()))
     seeds = tuple(sorted(rows["seed"].unique().to_list()))
-    classes = sorted(rows["classname"].unique().to_list())
-    chosen = _choice(rows, max(1, most // (len(levels) * len(seeds))))
-    shown = rows.filter(pl.col("source").is_in(chosen)).sort("guidance", "seed")
-    thumbs = _thumbnails(workspace, shown)
-    real, note = _originals(workspace, chosen)
-    by_source = {key[0]: group for key, group in shown.group_by("source")}
-    affordable = _affordable(chosen, by_source, thumbs, real, most * THUMB_BYTES)
+    labels = _labels(rows)
+    chosen = _choice(rows, labels, max(1, most // (len(levels) * len(seeds))))
+    samples = pl.DataFrame(chosen, {"label": pl.Int32, "source": pl.String}, orient="row")
+    shown = rows.join(samples, on=("label", "source"), how="semi").sort("guidance", "seed")
+    thumbs = _thumbnails(workspace, shown.unique("key"))
+    real, note = _originals(workspace, samples["source"].unique(maintain_order=True).to_list())
+    by_sample: dict[Any, pl.DataFrame] = dict(shown.group_by("label", "source"))
+    affordable = _affordable(chosen, by_sample, thumbs, real, most * THUMB_BYTES)
     sources = [
-        _spectrum(by_source[s], thumbs, real.get(s), classes, levels, seeds) for s in affordable
+        _spectrum(by_sample[s], thumbs, real.get(s[1]), list(labels), levels, seeds)
+        for s in affordable
     ]
     pictures = sum(image is not None for s in sources for row in s["images"] for image in row)
     plain = {
         "levels": levels,
         "seeds": seeds,
         "threshold": workspace.recipe.threshold,
-        "classes": classes,
+        "classes": list(labels.values()),
         "sources": sources,
-        "scores": _all_scores(rows, classes, levels),
+        "scores": _all_scores(rows, list(labels), levels),
         "scale": SCALE,
     }
-    count = rows["source"].n_unique()
+    count = rows.select("label", "source").unique().height
     return Gallery(
         levels, seeds, workspace.recipe.threshold, pictures, len(rows), count, note, plain
     )
 
 
 def _scored(workspace: Workspace) -> pl.DataFrame:
-    """The pool's index with the scores; DataError where one of them is missing."""
-    scored = stages.read(workspace.work / "spectrum.parquet", "harness score")
-    index = cache.read_index(workspace.pool).drop("source", "guidance", "seed")
-    rows = scored.join(index, on="key", how="inner", maintain_order="left")
+    """The scored images of the recipe's generator with their places, a row for each label.
+
+    DataError where scores or images are missing.
+    """
+    index = stages.pool_index(workspace).drop("source", "guidance", "seed")
+    rows = scored(workspace).join(index, on="key", how="inner", maintain_order="left")
     if not len(rows):
         raise DataError(
             f"no scored image of {workspace.work / 'spectrum.parquet'} is in {workspace.pool}"
@@ -94,14 +99,24 @@ def _scored(workspace: Workspace) -> pl.DataFrame:
     return rows
 
 
-def _choice(rows: pl.DataFrame, n: int) -> list[str]:
-    """n sources, from the classes in turn; the same ones whatever the order of rows."""
-    pairs = rows.select("classname", "source").unique().sort("classname", "source")
-    by_class = [group["source"].to_list() for _, group in pairs.group_by("classname")]
-    by_class.sort()
-    turns = itertools.chain.from_iterable(itertools.zip_longest(*by_class))
-    first = itertools.islice((source for source in turns if source is not None), n)
-    return list(first)
+def _labels(rows: pl.DataFrame) -> dict[int, str]:
+    """Names of the classes by label, in the order of names; of two with one name, the label too."""
+    pairs = rows.select("classname", "label").unique().sort("classname", "label")
+    shared = pairs["classname"].is_duplicated()
+    return {
+        label: f"{name} (class {label})" if twice else name
+        for (name, label), twice in zip(pairs.rows(), shared, strict=True)
+    }
+
+
+def _choice(rows: pl.DataFrame, labels: Iterable[int], n: int) -> list[Sample]:
+    """n samples, from the classes in turn; the same ones whatever the order of rows."""
+    pairs = rows.select("label", "source").unique().sort("label", "source")
+    by_class = pairs.rows_by_key("label", include_key=True)
+    of_classes = sorted((by_class[label] for label in labels), key=lambda some: some[0][1])
+    in_turn = itertools.zip_longest(*of_classes)
+    turns = itertools.chain.from_iterable(in_turn)
+    return list(itertools.islice((sample for sample in turns if sample is not None), n))
 
 
 def _thumbnails(workspace: Workspace, rows: pl.DataFrame) -> dict[str, str]:
@@ -113,20 +128,20 @@ def _thumbnails(workspace: Workspace, rows: pl.DataFrame) -> dict[str, str]:
 
 
 def _affordable(
-    chosen: Sequence[str],
-    by_source: dict[Any, pl.DataFrame],
+    chosen: Sequence[Sample],
+    by_sample: dict[Any, pl.DataFrame],
     thumbs: dict[str, str],
     real: dict[str, str],
     most: int,
-) -> list[str]:
-    """The first sources, and as many as fit into so many bytes."""
-    sources: list[str] = []
-    for source in chosen:
-        most -= len(real.get(source, "")) + sum(len(thumbs[k]) for k in by_source[source]["key"])
-        if most < 0 and sources:
+) -> list[Sample]:
+    """The first samples, and as many as fit into so many bytes."""
+    samples: list[Sample] = []
+    for sample in chosen:
+        most -= len(real.get(sample[1], "")) + sum(len(thumbs[k]) for k in by_sample[sample]["key"])
+        if most < 0 and samples:
             break
-        sources.append(source)
-    return sources
+        samples.append(sample)
+    return samples
 
 
 def _thumb(picture: np.ndarray, data: bytes = b"") -> str:
@@ -164,7 +179,7 @@ def _spectrum(
     rows: pl.DataFrame,
     thumbs: dict[str, str],
     real: str | None,
-    classes: Sequence[str],
+    labels: Sequence[int],
     levels: Sequence[int],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
@@ -175,7 +190,7 @@ def _spectrum(
         at = levels.index(level), seeds.index(seed)
         images[at[0]][at[1]] = thumbs[key]
         scores[at[0]][at[1]] = _whole(score)
-    about = {"class": classes.index(rows["classname"][0]), "real": real}
+    about = {"class": labels.index(rows["label"][0]), "real": real}
     return about | {"images": images, "scores": scores}
 
 
@@ -184,17 +199,17 @@ def _whole(score: float | None) -> int | None:
 
 
 def _all_scores(
-    rows: pl.DataFrame, classes: Sequence[str], levels: Sequence[int]
+    rows: pl.DataFrame, labels: Sequence[int], levels: Sequence[int]
 ) -> list[list[str]]:
     """Of every class and level, ascending, as base64 of little-endian int16."""
     whole = (pl.col("text_score") * SCALE).floor().cast(pl.Int16).alias("whole")
-    grouped = rows.select("classname", "guidance", whole).group_by("classname", "guidance")
+    grouped = rows.select("label", "guidance", whole).group_by("label", "guidance")
     cells = {key: group["whole"].drop_nulls().sort().to_numpy() for key, group in grouped}
     empty = np.zeros(0, "<i2")
     return [
         [
-            base64.b64encode(cells.get((name, level), empty).astype("<i2").tobytes()).decode()
+            base64.b64encode(cells.get((label, level), empty).astype("<i2").tobytes()).decode()
             for level in levels
         ]
-        for name in classes
+        for label in labels
     ]

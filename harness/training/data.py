@@ -62,6 +62,7 @@ class TrainData:
     test: str = "test"
     val: str | None = None
     metric: Callable[[np.ndarray, np.ndarray], float] = accuracy
+    pretrained: str | None = None  # where the recipe's pretrained model lies; None: by its name
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", _columns("rows", self.rows, len(self.counts)))

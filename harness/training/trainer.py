@@ -182,7 +182,8 @@ def _model(
     else:
         from harness.models import clip
 
-        model = clip.load(recipe.pretrained, len(data.counts), weights=start is None)
+        name = data.pretrained or recipe.pretrained
+        model = clip.load(name, len(data.counts), weights=start is None)
         mean, std = model.mean, model.std
     if start is not None:
         try:

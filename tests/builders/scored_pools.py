@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from harness.core.specs import GeneratorSpec, key
+from harness.core.specs import key
 from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
@@ -23,7 +23,7 @@ def pool(
 
     The score of an image is (50 + 5 n) / 100, n its place among the 2 seeds of 4 levels.
     """
-    spec = GeneratorSpec(model="test", weights="0" * 64, size_px=px)
+    spec = workspace.generator
     names = [
         (hashlib.sha256(bytes([n])).hexdigest(), classes[n % len(classes)]) for n in range(sources)
     ]
@@ -40,7 +40,9 @@ def pool(
     cells = index.select("guidance", "seed").rows()
     text = pl.Series("text_score", [scores[cell] for cell in cells], pl.Float32)
     image = pl.Series("image_score", [cell[0] / 100 for cell in cells], pl.Float32)
-    table = index.with_columns(text, image).select(stages.SCORE_COLUMNS).sort("key")
+    numbers = {name: n for n, name in enumerate(classes)}
+    label = index["classname"].replace_strict(numbers, return_dtype=pl.Int32).alias("label")
+    table = index.with_columns(text, image, label).select(stages.SCORE_COLUMNS).sort("key")
     workspace.work.mkdir(parents=True, exist_ok=True)
     table.write_parquet(workspace.work / "spectrum.parquet")
 

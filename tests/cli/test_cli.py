@@ -307,6 +307,7 @@ def test_a_root_that_is_not_there(capsys, home, tmp_path):
         ("train", "`harness score` makes it"),
         ("cache verify", "there is no pool"),
         ("cache gc", "there is no pool"),
+        ("cache rekey", "there is no pool"),
     ],
 )
 def test_a_stage_too_early(capsys, home, data, monkeypatch, tmp_path, command, message):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.core.specs import (
+    ADDED_LATER,
     GeneratorSpec,
     ImageSpec,
     Machine,
@@ -16,6 +17,7 @@ from harness.core.specs import (
     RunSpec,
     Schedule,
     key,
+    unread,
 )
 
 GENERATOR = GeneratorSpec(model="mini", weights="ab", size_px=32)
@@ -65,6 +67,24 @@ def test_every_field_counts(spec):
     others = {f.name: replace(spec, **{f.name: "other"}) for f in dataclasses.fields(spec)}
     keys = {key(spec), *map(key, others.values())}
     assert len(keys) == 1 + len(others)
+
+
+def test_a_field_that_came_later_leaves_keys_alone():
+    @dataclass(frozen=True)
+    class Mixture:  # in the name of the one with golden keys
+        keep: float
+        tail_fraction: float | None
+        version: int = 1
+        share: float = field(default=0.0, metadata=ADDED_LATER)
+        names: tuple[str, ...] = field(default_factory=tuple, metadata=ADDED_LATER)
+
+    assert key(Mixture(0.5, None)) == GOLDEN[RECIPE.mixture]
+    changed = [Mixture(0.5, None, share=0.1), Mixture(0.5, None, names=("a",))]
+    changed += [Mixture(0.5, None, share=0), Mixture(0.5, None, share=None)]
+    assert len({GOLDEN[RECIPE.mixture], *map(key, changed)}) == 5
+    assert key(changed[0]) == "de8648f99e67b45870d32850d344c599f484c4cff2f0c9158caf902015eb85fe"
+    unreads = {f.name: unread(f) for f in dataclasses.fields(Mixture)}
+    assert (unreads["share"], unreads["names"], unreads["version"]) == (0.0, (), None)
 
 
 def test_specs_of_different_classes_differ():

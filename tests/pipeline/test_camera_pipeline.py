@@ -4,6 +4,7 @@ Image-text models, hard images by their own runs, edits by language, ensembles o
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import polars as pl
 import pytest
 import small_workspace
 
+from harness.api import steps
 from harness.core import parallel
 from harness.core.errors import DataError
 from harness.mini import weights
 from harness.mini.wildcam import write_iwildcam
 from harness.pipeline import runs, stages
 from harness.pipeline.jobs import plan
+from harness.pipeline.request import Choices, resolve
 from harness.pipeline.workspace import Workspace
 from harness.results import records
 
@@ -73,6 +76,27 @@ def test_hard_images_are_those_its_own_runs_find_least_probable(workspace):
     assert len(hard) == round(len(data.train) * 8_260 / 129_809)
     assert chosen["p_true"].max() <= left["p_true"].min()
     assert hard["source"].null_count() == 0
+
+
+def test_the_list_of_hard_images_is_that_of_the_own_backbone(workspace):
+    before = (workspace.work / "hard.parquet").read_bytes()
+    other = replace(workspace, backbone="ViT-L-14")
+    assert other.recipe.backbone != workspace.recipe.backbone
+    folders = set(workspace.runs.iterdir())
+    stages.hard(other, runs.judge(other))  # there are no weights of the other backbone here
+    assert (workspace.work / "hard.parquet").read_bytes() == before
+    assert set(workspace.runs.iterdir()) == folders
+
+
+def test_a_row_that_reads_no_image_trains_no_other(workspace, tmp_path):
+    request = resolve(Choices("iwildcam", ["Zero-shot"], [0], profile="smoke"), methods=True)
+    assert (request.kinds, request.needs_hard) == ((), False)
+    fresh = replace(workspace, home=tmp_path)
+    request = replace(request, workspace=fresh, workers=1)
+    assert [step.name for step in steps.run(request)] == ["index", "train"]
+    done = records.read_all("smoke", "iwildcam", fresh.records)
+    assert [record["method"] for record in done] == ["Zero-shot"]
+    assert not fresh.pool.exists()
 
 
 def test_every_row_runs_on_what_it_needs(workspace):

@@ -1,7 +1,9 @@
 """One request: what it resolves, once, and what it refuses before any work."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 import small_workspace
 import yaml
 
+from harness.api import steps
+from harness.api.plans import plan_of
 from harness.cli.main import main
 from harness.core import parallel
 from harness.core.errors import UsageError
@@ -71,6 +75,47 @@ def test_what_a_request_holds(tmp_path):
     default = resolve(Choices(SET, home=tmp_path), methods=True)
     assert default.rows[0] == "CE"
     assert (default.seeds, default.rows_named) == (default.workspace.recipe.run_seeds, False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kinds", "needs_hard"),
+    [
+        (["CE", "BS"], (), False),
+        (["CE(control=True)"], (), True),
+        (["CE", "CE+DisCL"], ("spectrum",), True),
+        (None, ("spectrum",), True),
+    ],
+)
+def test_nothing_is_asked_for_that_no_row_reads(tmp_path, rows, kinds, needs_hard):
+    request = resolve(Choices(SET, rows, home=tmp_path), methods=True)
+    assert (request.kinds, request.needs_hard) == (kinds, needs_hard)
+
+
+@pytest.mark.parametrize(
+    ("rows", "images"),
+    [
+        (["CE"], 0),
+        (["CE(control=True)"], 0),
+        (["CE+DisCL"], 60),
+        (['CE+DisCL(curriculum="fixed", levels=(0.3,))', "CE"], 30),
+        (['CE+DisCL(curriculum="fixed", levels=(0.3,))', "CE+DisCL"], 90),
+    ],
+)
+def test_a_comparison_makes_the_images_of_its_plan(data, tmp_path, rows, images):
+    settings = tuple(small_workspace.SMALL.items())
+    choices = Choices(SET, rows, [0], home=tmp_path, root=data, overrides=settings, workers=1)
+    request = resolve(replace(choices, profile="smoke"), methods=True, table=True)
+    steps.index(request)
+    if request.needs_hard:
+        steps.hard(request)
+    plan = plan_of(request)
+    assert sum(level.images for level in plan.plan.pool) == images
+    done = {step.name: step.result for step in steps.run(request)}
+    assert done["generate"].images == images if images else "generate" not in done
+    assert ("hard" in done) == request.needs_hard
+    assert {run.method for run in plan.plan.runs} == {
+        json.loads(path.read_text())["method"] for path in request.workspace.records.rglob("*.json")
+    }
 
 
 def test_overrides_come_after_params(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from harness.cli import doctor_text
 from harness.core import registry
 from harness.mini.weights import weights_digest
+from harness.models import identity
 from harness.pipeline.workspace import Workspace
 from harness.planning import doctor, local_files, packages
 from harness.planning.devices import Gpu
@@ -191,7 +192,7 @@ def test_weights_in_the_hub_cache(tmp_path):
 def test_where_open_clip_takes_openai_weights_from():
     from open_clip import get_pretrained_cfg
 
-    for model, repository in local_files.OPENAI.items():
+    for model, repository in identity.OPENAI.items():
         assert get_pretrained_cfg(model, "openai")["hf_hub"] == f"{repository}/"
 
 

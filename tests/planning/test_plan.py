@@ -194,7 +194,7 @@ def test_the_run_that_says_what_is_hard(tmp_path):
     assert [(r.method, r.why, r.seeds) for r in told.runs] == [
         (ADAPTIVE, "merged", (7,)),
         (f"{ADAPTIVE}+WE", "row", (7,)),
-        ("FLYP", "hard images", (7, 0, 1, 2)),
+        ("FLYP", "hard images", (0, 1, 2)),
     ]
 
 
@@ -344,6 +344,17 @@ def test_listed_images_go_before_facts(tmp_path):
     assert dataset_sizes.facts(workspace, None).hard_classes is None
 
 
+def test_the_run_that_says_what_is_hard_has_the_own_backbone(tmp_path):
+    workspace = Workspace("iwildcam", "paper", tmp_path, backbone="ViT-L-14")
+    rows = ["FLYP", "FLYP+DisCL"]
+    runs = plans.plan(workspace, rows, seeds=[0, 7]).runs
+    told = [(run.method, run.why, run.seeds) for run in runs]
+    assert told == [(row, "row", (0, 7)) for row in rows] + [("FLYP", "hard images", (0, 1, 2))]
+    own = Workspace("iwildcam", "paper", tmp_path)
+    assert runs[2].pflop == plans.plan(own, ["FLYP"], seeds=[0]).runs[0].pflop < runs[0].pflop
+    assert [run.why for run in plans.plan(workspace, ["Zero-shot"]).runs] == ["row"]
+
+
 def test_sources_are_counted_where_they_are_listed(tmp_path):
     workspace = paper(tmp_path, "cifar100-lt")
     workspace.work.mkdir(parents=True)
@@ -351,7 +362,8 @@ def test_sources_are_counted_where_they_are_listed(tmp_path):
     table = pl.DataFrame([ratio, pl.Series("label", [0, 1, 0, 1], pl.Int32)])
     table.write_parquet(workspace.work / "index.parquet")
     sources = pl.Series("source", ["a", "b", "b", "c"])
-    table.with_columns(sources).write_parquet(workspace.work / "hard.parquet")
+    names = pl.Series("classname", ["one", "other", "other", "one"])
+    table.with_columns(sources, names).write_parquet(workspace.work / "hard.parquet")
     assert plans.plan(workspace, ["CE"]).sources == 3
 
 

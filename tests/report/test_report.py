@@ -338,10 +338,11 @@ def test_real_pictures_where_the_data_is(tmp_path: Path) -> None:
 
 
 def test_a_gallery_stays_within_its_bytes() -> None:
-    by_source = {s: pl.DataFrame({"key": [s + "1", s + "2"]}) for s in "abc"}
+    samples = [(0, s) for s in "abc"]
+    by_sample = {s: pl.DataFrame({"key": [s[1] + "1", s[1] + "2"]}) for s in samples}
     thumbs = {s + n: "x" * 100 for s in "abc" for n in "12"}
-    assert _affordable("abc", by_source, thumbs, {"a": "y" * 50}, 451) == ["a", "b"]
-    assert _affordable("abc", by_source, thumbs, {}, 1) == ["a"]
+    assert _affordable(samples, by_sample, thumbs, {"a": "y" * 50}, 451) == samples[:2]
+    assert _affordable(samples, by_sample, thumbs, {}, 1) == samples[:1]
 
 
 def test_large_pictures_become_thumbnails(tmp_path: Path) -> None:

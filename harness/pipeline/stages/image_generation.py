@@ -78,7 +78,7 @@ class _Worker:
         from harness.generation.engine import Generator, load_pipeline
 
         torch.set_num_threads(1)
-        pipeline = load_pipeline(source, getattr(torch, spec.dtype), device)
+        pipeline = load_pipeline(source, getattr(torch, spec.dtype), device, spec.scheduler)
         compiled = torch.device(device).type == "cuda"
         self.workspace = workspace
         self.encoders = ThreadPoolExecutor(2)

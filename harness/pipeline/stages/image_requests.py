@@ -34,10 +34,18 @@ SPECTRUM, EDITS = (PoolPart(kind) for kind in KINDS)
 
 
 def requests(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.DataFrame:
-    """Every synthetic image of a part, once however many imbalance ratios share its source."""
+    """Every synthetic image of a part, once however many labels and imbalance ratios share it."""
+    return labelled_requests(workspace, part).drop("label").unique(maintain_order=True)
+
+
+def labelled_requests(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.DataFrame:
+    """The images of a part with the labels of their hard samples; columns cache.REQUEST and label.
+
+    An image has a row for each label: two classes may hold the same picture and share a name.
+    """
     rows = tables.read(workspace.work / "hard.parquet", "harness hard")
-    sources = rows.select("source", "classname").unique(maintain_order=True)
-    images = sources.join(grid(workspace, part), how="cross")
+    samples = rows.select("source", "label", "classname").unique(maintain_order=True)
+    images = samples.join(grid(workspace, part), how="cross")
     names, recipe = images["classname"].to_list(), workspace.recipe
     if part.kind == "spectrum":
         sentences = _sentences(workspace, names)
@@ -48,10 +56,8 @@ def requests(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.DataFrame:
     else:
         edits = edit_texts(workspace)[0]
         texts = [edits[e].format(name=n) for n, e in zip(names, images["edit"], strict=True)]
-    images = images.select("source", "classname", "guidance", "seed")
-    return cache.request_rows(
-        images.with_columns(pl.Series("prompt", texts, pl.String)), workspace.generator
-    )
+    prompted = images.with_columns(pl.Series("prompt", texts, pl.String))
+    return cache.request_rows(prompted, workspace.generator).with_columns(images["label"])
 
 
 def _sentences(workspace: Workspace, names: list[str]) -> dict[str, tuple[str, ...]] | None:
@@ -101,3 +107,8 @@ def edit_texts(workspace: Workspace) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def generator_key(workspace: Workspace) -> str:
     """Key of the generator."""
     return key(workspace.generator)
+
+
+def pool_index(workspace: Workspace) -> pl.DataFrame:
+    """The pool's images by the recipe's generator; columns cache.INDEX."""
+    return cache.images_by(cache.read_index(workspace.pool), generator_key(workspace))

@@ -12,31 +12,40 @@ from harness.core import parallel
 from harness.core.errors import DataError
 from harness.pipeline.stages import tables
 from harness.pipeline.stages.image_generation import failed
-from harness.pipeline.stages.image_requests import SPECTRUM, PoolPart, edit_texts, requests
+from harness.pipeline.stages.image_requests import (
+    SPECTRUM,
+    PoolPart,
+    edit_texts,
+    labelled_requests,
+    pool_index,
+    requests,
+)
 from harness.pipeline.stages.source_pictures import pictures
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache, failures
 
-SCORE_COLUMNS = ("key", "source", "guidance", "seed", "text_score", "image_score")
+SCORE_COLUMNS = ("key", "source", "label", "guidance", "seed", "text_score", "image_score")
+KEYED = tuple(name for name in SCORE_COLUMNS if name != "label")  # of a pool that no labels share
 
 
 def score(workspace: Workspace, device: str = "cpu", part: PoolPart = SPECTRUM) -> int:
     """Score the pool's images that have none; writes work/.../<kind>.parquet (SCORE_COLUMNS).
 
+    An image has a row for each label that it serves.
     The images of the part have to be there; others of its kind that are there stay in the table.
     Raw CLIPScores: image and text, image and source. Thresholds are applied when training reads.
     The text score of edits is their lead: similarity to the domain's text less the largest one to
     the texts of other things.
     """
     parallel.check_device(device)
-    images, pool_index = requests(workspace, part), cache.read_index(workspace.pool)
-    missing = failures.outstanding(images, pool_index, failed(workspace, part))
+    images, index = requests(workspace, part), pool_index(workspace)
+    missing = failures.outstanding(images, index, failed(workspace, part))
     if len(missing):
         gone = f"{len(missing)} of {len(images)} images are not in {workspace.pool}"
         raise DataError(f"{gone}; `harness generate` makes them")
-    all_levels = PoolPart(part.kind, tuple(pool_index["guidance"].unique()))
-    of_kind = requests(workspace, all_levels)
-    rows = pool_index.join(of_kind, on="key", how="semi", maintain_order="left")
+    all_levels = PoolPart(part.kind, tuple(index["guidance"].unique()))
+    labels = labelled_requests(workspace, all_levels).select("key", "label")
+    rows = index.join(labels, on="key", how="semi", maintain_order="left")
     name = scorer(workspace, part.kind)
     scores = cache.read_scores(workspace.pool, name)
     todo = rows if scores is None else rows.join(scores, on="key", how="anti")
@@ -44,8 +53,8 @@ def score(workspace: Workspace, device: str = "cpu", part: PoolPart = SPECTRUM) 
         new = _scores(workspace, todo, device, part.kind)
         scores = cache.write_scores(workspace.pool, name, new)
     assert scores is not None
-    table = rows.join(scores, on="key", maintain_order="left").select(SCORE_COLUMNS).sort("key")
-    tables.write(workspace.work / f"{part.kind}.parquet", table)
+    table = rows.join(labels, on="key").join(scores, on="key").select(SCORE_COLUMNS)
+    tables.write(workspace.work / f"{part.kind}.parquet", table.sort("key", "label"))
     return len(todo)
 
 
@@ -88,8 +97,14 @@ def lead(similarity: np.ndarray) -> np.ndarray:
 
 
 def pool_key(spectrum: pl.DataFrame, scorer: str) -> str:
-    """SHA-256 over the images and their scores that a run may read."""
+    """SHA-256 over the images and their scores that a run may read.
+
+    Labels are part of it where an image serves several; else the run's index says them.
+    """
     digest = hashlib.sha256(scorer.encode())
-    for row in spectrum.select(SCORE_COLUMNS).sort("key").iter_rows():
-        digest.update(("\n" + " ".join(map(str, row))).encode())
+    rows = spectrum.sort("key", "label")
+    shared = pl.when(pl.col("key").is_duplicated()).then(pl.col("label"))
+    for *row, label in rows.select(*KEYED, shared).iter_rows():
+        values = row if label is None else [*row, label]
+        digest.update(("\n" + " ".join(map(str, values))).encode())
     return digest.hexdigest()

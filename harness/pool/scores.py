@@ -1,0 +1,87 @@
+"""Scores of the pool's images, a Parquet file for each scoring model."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from harness.core.errors import DataError
+from harness.core.files import write_atomic
+
+SCORES: dict[str, Any] = {"key": pl.String, "text_score": pl.Float32, "image_score": pl.Float32}
+
+
+def write_scores(pool: Path, clip: str, scores: pl.DataFrame) -> pl.DataFrame:
+    """Keep scores (columns SCORES, each in [-1, 1]) of one scoring model; return all of its scores.
+
+    Scores of other images stay, those of the same images are replaced. `clip` names the model and
+    its weights. Raises DataError for a score that is missing or out of range.
+    """
+    new = scores.select(pl.col(name).cast(dtype) for name, dtype in SCORES.items())
+    values = pl.col("text_score", "image_score")
+    wrong = new.filter(~pl.all_horizontal(values.is_between(-1.001, 1.001).fill_null(False)))
+    if len(wrong):
+        raise DataError(f"score of image {wrong['key'][0]} is not in [-1, 1]: {wrong.row(0)[1:]}")
+    if new["key"].n_unique() != len(new):
+        raise DataError("two scores for one image")
+    old = read_scores(pool, clip)
+    if old is not None:
+        new = pl.concat([old.join(new, on="key", how="anti"), new])
+    new = new.sort("key")
+    write_table(_scores_path(pool, clip), new, {"clip": clip})
+    return new
+
+
+def read_scores(pool: Path, clip: str) -> pl.DataFrame | None:
+    """Scores of one scoring model (columns SCORES, sorted by key), or None if there are none."""
+    path = _scores_path(pool, clip)
+    if not path.exists():
+        return None
+    try:
+        return pl.read_parquet(path).select(list(SCORES))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it and score again") from error
+
+
+def keep_scores(pool: Path, index: pl.DataFrame) -> None:
+    """Leave scores of the images in the index only, whatever the scoring model."""
+    for path in _score_files(pool):
+        table = pl.read_parquet(path)
+        _change_scores(path, table, table.join(index, on="key", how="semi", maintain_order="left"))
+
+
+def add_scores(pool: Path, pairs: pl.DataFrame) -> None:
+    """Keep scores of images under another key, too; pairs: key, old."""
+    for path in _score_files(pool):
+        table = pl.read_parquet(path)
+        new = table.rename({"key": "old"}).join(pairs, on="old").select(table.columns)
+        both = pl.concat([table, new]).unique("key", keep="first").sort("key")
+        _change_scores(path, table, both)
+
+
+def _score_files(pool: Path) -> list[Path]:
+    return sorted(pool.glob("scores-*.parquet"))
+
+
+def _change_scores(path: Path, before: pl.DataFrame, after: pl.DataFrame) -> None:
+    if len(before) != len(after):
+        write_table(path, after, {"clip": pl.read_parquet_metadata(path)["clip"]})
+
+
+def _scores_path(pool: Path, clip: str) -> Path:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", clip)
+    if name != clip:  # two models must not share a file
+        name += "-" + hashlib.sha256(clip.encode()).hexdigest()[:6]
+    return pool / f"scores-{name}.parquet"
+
+
+def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str]) -> None:
+    """A Parquet file with such metadata, whole or (DataError) as it was."""
+    out = io.BytesIO()
+    table.write_parquet(out, metadata=metadata)
+    write_atomic(path, out.getbuffer())
