@@ -53,9 +53,9 @@ def count(workspace: Workspace) -> list[Count]:
 def _count(workspace: Workspace, imbalance: int | None) -> Count:
     recipe, samples = workspace.recipe, hard(workspace, imbalance)
     generated, kept, failed = None, None, 0
-    requests = stages.labelled_requests(workspace)
-    keys = requests.join(samples, on=("source", "label"), how="semi").select("key")
     if (workspace.pool / "images").is_dir():
+        requests = stages.labelled_requests(workspace)
+        keys = requests.join(samples, on=("source", "label"), how="semi").select("key")
         images = stages.pool_index(workspace).join(keys, on="key", how="semi")
         generated = len(images)
         failed = len(stages.failed(workspace).join(keys, on="key", how="semi"))

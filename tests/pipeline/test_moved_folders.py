@@ -252,6 +252,21 @@ def test_a_commit_by_the_hub_is_in_the_cache_from_then_on(hub, monkeypatch, tmp_
     assert identity.commit("someone/generator") == COMMIT
 
 
+def test_the_generator_is_loaded_by_its_commit(hub, models, tmp_path):
+    """From a local cache whose main has moved on to a commit that is not there."""
+    import torch
+
+    from harness.generation.engine import load_pipeline
+
+    hub("owner/tiny", OTHER)
+    shutil.copytree(
+        models / "generator", tmp_path / "hub" / "models--owner--tiny" / "snapshots" / COMMIT
+    )
+    assert load_pipeline(f"owner/tiny@{COMMIT}", torch.float32, "cpu").unet is not None
+    with pytest.raises(DataError, match="cannot load the generator owner/tiny"):
+        load_pipeline("owner/tiny", torch.float32, "cpu")
+
+
 def test_a_folder_without_model_files_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no model files in .*empty"):
