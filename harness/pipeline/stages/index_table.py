@@ -20,7 +20,7 @@ def index(workspace: Workspace) -> pl.DataFrame:
     """The training rows of every imbalance ratio; writes work/.../index.parquet.
 
     Columns imbalance, id, label, classname, count. The built-in profiles first write their data
-    set in its official format.
+    set in its official format. DataError of all that the cheap part of its check refuses.
     """
     if workspace.root is None and workspace.recipe.generator == BUILT_IN:
         if not hasattr(workspace.module, "write_built_in"):
