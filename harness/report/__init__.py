@@ -88,9 +88,12 @@ def findings_of(
     select: str = "last",
 ) -> Findings:
     """The claims about these data sets, tested on their records."""
+    profile = workspaces[0].profile
+    own = find(statements, _records(workspaces), profile, rule, select)
+    if all(finding.p is None for finding in own.results):  # nothing to correct
+        return own
     names = [workspace.module.NAME for workspace in workspaces]
-    records = _all_records(workspaces)
-    return find(statements, records, workspaces[0].profile, rule, select, names)
+    return find(statements, _all_records(workspaces), profile, rule, select, names)
 
 
 def make(
