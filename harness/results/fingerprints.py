@@ -27,14 +27,14 @@ Behaviour = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Deviation:
-    """One thing that a run does otherwise: what, and both values as text."""
+    """One thing that a run does otherwise: what, and both values as text; no `before`: how much."""
 
     what: str
     before: str
     now: str
 
     def text(self) -> str:
-        return f"{self.what}: {self.before} before, {self.now} now"
+        return f"{self.what}: {f'{self.before} before, ' * bool(self.before)}{self.now} now"
 
 
 def deviations(
@@ -97,9 +97,8 @@ def _drawn(a: Mapping[str, Sequence[int]], b: Mapping[str, Sequence[int]]) -> It
                 math.fsum(abs(x / m - y / n) for x, y in zip(a[level], b[level], strict=True)) / 2
             )
             if apart > DRAWN:
-                yield Deviation(
-                    f"{what}, by class", "0 % elsewhere", f"{100 * apart:.0f} % elsewhere"
-                )
+                share = f"{100 * apart:.0f} % of them are of other classes"
+                yield Deviation(f"{what}, by class", "", share)
 
 
 def _pool(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Deviation]:
@@ -128,7 +127,9 @@ def _grey(a: Sequence[float | None], b: Sequence[float | None]) -> Iterator[Devi
     pairs = [(x, y) for x, y in zip(a, b, strict=False) if x is not None and y is not None]
     far = [i for i, (x, y) in enumerate(pairs) if abs(x - y) > GREY]
     if len(a) != len(b) or far:
-        yield Deviation("mean brightness of classes", "", f"other in {len(far)} of {len(pairs)}")
+        yield Deviation(
+            "mean brightness of their images", "", f"other in {len(far)} of {len(pairs)} classes"
+        )
 
 
 def _brief(value: Any) -> str:

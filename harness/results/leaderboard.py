@@ -175,6 +175,8 @@ def _measured(values: Sequence[float | None], expected: int) -> Measured:
     if not known or len(known) < len(values):
         return Measured(None, None, len(values), expected)
     mean, sd = mean_sd(known)
+    if len(known) > 1 and len(set(known)) == 1:  # nothing is trained: seeds change nothing
+        sd = None
     return Measured(mean, sd, len(values), expected)
 
 

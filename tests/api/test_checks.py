@@ -221,7 +221,7 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "CUDA gone": (lambda r: r["behaviour"]["hooks"].pop("ClassLevels"), "augmentation hooks"),
     "labels swapped": (
         lambda r: r["behaviour"].update(grey=[90.0, 120.0, 100.0, *BEHAVIOUR["grey"][3:]]),
-        "mean brightness of classes",
+        "mean brightness of their images",
     ),
     "other pictures": (
         lambda r: r["behaviour"]["pool"]["30"].update(score=0.5),
