@@ -59,14 +59,16 @@ def workspaces(
     return chosen
 
 
+def _results(workspace: Workspace) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
+    """Records made with the present parameters; and whose they are, and which are not shown."""
+    results = store.read(workspace.profile, workspace.module.NAME, workspace.home)
+    matched = match(workspace, results.records)
+    return list(matched.current), store.notes(results, matched)
+
+
 def _records(workspaces: Sequence[Workspace]) -> dict[str, list[Mapping[str, Any]]]:
-    """Those made with the present parameters by data set, in the order of the workspaces."""
-    found = {}
-    for workspace in workspaces:
-        name = workspace.module.NAME
-        results = store.read(workspace.profile, name, workspace.home)
-        found[name] = list(match(workspace, results.records).current)
-    return found
+    """By data set, in the order of the workspaces."""
+    return {workspace.module.NAME: _results(workspace)[0] for workspace in workspaces}
 
 
 def _all_records(workspaces: Sequence[Workspace]) -> dict[str, list[Mapping[str, Any]]]:
@@ -104,8 +106,10 @@ def make(
     pictures: synthetic images in all galleries together, about.
     """
     share = max(1, pictures // len(workspaces))
-    found = _records(workspaces)
-    sections = [section(p, found[p.module.NAME], rule, select, share) for p in workspaces]
+    sections = []
+    for workspace in workspaces:
+        records, notes = _results(workspace)
+        sections.append(section(workspace, records, rule, select, share, notes))
     findings = findings_of(workspaces, claims.read(), rule, select)
     return render(sections, findings, throughput(_speeds(workspaces[0].home)))
 

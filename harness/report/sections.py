@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.core.errors import DataError
 from harness.pipeline import stages
@@ -37,11 +37,20 @@ class Section:
 
 
 def section(
-    workspace: Workspace, records: Sequence[Record], rule: str, select: str, pictures: int
+    workspace: Workspace,
+    records: Sequence[Record],
+    rule: str,
+    select: str,
+    pictures: int,
+    notes: Sequence[str] = (),
 ) -> Section:
-    """Everything the page says of one data set. pictures: how many the gallery may hold."""
+    """Everything the page says of one data set.
+
+    pictures: how many the gallery may hold; notes: on where the records come from.
+    """
     name = workspace.module.NAME
-    tables = boards.tables(name, records, workspace.profile, rule, select)
+    plain = boards.tables(name, records, workspace.profile, rule, select)
+    tables = [replace(table, notes=(*notes, *table.notes)) for table in plain]
     shown = [*tables, *boards.further(tables, records)]
     parts = [
         _leaderboards(name, shown),

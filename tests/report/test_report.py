@@ -423,3 +423,12 @@ def test_bad_requests(
     assert says in err
     assert err.count("\n") == 1
     assert not out.exists()
+
+
+def test_a_page_names_records_of_other_parameters(tmp_path: Path) -> None:
+    """They are not shown, and the page says by what they differ."""
+    workspace = Workspace("cifar100-lt", "mini", tmp_path, settings=(("width", 8),))
+    page = report.make([workspace], pictures=1)
+    assert "made with other parameters" in page
+    assert "width 16 there, 8 here" in page
+    assert "reference results" in report.make([Workspace("cifar100-lt", "mini", tmp_path)])
