@@ -1,12 +1,15 @@
-# Each target first builds .venv from requirements.lock; it is built again when that changes.
+# Each target first builds .venv from requirements.lock; it is built again when that changes, and
+# when the checkout was moved: the scripts in .venv hold its path.
 PYTHON ?= python3
 BIN := .venv/bin
-BUILT := .venv/.built
+BUILT := .venv/.built-$(shell pwd | cksum | cut -d " " -f 1)
 
 SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
 FORMAT ?= text
 
-.PHONY: compare smoke check test bench lint format clean
+.PHONY: venv compare smoke check test bench lint format clean
+
+venv: $(BUILT)
 
 compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
@@ -40,7 +43,7 @@ clean:
 
 $(BUILT): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
-	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install -q -r requirements.lock
 	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
