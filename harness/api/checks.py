@@ -282,5 +282,5 @@ def _about(
         "checks": simulated.checks,
         "flagged": simulated.flagged,
         "rate_at_most": round(simulated.rate_at_most, 5),
-        "caught": round(simulated.caught / simulated.planted, 4),
+        "drop_factor": round(simulated.factor, 4),
     }

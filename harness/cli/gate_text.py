@@ -115,8 +115,10 @@ def _listed(report: Report) -> Iterator[str]:
     yield _speed(report.speed)
     yield from (f"new: {text}; golden does not have it yet" for text in report.new)
     if report.detectable:
+        by_all = report.detectable_by_all
+        mean = "" if by_all is None else f", of the mean of a table's rows by {100 * by_all:.1f},"
         points = f"{100 * report.detectable:.1f} points"
-        yield f"a drop of a cell by {points} (median) is caught in 9 of 10 checks"
+        yield f"a drop of a cell by {points}{mean} is caught in 9 of 10 checks (medians)"
     yield from report.notes
 
 

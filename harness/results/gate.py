@@ -78,7 +78,9 @@ class Report:
     speed: Speed = field(default_factory=Speed)
     new: tuple[str, ...] = ()  # rows that golden does not have
     notes: tuple[str, ...] = ()
-    detectable: float | None = None  # the drop of a cell that is caught with 90 % power: median
+    # the drop that is caught with 90 % power, median over cells: of a row's, of all rows' mean
+    detectable: float | None = None
+    detectable_by_all: float | None = None
 
     @property
     def failures(self) -> int:
@@ -99,7 +101,7 @@ def judge(
     """
     if mode not in MODES:
         raise UsageError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
-    now = {row.name: row for row in golden.rows(records)}
+    now = _rows_now(known, records)
     first = {
         (r["dataset"], r["backbone"], r["imbalance"] or 0, r["method"], r["seed"]): r
         for r in records
@@ -110,7 +112,10 @@ def judge(
     alpha = ALPHA / 2 / max(tested, 1)
     gone: list[str] = []
     changes: list[Change] = []
-    behaviour, drops, cells = [], [], 0
+    behaviour: list[Other] = []
+    drops: list[float] = []
+    drops_of_all: list[float] = []
+    cells = 0
     for row in before:
         missing = _missing(row, now.get(row.name), partial)
         gone += missing
@@ -123,7 +128,7 @@ def judge(
                 continue
             change, drop = _compare(row, now[row.name], path, cell, alpha, mode)
             changes += [] if change is None else [change]
-            drops.append(drop)
+            (drops_of_all if row.method == ALL_ROWS else drops).append(drop)
         found = _deviations(row, first.get((*row.name, row.seeds[0])), mode)
         if found:
             behaviour.append(Other(row.text(), found))
@@ -137,8 +142,28 @@ def judge(
         tuple(behaviour),
         tuple(gone),
         new=new,
-        detectable=sorted(drops)[len(drops) // 2] if drops else None,
+        detectable=_median(drops, known),
+        detectable_by_all=_median(drops_of_all, known),
     )
+
+
+def _median(drops: Sequence[float], known: Golden) -> float | None:
+    factor = (known.calibration or {}).get("drop_factor", 1.0)
+    return factor * sorted(drops)[len(drops) // 2] if drops else None
+
+
+def _rows_now(known: Golden, records: Sequence[Record]) -> dict[golden.Name, Row]:
+    """The rows of records by name; means of all rows are over golden's rows, if all are there."""
+    now = {row.name: row for row in golden.rows(records) if row.method != ALL_ROWS}
+    for mean in (row for row in known.rows if row.method == ALL_ROWS):
+        of = mean.name[:3]
+        listed = {r.name for r in known.rows if r.name[:3] == of and r.method != ALL_ROWS}
+        if listed <= now.keys():
+            seeds = set.intersection(*(set(now[name].seeds) for name in listed))
+            runs = [r for r in records if golden.name_of(r) in listed and r["seed"] in seeds]
+            means = [r for r in golden.rows(runs, least=1) if r.method == ALL_ROWS]
+            now |= {row.name: row for row in means if seeds & set(mean.seeds)}
+    return now
 
 
 def _missing(row: Row, now: Row | None, partial: bool) -> list[str]:

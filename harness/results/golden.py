@@ -28,6 +28,8 @@ VERSION = 2
 RULE, SELECT = "A", "last"  # of the numbers kept
 KEY_DIGITS = 12
 ALL_ROWS = "mean of all rows"
+LEAST = 3  # runs of every row that it takes
+UNKNOWN = Spread(0.0, 0.0)
 UNCALIBRATED = 2.0  # times the luck of the test images, where nothing was run twice
 PRINT = ("counts", "levels", "behaviour")  # of a record, what its fingerprint is compared by
 
@@ -77,27 +79,34 @@ class Golden:
     calibration: dict[str, Any] | None = None  # of the reference runs: see harness.api.calibration
 
 
-def rows(reference: Iterable[Record], repeated: Iterable[Record] = ()) -> tuple[Row, ...]:
+def rows(
+    reference: Iterable[Record], repeated: Iterable[Record] = (), least: int = LEAST
+) -> tuple[Row, ...]:
     """The rows of records, by name; numbers of groups without classes are left out.
 
     repeated: further runs of the same rows, of other seeds or under other arithmetic. Means and
     spreads are taken over both together, whatever their seed. A row more, ALL_ROWS, holds the mean
-    over the rows of a table: what hits all of them shows there first.
+    over the rows of a table: what hits all of them shows there first. It needs `least` runs of each
+    row, because no other table's rows tell its spread.
     """
     by_name = _by_name(reference)
     runs = _by_name([*(r for some in by_name.values() for r in some), *repeated])
     values = {name: _values(runs[name]) for name in by_name}
     spreads = _spreads(values, runs)
     found = [_row(by_name[name], values[name], spreads) for name in sorted(by_name)]
-    return tuple(sorted([*found, *_all_rows(by_name, runs)], key=lambda row: row.name))
+    return tuple(sorted([*found, *_all_rows(by_name, runs, least)], key=lambda row: row.name))
 
 
 def _by_name(found: Iterable[Record]) -> dict[Name, list[Record]]:
     by_name: dict[Name, list[Record]] = {}
     for r in found:
-        name = (r["dataset"], r["backbone"], r["imbalance"] or 0, r["method"])
-        by_name.setdefault(name, []).append(r)
+        by_name.setdefault(name_of(r), []).append(r)
     return by_name
+
+
+def name_of(r: Record) -> Name:
+    """Of the row that a record belongs to."""
+    return r["dataset"], r["backbone"], r["imbalance"] or 0, r["method"]
 
 
 def values_of_rows(found: Iterable[Record]) -> dict[tuple[Name, str], list[float]]:
@@ -164,7 +173,7 @@ def _row(
 ) -> Row:
     reference = sorted(reference, key=lambda r: int(r["seed"]))
     first = reference[0]
-    name = (first["dataset"], first["backbone"], first["imbalance"] or 0, first["method"])
+    name = name_of(first)
     cells = {}
     for path, of_runs in values.items():
         s = spreads[name, path]
@@ -189,7 +198,7 @@ def fingerprint(record: Record) -> dict[str, Any]:
 
 
 def _all_rows(
-    reference: Mapping[Name, Sequence[Record]], runs: Mapping[Name, Sequence[Record]]
+    reference: Mapping[Name, Sequence[Record]], runs: Mapping[Name, Sequence[Record]], least: int
 ) -> list[Row]:
     """By data set, backbone and imbalance: the mean over the rows, run by run."""
     groups: dict[tuple[str, str, int], list[Name]] = {}
@@ -198,7 +207,7 @@ def _all_rows(
     found = []
     for (dataset, backbone, imbalance), names in groups.items():
         n = min(len(runs[name]) for name in names)
-        if len(names) < 2 or n < 3:
+        if len(names) < 2 or n < least:
             continue
         values = [_values(runs[name][:n]) for name in names]
         paths = [p for p in values[0] if all(p in some for some in values)]
@@ -206,7 +215,9 @@ def _all_rows(
             p: [math.fsum(v[p][i] for v in values) / len(names) for i in range(n)] for p in paths
         }
         seeds = tuple(sorted({r["seed"] for r in reference[names[0]]}))
-        pooled = spread.pooled([list(of_runs.values())])[0]
+        pooled = (
+            spread.pooled([list(of_runs.values())])[0] if n >= LEAST else [UNKNOWN] * len(paths)
+        )
         cells = {
             path: Cell(
                 tuple(some[: len(seeds)]),

@@ -334,7 +334,7 @@ def test_formats(capsys: Any, home: Path) -> None:
     files(home, "BS+DisCL")[0].unlink()
     code, out, err = command(capsys, home)
     assert code == 3
-    assert err.startswith(f"harness: check failed: profile {PROFILE}: 40 cells compared; ")
+    assert err.startswith(f"harness: check failed: profile {PROFILE}: 44 cells compared; ")
     line = next(x for x in out.splitlines() if x.endswith("fell"))
     assert line.startswith(f"{SET}, resnet10, IR100, CE  overall")
     code, out, _ = command(capsys, home, "--format", "markdown")
