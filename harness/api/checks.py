@@ -88,7 +88,8 @@ def check(
     before = None if known.throughput is None else float(known.throughput["ratio_to_stock"])
     now = Speed(before) if speed is None else replace(speed, before=before)
     notes = [*gate.false_alarms(known), *_sources(sets)]
-    notes += [n for some in sets.values() for n in replace(some.matched, other=()).notes()]
+    own = [some for some in sets.values() if some.results.origin == store.OWN]
+    notes += [n for some in own for n in replace(some.matched, other=()).notes()]
     outdated = [n for some in sets.values() for n in replace(some.matched, other_code=()).notes()]
     return replace(
         report,
