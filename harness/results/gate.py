@@ -102,54 +102,66 @@ def judge(
     if mode not in MODES:
         raise UsageError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
     now = _rows_now(known, records)
-    first = {
-        (r["dataset"], r["backbone"], r["imbalance"] or 0, r["method"], r["seed"]): r
-        for r in records
-    }
+    runs = {(*golden.name_of(r), r["seed"]): r for r in records}
     before = [row for row in known.rows if not datasets or row.dataset in datasets]
     before = [row for row in before if not partial or row.name in now]
-    tested = sum(len(row.cells) for row in before)
-    alpha = ALPHA / 2 / max(tested, 1)
-    gone: list[str] = []
-    changes: list[Change] = []
-    behaviour: list[Other] = []
-    drops: list[float] = []
-    drops_of_all: list[float] = []
-    cells = 0
+    alpha = ALPHA / 2 / max(1, sum(len(row.cells) for row in before))
+    verdicts = []
     for row in before:
-        missing = _missing(row, now.get(row.name), partial)
-        gone += missing
-        if missing or row.name not in now:
-            continue
-        for path, cell in row.cells.items():
-            cells += 1
-            if path not in now[row.name].cells:
-                gone.append(f"{row.text()}: no {path}")
-                continue
-            change, drop = _compare(row, now[row.name], path, cell, alpha, mode)
-            changes += [] if change is None else [change]
-            (drops_of_all if row.method == ALL_ROWS else drops).append(drop)
-        found = _deviations(row, first.get((*row.name, row.seeds[0])), mode)
-        if found:
-            behaviour.append(Other(row.text(), found))
-    names = {row.name for row in known.rows}
-    new = tuple(r.text() for n, r in now.items() if n not in names and r.method != ALL_ROWS)
+        first = runs.get((*row.name, row.seeds[0]))
+        verdicts.append(_judge_row(row, now.get(row.name), first, alpha, mode, partial))
+    listed = {row.name for row in known.rows}
+    new = tuple(r.text() for n, r in now.items() if n not in listed and r.method != ALL_ROWS)
+    of_all = [row.method == ALL_ROWS for row in before]
     return Report(
         known.profile,
         mode,
-        cells,
-        tuple(changes),
-        tuple(behaviour),
-        tuple(gone),
+        cells=sum(v.cells for v in verdicts),
+        changes=tuple(change for v in verdicts for change in v.changes),
+        behaviour=tuple(v.other for v in verdicts if v.other is not None),
+        gone=tuple(text for v in verdicts for text in v.gone),
         new=new,
-        detectable=_median(drops, known),
-        detectable_by_all=_median(drops_of_all, known),
+        detectable=_median(verdicts, [not mean for mean in of_all], known),
+        detectable_by_all=_median(verdicts, of_all, known),
     )
 
 
-def _median(drops: Sequence[float], known: Golden) -> float | None:
-    factor = (known.calibration or {}).get("drop_factor", 1.0)
-    return factor * sorted(drops)[len(drops) // 2] if drops else None
+@dataclass(frozen=True)
+class _Verdict:
+    """Of one row; drops: that would be caught, by cell."""
+
+    cells: int = 0
+    changes: tuple[Change, ...] = ()
+    gone: tuple[str, ...] = ()
+    other: Other | None = None
+    drops: tuple[float, ...] = ()
+
+
+def _judge_row(
+    row: Row, now: Row | None, first: Record | None, alpha: float, mode: str, partial: bool
+) -> _Verdict:
+    """A row of golden's against the present one; first: the run whose fingerprint is compared."""
+    missing = _missing(row, now, partial)
+    if missing or now is None:
+        return _Verdict(gone=tuple(missing))
+    known = {path: cell for path, cell in row.cells.items() if path in now.cells}
+    compared = [_compare(row, now, path, cell, alpha, mode) for path, cell in known.items()]
+    deviations = _deviations(row, first, mode)
+    return _Verdict(
+        len(row.cells),
+        tuple(change for change, _ in compared if change is not None),
+        tuple(f"{row.text()}: no {path}" for path in row.cells if path not in known),
+        Other(row.text(), deviations) if deviations else None,
+        tuple(drop for _, drop in compared),
+    )
+
+
+def _median(verdicts: Sequence[_Verdict], chosen: Sequence[bool], known: Golden) -> float | None:
+    """Over the cells of the chosen rows: the drop that is caught with 90 % power."""
+    pairs = zip(verdicts, chosen, strict=True)
+    drops = sorted(drop for verdict, is_chosen in pairs if is_chosen for drop in verdict.drops)
+    factor = float((known.calibration or {}).get("drop_factor", 1.0))
+    return factor * drops[len(drops) // 2] if drops else None
 
 
 def _rows_now(known: Golden, records: Sequence[Record]) -> dict[golden.Name, Row]:
