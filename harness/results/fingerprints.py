@@ -15,8 +15,8 @@ from harness.core.guidance import level_text
 
 SCORE = 0.02  # of a level's mean CLIPScore
 BELOW = 0.05  # of a share below the threshold
-LOSS = 0.01  # of the first loss from random weights, relative
-LOSS_ONWARD = 0.35  # of one from weights that were trained before, which chance has moved
+LOSS = 0.02  # of the first loss from random or pretrained weights, relative
+LOSS_ONWARD = 0.35  # of one from weights that this code trained before, which chance has moved
 DRAWN = 0.10  # of the images drawn at a level, by class: the total variation distance
 DRAWN_LEVEL = 0.05  # of how many there are, relative
 GREY = 2.0  # of a class's mean brightness, in steps of 0 to 255
@@ -38,11 +38,12 @@ class Deviation:
 
 
 def deviations(
-    before: Mapping[str, Any], now: Mapping[str, Any], adaptive: bool
+    before: Mapping[str, Any], now: Mapping[str, Any], adaptive: bool, fitted: bool = False
 ) -> tuple[Deviation, ...]:
     """What run `now` does otherwise than run `before`; both as `golden.fingerprint` gives them.
 
     adaptive: whether the levels follow from accuracies; what depends on them is then left out.
+    fitted: whether the first weights are fitted to the data, as those of LP-FT are.
     Records that keep no fingerprint, such as those of merged weights, deviate in nothing but their
     class counts and levels.
     """
@@ -51,7 +52,7 @@ def deviations(
         found += exact("guidance levels by epoch", before["levels"], now["levels"])
     a, b = before.get("behaviour"), now.get("behaviour")
     if a is not None and b is not None:
-        found += _of_runs(a, b, adaptive, bool(before["start"]))
+        found += _of_runs(a, b, adaptive, fitted or bool(before["start"]))
     return tuple(found)
 
 

@@ -220,16 +220,18 @@ def _deviations(row: Row, record: Record | None, mode: str) -> tuple[Deviation, 
         found = [*fingerprints.exact("key", row.keys[0], key)]
         found += fingerprints.exact("behaviour", row.fingerprint, now)
         return tuple(found)
-    return fingerprints.deviations(row.fingerprint, now, adaptive(record))
+    return fingerprints.deviations(row.fingerprint, now, *_nature(record))
 
 
-def adaptive(record: Record) -> bool:
-    """Whether accuracies choose the guidance levels of the record's method."""
+def _nature(record: Record) -> tuple[bool, bool]:
+    """Whether accuracies choose the guidance levels of the record's method, and its own phases
+    the first weights.
+    """
     try:
         method = compose(record["method"], record["dataset"], record["profile"])
     except UsageError:
-        return True  # nobody can tell
-    return bool(getattr(method.curriculum, "adaptive", False))
+        return True, True  # nobody can tell
+    return bool(getattr(method.curriculum, "adaptive", False)), method.finetune is not None
 
 
 def false_alarms(known: Golden) -> Iterator[str]:
