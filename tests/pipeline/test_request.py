@@ -18,6 +18,7 @@ from harness.core import parallel
 from harness.core.errors import UsageError
 from harness.mini import weights
 from harness.pipeline import config
+from harness.pipeline.code import code_of
 from harness.pipeline.request import Choices, resolve
 from harness.pipeline.workspace import Workspace
 
@@ -60,6 +61,29 @@ def test_a_warm_compare_resolves_its_workspace_once(data, tmp_path, monkeypatch,
     assert "train: 0 of 1 runs trained" in err
     assert "CE" in out
     assert counts == {"workspaces": 1, "params": 1}
+
+
+def test_runs_of_other_code_are_named_and_repeated(data, tmp_path, capsys):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"smoke": {SET: small_workspace.SMALL}}))
+    words = ["compare", "--dataset", SET, "--rows", "CE", "--imbalance", "100", "--profile"]
+    words += ["smoke", "--root", str(data), "--home", str(tmp_path), "--workers", "1"]
+    assert main(words) == 0
+    (about,) = (tmp_path / "runs").rglob("run.json")
+    first = json.loads(about.read_text())
+    (record,) = (tmp_path / "results/records").rglob("*.json")
+    assert json.loads(record.read_text())["code"] == first["code"] == code_of("train")
+    about.write_text(json.dumps(first | {"code": "0" * 64}))
+    record.write_text(record.read_text().replace(first["code"], "0" * 64))
+    capsys.readouterr()
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "train: 0 of 1 runs trained" in err
+    assert "Trained by other code than this: CE (1 record)" in out
+    assert main([*words, "--rerun"]) == 0
+    out, err = capsys.readouterr()
+    assert "train: 1 of 1 runs trained" in err
+    assert "other code" not in out
+    assert json.loads(about.read_text())["code"] == first["code"]
 
 
 def test_what_a_request_holds(tmp_path):
