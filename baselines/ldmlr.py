@@ -140,8 +140,8 @@ class LatentDiffusion(Finetune):
     def _network(self, tools: Tools, name: str, z: torch.Tensor, y: torch.Tensor) -> Network:
         """The diffusion model after its last epoch, on the device."""
         import torch
-        from tqdm import tqdm
 
+        from harness.core.progress import ProgressBar
         from harness.models.feature_diffusion import Network, Process, learn
 
         s, classes, generator = self.settings, len(tools.data.counts), self._generator(START)
@@ -157,7 +157,7 @@ class LatentDiffusion(Finetune):
         process, z, y = Process(s.timesteps), z.to(tools.device), y.to(tools.device)
         batches = list(zip(z.split(s.batch), y.split(s.batch), strict=True))
         progress: dict[str, Any] = {"initial": first, "desc": "diffusion", "unit": "epoch"}
-        with tqdm(total=s.epochs, disable=not tools.bars, **progress) as bar:
+        with ProgressBar(total=s.epochs, disable=not tools.bars, **progress) as bar:
             for epoch in range(first, s.epochs):
                 loss = learn(network, process, optimiser, batches, self._generator(LEARN, epoch))
                 bar.set_postfix(loss=f"{loss:.4g}")
@@ -177,15 +177,14 @@ class LatentDiffusion(Finetune):
         batches_done: list[torch.Tensor],
     ) -> list[torch.Tensor]:
         """Features of these classes, in batches, of which `batches_done` are the first."""
-        from tqdm import tqdm
-
+        from harness.core.progress import ProgressBar
         from harness.models.feature_diffusion import Process
 
         process = Process(self.settings.timesteps)
         batches = labels.split(self.settings.sample_batch)
         total, done = (part * process.timesteps for part in (len(batches), len(batches_done)))
         progress: dict[str, Any] = {"initial": done, "desc": "features", "unit": "step"}
-        with tqdm(total=total, disable=not tools.bars, **progress) as bar:
+        with ProgressBar(total=total, disable=not tools.bars, **progress) as bar:
             for number in range(len(batches_done), len(batches)):
                 y, generator = batches[number].to(tools.device), self._generator(SAMPLE, number)
                 z = process.sample(network, y, network.length, generator, bar.update)

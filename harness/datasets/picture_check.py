@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
-from tqdm import tqdm
 
 from harness.core.errors import DataError
+from harness.core.progress import ProgressBar
 from harness.core.specs import Recipe
 from harness.datasets import pictures
 from harness.datasets.offences import SHOWN, Faults, Report
@@ -188,7 +188,7 @@ def content(report: Report, root: Path, listings: Mapping[str, Listing], officia
     """
     faults, digests = Faults(), []
     total = sum(len(some.table) for some in listings.values())
-    with tqdm(total=total, desc="decode", unit="picture", mininterval=1) as bar:
+    with ProgressBar(total=total, desc="decode", unit="picture") as bar:
         for entry, (digest, problem) in _each(listings, _examined, root):
             bar.update()
             if problem:

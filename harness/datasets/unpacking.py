@@ -12,11 +12,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from harness.core import documents
 from harness.core.errors import DataError, brief
 from harness.core.files import write_atomic
+from harness.core.progress import ProgressBar
 
 AGAIN = "run `harness data fetch` again"
 
@@ -60,7 +59,7 @@ def unpack(root: Path, archive: str) -> None:
         marker.unlink(missing_ok=True)
         started.touch()
         with tarfile.open(root / archive) as tar:
-            for member in tqdm(tar, desc=archive, unit="file", mininterval=1):
+            for member in ProgressBar(tar, desc=archive, unit="file"):
                 _extract(tar, member, root)
                 if member.isfile():
                     top = tops.setdefault(Path(member.name).parts[0], [0, 0])

@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from harness.core.errors import DataError
+from harness.core.progress import ProgressBar
 from harness.core.specs import Recipe
 from harness.datasets import picture_check, unpacking
 from harness.datasets.base import Dataset, Source
@@ -125,7 +124,9 @@ def _digest(path: Path, kind: str) -> str:
     try:
         with (
             path.open("rb") as file,
-            tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=quiet) as bar,
+            ProgressBar(
+                total=size, desc=path.name, unit="B", unit_scale=True, disable=quiet
+            ) as bar,
         ):
             while block := file.read(2**20):
                 value.update(block)

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
 from harness.core import documents, parallel
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
 from harness.core.guidance import REAL, hundredths
 from harness.core.machine import cpu_name, system_name
+from harness.core.progress import ProgressBar
 from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
 from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
@@ -53,7 +53,9 @@ def run(
     todo = [job for job in jobs if not job.trained]
     workers = 1 if ranks > 1 else workers or parallel.cores()
     machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
-    with tqdm(total=len(todo), desc="train", unit="run", disable=not (todo and first)) as bar:
+    with ProgressBar(
+        total=len(todo), desc="train", unit="run", mininterval=0, disable=not (todo and first)
+    ) as bar:
         for wave in _waves(todo):
             work = [(job, machine) for job in wave]
             for (job, _), accuracy in parallel.run(_train, work, workers):
@@ -87,7 +89,7 @@ def _train(work: tuple[Job, Machine]) -> float:
     if parallel.rank() == 0:
         sweep(job.folder)
     if machine.workers > 1:
-        tqdm.monitor_interval = 0
+        ProgressBar.monitor_interval = 0
     if job.merges is None:
         _fit(job, machine)
     else:

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
-from tqdm import tqdm
+
+from harness.core.progress import ProgressBar
 
 SAVE_EVERY_S = 120
 
@@ -48,7 +49,7 @@ def optimise(
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     rng, start, running = torch.Generator(), time.perf_counter() - began, 0.0
     saved_at = time.perf_counter()
-    bar = tqdm(
+    bar = ProgressBar(
         range(first, stop or steps), initial=first, total=steps, desc=folder.name, mininterval=5
     )
     bar.disable = rank > 0

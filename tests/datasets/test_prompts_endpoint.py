@@ -567,7 +567,7 @@ def test_the_key_is_in_no_file_and_no_message(serve, tmp_path, capfd):
     assert not any(KEY.encode() in text for text in seen)
     said = capfd.readouterr()
     assert KEY not in said.out + said.err
-    assert "4/4" in said.err  # the progress bar
+    assert "4 of 4" in said.err  # the progress bar
 
 
 def test_the_key_comes_from_the_environment(monkeypatch):

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tqdm import tqdm
-
 from harness.core.errors import DataError
+from harness.core.progress import ProgressBar
 from harness.datasets import prompts
 from harness.datasets.prompts.chat_client import (
     ENDPOINT,
@@ -70,7 +69,9 @@ def _ask_all(
 
     with (
         ThreadPoolExecutor(client.patience.in_flight) as pool,
-        tqdm(total=len(missing), desc="ask", unit="class", disable=not (bars and missing)) as bar,
+        ProgressBar(
+            total=len(missing), desc="ask", unit="class", disable=not (bars and missing)
+        ) as bar,
     ):
         jobs = {pool.submit(ask, name): name for name in missing}
         try:

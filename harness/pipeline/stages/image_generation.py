@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from harness.core import parallel
 from harness.core.errors import DataError
+from harness.core.progress import ProgressBar
 from harness.core.specs import GeneratorSpec, key
 from harness.pipeline.stages.image_requests import SPECTRUM, PoolPart, generator_key, requests
 from harness.pipeline.stages.source_pictures import pictures
@@ -42,7 +42,7 @@ def generate(
     if shards:
         total, workers = sum(len(s.rows) for s in shards), workers or parallel.cores()
         start = (workspace, workspace.generator, workspace.generator_source, device)
-        with tqdm(total=total, desc="generate", unit="image", mininterval=1) as bar:
+        with ProgressBar(total=total, desc="generate", unit="image") as bar:
             for shard, n in parallel.run(_Worker.make, shards, workers, _Worker, start):
                 count += n
                 bar.update(len(shard.rows))

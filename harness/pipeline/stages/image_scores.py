@@ -6,10 +6,10 @@ import hashlib
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from harness.core import parallel
 from harness.core.errors import DataError
+from harness.core.progress import ProgressBar
 from harness.pipeline.stages import tables
 from harness.pipeline.stages.image_generation import failed
 from harness.pipeline.stages.image_requests import (
@@ -77,7 +77,7 @@ def _scores(workspace: Workspace, rows: pl.DataFrame, device: str, kind: str) ->
     vectors = clip.images(np.stack(list(originals.values())))
     sources = dict(zip(originals, vectors, strict=True))
     parts = []
-    with tqdm(total=len(rows), desc="score", unit="image", mininterval=1) as bar:
+    with ProgressBar(total=len(rows), desc="score", unit="image") as bar:
         for part in rows.iter_slices(1024):
             pixels = [cache.decode(data) for data in cache.read_bytes(workspace.pool, part)]
             image = clip.images(np.stack(pixels))
