@@ -178,7 +178,7 @@ def _reporting(every: Any) -> None:
     """Commands that look at the records of several data sets."""
     about = "the paper's claims, each tested on what was run"
     findings = every.add_parser("findings", help=about, description=about)
-    findings.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    findings.add_argument("--format", choices=("text", "markdown", "json", "short"), default="text")
     findings.add_argument("--out", type=Path, help="write to this file instead")
     findings.add_argument(
         "--power",

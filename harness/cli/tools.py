@@ -90,7 +90,8 @@ def findings(args: argparse.Namespace) -> None:
     elif args.format == "json":
         text = json.dumps(testing.plain(results), indent=1, ensure_ascii=False)
     else:
-        text = (testing.to_markdown if args.format == "markdown" else testing.to_text)(results)
+        forms = {"markdown": testing.to_markdown, "short": testing.to_short}
+        text = forms.get(args.format, testing.to_text)(results)
     give(text, args.out)
 
 

@@ -14,6 +14,7 @@ compare     pairs [better, other] of expressions, rows of the table; four expres
 direction   "higher" (default): the difference is above 0; "same": it is within `within` points
 within      points, for "same" only
 unlisted    true: the expressions are in no published table
+answer      true: it says whether synthetic data helps on its data set, for the short form
 note        what a reader should know
 """
 
@@ -34,7 +35,7 @@ FILE = published.FOLDER / published.CLAIMS
 VERSION = 1
 DIRECTIONS = ("higher", "same")
 TEXTS = ("id", "says", "source", "dataset", "table")
-OPTIONAL = ("columns", "blocks", "compare", "direction", "within", "unlisted", "note")
+OPTIONAL = ("columns", "blocks", "compare", "direction", "within", "unlisted", "answer", "note")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Claim:
     compare: tuple[tuple[str, ...], ...]
     within: float | None  # points; None: the difference is to be above 0
     note: str | None
+    answer: bool = False
 
 
 def read(file: Path = FILE) -> tuple[Claim, ...]:
@@ -101,6 +103,7 @@ def _claim(file: Path, i: int, raw: Any, papers: dict[str, Paper]) -> Claim:
         compare=_compare(where, raw, paper),
         within=_within(where, raw),
         note=note,
+        answer=_flag(where, raw, "answer"),
     )
 
 
@@ -121,9 +124,7 @@ def _compare(where: str, raw: dict[str, Any], paper: Paper) -> tuple[tuple[str, 
     sizes = (2, 4)
     if not isinstance(pairs, list) or not pairs:
         raise DataError(f"{where}: compare is {pairs!r}, expected a list of pairs of expressions")
-    unlisted = raw.get("unlisted", False)
-    if not isinstance(unlisted, bool):
-        raise DataError(f"{where}: unlisted is {unlisted!r}, expected true or false")
+    unlisted = _flag(where, raw, "unlisted")
     for rows in pairs:
         good = isinstance(rows, list) and len(rows) in sizes
         if not good or not all(isinstance(row, str) for row in rows):
@@ -131,6 +132,13 @@ def _compare(where: str, raw: dict[str, Any], paper: Paper) -> tuple[tuple[str, 
         for row in rows:
             _check_row(where, row, raw["dataset"], paper, unlisted)
     return tuple(tuple(rows) for rows in pairs)
+
+
+def _flag(where: str, raw: dict[str, Any], name: str) -> bool:
+    value = raw.get(name, False)
+    if not isinstance(value, bool):
+        raise DataError(f"{where}: {name} is {value!r}, expected true or false")
+    return value
 
 
 def _check_row(where: str, row: str, dataset: str, paper: Paper, unlisted: bool) -> None:

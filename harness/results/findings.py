@@ -312,6 +312,35 @@ def to_markdown(findings: Findings) -> str:
     return "\n\n".join(pieces) + "\n"
 
 
+def to_short(findings: Findings) -> str:
+    """Whether synthetic data helps, a line per data set: the claims that answer it, and effects.
+
+    In points, of the first column and the first block of a claim.
+    """
+    lines = []
+    for finding in findings.results:
+        claim = finding.claim
+        if claim.answer:
+            shown = [t for t in finding.tests if (t.column, t.block) == _first(finding)]
+            effects = ", ".join(map(_effect, shown))
+            head = f"- **{claim.dataset}**, {finding.verdict}{_of_claim(finding)}: {claim.says}"
+            where = f"{_first(finding)[0].name}, {_first(finding)[1].title}"
+            lines.append(f"{head} {where}: {effects}.")
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
+
+
+def _first(finding: Finding) -> tuple[Column, Block]:
+    return finding.tests[0].column, finding.tests[0].block
+
+
+def _effect(test: Comparison) -> str:
+    d = test.difference
+    if d is None:
+        return f"{test.rows[0]}: {test.why}"
+    numbers = f"{100 * d.value:+.1f} ({100 * d.low:.1f} to {100 * d.high:.1f})"
+    return f"`{says(test)}` {numbers}"
+
+
 def _whys(finding: Finding) -> list[str]:
     whys = dict.fromkeys(test.why for test in finding.tests if test.why)
     return [f"{why}." for why in whys]

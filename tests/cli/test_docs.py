@@ -99,3 +99,15 @@ def test_the_findings_page_is_what_the_command_writes(tmp_path: Path) -> None:
     words = ["findings", "--profile", "mini", "--format", "markdown", "--out", str(out)]
     assert main([*words, "--home", str(tmp_path)]) == 0
     assert out.read_text() == (ROOT / "docs" / "findings.md").read_text()
+
+
+def test_the_readme_says_what_the_findings_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from harness.cli.main import main
+
+    words = ["findings", "--profile", "mini", "--format", "short", "--home", str(tmp_path)]
+    assert main(words) == 0
+    text = (ROOT / "README.md").read_text()
+    block = text.partition("<!-- findings -->\n")[2].partition("<!-- /findings -->")[0]
+    assert block == capsys.readouterr().out
