@@ -14,7 +14,7 @@ venv: $(BUILT)
 compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
 	$(BIN)/dvc commit -q -f $(addsuffix @cifar100-lt,index hard generate score train)
-	$(BIN)/dvc repro -q -s table@table2
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro -q -s table@table2
 
 smoke: $(BUILT)
 	set -e; for set in $(SETS); do $(BIN)/harness compare --profile smoke --dataset $$set; done
