@@ -160,6 +160,8 @@ def _part(
                 else _gains(own, base, path, select)
             )
             measured[c.name] = _measured(values, seeds)
+            if base is None and _same_run(own):
+                measured[c.name] = replace(measured[c.name], sd=None)
             other = c.by_rule and cells is not None and cells.grouped_by != rule
             number, target = (cells.numbers[c.name], cells.target) if cells else (None, True)
             printed[c.name] = Printed(number, other, target=target)
@@ -175,9 +177,13 @@ def _measured(values: Sequence[float | None], expected: int) -> Measured:
     if not known or len(known) < len(values):
         return Measured(None, None, len(values), expected)
     mean, sd = mean_sd(known)
-    if len(known) > 1 and len(set(known)) == 1:  # nothing is trained: seeds change nothing
-        sd = None
     return Measured(mean, sd, len(values), expected)
+
+
+def _same_run(runs: Sequence[Record]) -> bool:
+    """Whether seeds change nothing, because nothing is trained: every prediction is the same."""
+    first = runs[0].get("predictions") if runs else None
+    return len(runs) > 1 and bool(first) and all(r.get("predictions") == first for r in runs)
 
 
 def _gains(

@@ -401,7 +401,7 @@ def test_the_command_takes_fields_of_the_recipe(home: Path, tmp_path: Path) -> N
     ("arguments", "says"),
     [
         (["--dataset", "cifar10-lt"], "did you mean 'cifar100-lt'"),
-        (["--profile", "smoke"], "no data set has records of profile smoke"),
+        (["--profile", "paper"], "no data set has records of profile paper"),
         (["--profile", "minni"], "minni"),
         (["--rule", "E"], "no grouping rule 'E'"),
         (["--select", "best"], "'best'"),
