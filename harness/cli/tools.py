@@ -77,8 +77,7 @@ def findings(args: argparse.Namespace) -> None:
     import json
 
     from harness.report import findings_of
-    from harness.results import claims
-    from harness.results import findings as testing
+    from harness.results import claims, findings_text
 
     check_rule_and_selection(args)
     workspaces = _workspaces(args)
@@ -88,10 +87,10 @@ def findings(args: argparse.Namespace) -> None:
 
         text = power.to_text(results)
     elif args.format == "json":
-        text = json.dumps(testing.plain(results), indent=1, ensure_ascii=False)
+        text = json.dumps(findings_text.plain(results), indent=1, ensure_ascii=False)
     else:
-        forms = {"markdown": testing.to_markdown, "short": testing.to_short}
-        text = forms.get(args.format, testing.to_text)(results)
+        forms = {"markdown": findings_text.to_markdown, "short": findings_text.to_short}
+        text = forms.get(args.format, findings_text.to_text)(results)
     give(text, args.out)
 
 

@@ -18,7 +18,7 @@ from harness.report.sections import section
 from harness.report.throughput import FOLDER, throughput
 from harness.results import claims, store
 from harness.results.claims import Claim
-from harness.results.findings import Findings, find
+from harness.results.findings import Findings, corrected, count, tested
 
 __all__ = ["findings_of", "make", "workspaces", "write"]
 
@@ -71,16 +71,20 @@ def _records(workspaces: Sequence[Workspace]) -> dict[str, list[Mapping[str, Any
     return {workspace.module.NAME: _results(workspace)[0] for workspace in workspaces}
 
 
-def _all_records(workspaces: Sequence[Workspace]) -> dict[str, list[Mapping[str, Any]]]:
-    """Those of the workspaces, and of all other data sets that claims are about."""
-    first, known = workspaces[0], {w.module.NAME: w for w in workspaces}
-    for claim in claims.read():
-        if claim.dataset not in known and claim.dataset in registry.names(DATASETS):
-            given = overrides(None, first.home, first.profile, claim.dataset)
-            known[claim.dataset] = Workspace(
-                claim.dataset, first.profile, first.home, overrides=given
-            )
-    return _records(list(known.values()))
+def _others(workspaces: Sequence[Workspace], statements: Sequence[Claim]) -> list[Workspace]:
+    """Of the other data sets that claims are about."""
+    first, shown = workspaces[0], {workspace.module.NAME for workspace in workspaces}
+    names = dict.fromkeys(claim.dataset for claim in statements)
+    return [
+        Workspace(
+            name,
+            first.profile,
+            first.home,
+            overrides=overrides(None, first.home, first.profile, name),
+        )
+        for name in names
+        if name not in shown and name in registry.names(DATASETS)
+    ]
 
 
 def findings_of(
@@ -89,13 +93,18 @@ def findings_of(
     rule: str = "A",
     select: str = "last",
 ) -> Findings:
-    """The claims about these data sets, tested on their records."""
-    profile = workspaces[0].profile
-    own = find(statements, _records(workspaces), profile, rule, select)
-    if all(finding.p is None for finding in own.results):  # nothing to correct
-        return own
-    names = [workspace.module.NAME for workspace in workspaces]
-    return find(statements, _all_records(workspaces), profile, rule, select, names)
+    """The claims about these data sets, tested on their records.
+
+    p is corrected for the claims about other data sets, too.
+    """
+    own = tested(statements, _records(workspaces), rule, select)
+    others = []
+    if count(own):  # else there is nothing to correct
+        records = _records(_others(workspaces, statements))
+        others = tested(statements, records, rule, select)
+    results = corrected([*own, *others])
+    shown = tuple(results[: len(own)])
+    return Findings(workspaces[0].profile, rule, select, shown, count(results))
 
 
 def make(

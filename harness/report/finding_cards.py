@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.results.findings import FAILS, HOLDS, NO_RUNS, Comparison, Finding, cells
+from harness.results.findings import FAILS, HOLDS, NO_RUNS, Comparison, Finding
+from harness.results.findings_text import cells
 
 KINDS = {HOLDS: "holds", FAILS: "fails", NO_RUNS: "none"}  # of style; the rest is open
 WIDTH, HEIGHT, EDGE = 120, 20, 6  # of a drawing, in pixels

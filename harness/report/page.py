@@ -17,7 +17,8 @@ from harness.core.metrics import RULES
 from harness.report.finding_cards import claim
 from harness.report.sections import Section
 from harness.report.throughput import Throughput
-from harness.results.findings import HEAD, Findings, notes
+from harness.results.findings import Findings
+from harness.results.findings_text import HEAD, notes
 from harness.results.leaderboard import PROFILE_TEXTS, Record
 from harness.results.records import installed
 

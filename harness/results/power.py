@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.results.comparison import Difference
-from harness.results.findings import LEVEL, Comparison, Findings, says
+from harness.results.findings import LEVEL, Comparison, Findings
+from harness.results.findings_text import says
 from harness.results.statistics import student
 
 POWER = 0.8

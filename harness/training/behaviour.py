@@ -91,14 +91,17 @@ def fingerprint(
 
 
 def _pool(pool: pl.DataFrame, threshold: float | None) -> dict[str, dict[str, Any]]:
-    found = {}
+    about = {}
     for level in sorted(pool["guidance"].unique().to_list()):
-        scores = pool.filter(pool["guidance"] == level)["score"].drop_nulls()
-        low = None if threshold is None or not len(scores) else float((scores < threshold).mean())  # type: ignore[arg-type]
-        mean = float(scores.mean()) if len(scores) else None  # type: ignore[arg-type]
-        about = {"images": len(scores), "below": None if low is None else short(low)}
-        found[str(level)] = about | {"score": None if mean is None else short(mean)}
-    return found
+        scores = pool.filter(pool["guidance"] == level)["score"].drop_nulls().to_numpy()
+        below = None if threshold is None or not len(scores) else _share_below(scores, threshold)
+        score = short(float(scores.mean(dtype=np.float64))) if len(scores) else None
+        about[str(level)] = {"images": len(scores), "below": below, "score": score}
+    return about
+
+
+def _share_below(scores: np.ndarray, threshold: float) -> float:
+    return short(float((scores < threshold).mean()))
 
 
 def short(value: float) -> float:

@@ -11,7 +11,7 @@ import pytest
 from harness.cli.main import main
 from harness.core.errors import DataError
 from harness.pipeline.workspace import Workspace
-from harness.results import claims, findings, published
+from harness.results import claims, findings, findings_text, published
 from harness.results.findings import FAILS, HOLDS, NO_RUNS, OPEN
 
 SET = "cifar100-lt"
@@ -66,7 +66,12 @@ def test_every_published_effect_supports_its_claim() -> None:
             effects += 1
             within = finding.claim.within
             supports = test.published > 0 if within is None else abs(test.published) <= within
-            assert supports, (finding.claim.id, findings.says(test), test.column, test.published)
+            assert supports, (
+                finding.claim.id,
+                findings_text.says(test),
+                test.column,
+                test.published,
+            )
     assert effects > 60
 
 
@@ -124,7 +129,7 @@ def test_one_seed_decides_nothing(small: Path) -> None:
     finding = judged(small, runs(seeds=1, ce=0.0, disc=0.6))
     assert finding.verdict == OPEN
     assert "one seed" in finding.tests[0].why
-    assert findings.cells(finding.tests[0])["p"] == "–"
+    assert findings_text.cells(finding.tests[0])["p"] == "–"
 
 
 def test_half_of_the_runs_is_not_enough(small: Path) -> None:
@@ -206,7 +211,7 @@ def test_a_difference_of_differences(small: Path) -> None:
     small.write_text(SMALL.replace('[["CE+DisCL", "CE"]]', rows))
     finding = judged(small, runs(ce=0.0, disc=0.5, cuda=0.1))
     few = finding.tests[0]
-    assert findings.says(few) == "(CE+DisCL - CE) - (CE+CUDA - CE)"
+    assert findings_text.says(few) == "(CE+DisCL - CE) - (CE+CUDA - CE)"
     assert few.published == pytest.approx((10.65 - 5.49) - (5.43 - 5.49))
     assert finding.verdict == HOLDS
 
@@ -292,7 +297,7 @@ def test_claims_that_are_not_there(tmp_path: Path) -> None:
 
 def test_text(small: Path) -> None:
     results = findings.find(claims.read(small), {SET: runs(ce=0.0, disc=0.5)}, "mini")
-    lines = findings.to_text(results).splitlines()
+    lines = findings_text.to_text(results).splitlines()
     assert lines[0] == "HOLDS (p 0.001): DisCL lifts the few."
     assert lines[1] == "  cifar100-lt; Table 2; Table 2: CIFAR-100-LT, ResNet-10 [few]"
     assert (
@@ -302,12 +307,12 @@ def test_text(small: Path) -> None:
     assert lines[3].split()[:4] == ["holds", "CE+DisCL", "-", "CE"]
     assert lines[3].endswith("+5.16")
     assert "- 1 claim: 1 holds." in lines
-    assert "built-in world" in findings.to_text(results)
+    assert "built-in world" in findings_text.to_text(results)
 
 
 def test_markdown(small: Path) -> None:
     small.write_text(SMALL.replace("the few.", "<few> | *all*."))
-    text = findings.to_markdown(findings.find(claims.read(small), {SET: []}, "mini"))
+    text = findings_text.to_markdown(findings.find(claims.read(small), {SET: []}, "mini"))
     assert r"**no runs**: DisCL lifts \<few> \| \*all\*." in text
     assert "| no runs | CE+DisCL - CE | Few, imbalance ratio 100 | · | · | · | · | +5.16 |" in text
 
