@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import polars as pl
 
     from harness.pipeline.matching import Matched
-    from harness.results.comparison import Compared
+    from harness.results.comparison import Difference
     from harness.results.leaderboard import Line, Table
     from harness.results.store import Results
+    from harness.results.versus import Compared
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,10 @@ class Result:
         """`row` minus `other`, paired over the seeds that both have and over test images.
 
         One row per imbalance ratio and column of the table: difference, low and high (95 %
-        interval), p, p_corrected (Holm, over these rows), seeds, images (tested). UsageError for
-        an unknown method, DataError for one without records.
+        interval), p, p_corrected (Holm, over these rows), seeds, images (tested); and locations,
+        where those of the images are known: interval and p then resample these, and
+        low_by_image and high_by_image resample images. UsageError for an unknown method,
+        DataError for one without records.
         """
         import polars as pl
 
@@ -123,12 +126,12 @@ class Result:
                 interval = {"difference": d.value, "low": d.low, "high": d.high}
                 luck = {"p": d.p, "p_corrected": d.corrected, "seeds": len(d.seeds)}
                 where = {"imbalance": imbalance, "column": column}
-                rows.append(where | interval | luck | {"images": d.images})
+                rows.append(where | interval | luck | {"images": d.images} | _by_image(d))
         return pl.DataFrame(rows, infer_schema_length=None)
 
     def comparisons(self) -> list[Compared]:
         """The first row that was named against each other one; none unless two were named."""
-        from harness.results.comparison import versus
+        from harness.results.versus import versus
 
         request = self.request
         if not request.rows_named or len(request.rows) < 2:
@@ -214,6 +217,14 @@ class Result:
         from harness.methods.compose import compose
 
         return compose(text, self.request.dataset, self.request.profile).expression
+
+
+def _by_image(d: Difference) -> dict[str, Any]:
+    """Of a difference whose interval is by location."""
+    if d.by_image is None:
+        return {}
+    low, high = d.by_image.low, d.by_image.high
+    return {"locations": d.locations, "low_by_image": low, "high_by_image": high}
 
 
 def _position(

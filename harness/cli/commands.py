@@ -24,7 +24,7 @@ PICTURES = 5000  # in a report's galleries
 def compare(args: argparse.Namespace) -> None:
     from harness.api import steps
     from harness.api.result import Result
-    from harness.results import comparison
+    from harness.results import versus
 
     request = request_of(args, methods=True, table=True)
     request.workspace.check_built_in()
@@ -36,7 +36,7 @@ def compare(args: argparse.Namespace) -> None:
     _beside_reference(result)
     compared = result.comparisons()
     if compared:
-        print(comparison.render(compared))
+        print(versus.render(compared))
     page = result.report(pictures=PICTURES)
     print(f"The page with the charts and the pictures: {page}")
 

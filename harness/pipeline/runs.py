@@ -162,14 +162,15 @@ def _weights(job: Job | None) -> Any:
 def record(job: Job) -> dict[str, Any]:
     """Metrics of the stored predictions, as a record; nothing is trained or loaded."""
     workspace, spec = job.workspace, job.spec
-    counts = stages.load(workspace, spec.imbalance).counts
-    tables = {}
+    data = stages.load(workspace, spec.imbalance)
+    counts, tables = data.counts, {}
     for name in records.SELECTIONS:
         path = job.folder / f"predictions-{name}.parquet"
         if name == "last" or path.exists():
             tables[name] = stages.read(path, "harness train")
     selection = {name: workspace.module.metrics(tables[name], counts) for name in tables}
-    packed = predictions.pack(tables, len(counts))
+    splits = {name: split.table for name, split in data.splits.items()}
+    packed = predictions.pack(tables, len(counts), splits)
     n_test = len(tables["last"])
     about = {**_json(job, ABOUT), "behaviour": _json(job, BEHAVIOUR) or None}
     return records.record(

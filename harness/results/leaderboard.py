@@ -5,7 +5,6 @@ Imports neither torch nor polars: a table is on the screen in a fraction of a se
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +14,11 @@ from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import rule_named
 from harness.results import footnotes, published
-from harness.results.comparison import worst
 from harness.results.footnotes import EMPTY as EMPTY
 from harness.results.footnotes import MISSING as MISSING
 from harness.results.footnotes import OTHER as OTHER
 from harness.results.footnotes import PROFILE_TEXTS as PROFILE_TEXTS
+from harness.results.measures import TooFewClasses, accuracy, score
 from harness.results.published_table import Block, Number, Paper
 from harness.results.records import SELECTIONS
 from harness.results.same_recipe import check_same, of_table, run_name
@@ -192,22 +191,20 @@ def _gains(
     """Of each seed that both rows have: the gain on the k classes that the other row knows least.
 
     path: "worst.<k>"; "own_worst.<k>" takes of each row the k classes that it knows least itself.
+    Classes are chosen on one half of the test images and scored on the other one, and the other way
+    round; "naive_worst.<k>" and "naive_own_worst.<k>" choose and score on the same images.
     """
     others = {r["seed"]: r for r in base}
     pairs = [(r, others[r["seed"]]) for r in runs if r["seed"] in others]
-    both = [r for pair in pairs for r in pair]
-    kind, _, number = path.partition(".")
-    k = int(number)
-    if not both or any(select not in r["selection"] or k > len(r["counts"]) for r in both):
-        return [None] * len(pairs)  # the built-in world has fewer classes
-    weakest = worst([b for _, b in pairs], k, select)
-    own_weakest = worst([a for a, _ in pairs], k, select) if kind == "own_worst" else weakest
-    return [_known(a, own_weakest, select) - _known(b, weakest, select) for a, b in pairs]
-
-
-def _known(r: Record, classes: Sequence[int], select: str) -> float:
-    per_class = r["selection"][select]["per_class"]
-    return math.fsum(per_class[c] for c in classes) / len(classes)
+    if not pairs or any(select not in r["selection"] for pair in pairs for r in pair):
+        return [None] * len(pairs)
+    own, chosen = "own_" in path, path.replace("own_", "")
+    try:
+        weakest = score(chosen, [b for _, b in pairs], select)
+        weakest_of_own = score(chosen, [a for a, _ in pairs], select) if own else weakest
+    except TooFewClasses:  # the built-in world has fewer
+        return [None] * len(pairs)
+    return [accuracy(a, weakest_of_own, select) - accuracy(b, weakest, select) for a, b in pairs]
 
 
 def number_at(r: Record, path: str, select: str) -> float | None:

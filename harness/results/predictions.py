@@ -3,7 +3,9 @@
 Of each split: `images`, how many there are of each label; `ids`, a digest that says which ones; and
 by selection ("last", ...) the predictions in the order of (label, id), as base64 of one byte per
 image, two (little-endian) where there are more than 256 classes. Labels follow from `images`.
-Nothing is compressed, because compressors differ in their bytes.
+Where the data set knows the locations of its test images, `locations` has the number of each
+image's location within the split, from 0, in the same order and coded likewise. Nothing is
+compressed, because compressors differ in their bytes.
 """
 
 from __future__ import annotations
@@ -20,14 +22,19 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-_OTHER = ("images", "ids")  # what else is kept of a split
+_OTHER = ("images", "ids", "locations")  # what else is kept of a split
 
 
-def pack(predictions: Mapping[str, pl.DataFrame], classes: int) -> dict[str, dict[str, Any]]:
-    """By split: images, ids, and the predictions by selection.
+def pack(
+    predictions: Mapping[str, pl.DataFrame],
+    classes: int,
+    splits: Mapping[str, pl.DataFrame] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """By split: images, ids, locations where there are any, and the predictions by selection.
 
-    predictions: by selection, with columns split, id, label, prediction. DataError for selections
-    that are not of the same images, and for labels or predictions outside 0..classes-1.
+    predictions: by selection, with columns split, id, label, prediction. splits: the test images
+    (id, location) by split, see harness.datasets.base.Split. DataError for selections that are not
+    of the same images, and for labels or predictions outside 0..classes-1.
     """
     by_split: dict[str, dict[str, Any]] = {}
     for selection, table in predictions.items():
@@ -37,7 +44,21 @@ def pack(predictions: Mapping[str, pl.DataFrame], classes: int) -> dict[str, dic
             if entry["ids"] != about["ids"]:
                 raise DataError(f"predictions of split {split}: {selection} has other images")
             entry[selection] = text
+            if splits is not None and "locations" not in entry:
+                entry |= _packed_locations(part.sort("label", "id"), splits[str(split)])
     return by_split
+
+
+def _packed_locations(rows: pl.DataFrame, images: pl.DataFrame) -> dict[str, str]:
+    """{"locations": text} of the rows; nothing where an image has no known location."""
+    if "location" not in images.columns:
+        return {}
+    known = rows.select("id").join(images, on="id", how="left", maintain_order="left")["location"]
+    if known.null_count():
+        return {}
+    codes = known.rank("dense").to_numpy() - 1
+    text = base64.b64encode(codes.astype(_width(known.n_unique())).tobytes()).decode()
+    return {"locations": text}
 
 
 def _pack(rows: pl.DataFrame, classes: int) -> tuple[dict[str, Any], str]:
@@ -67,17 +88,39 @@ def unpack(record: Mapping[str, Any], split: str, selection: str) -> tuple[np.nd
         known = ", ".join(sorted(some.keys() - set(_OTHER)))
         raise UsageError(f"no selection {selection!r} of {_run(record)}; there are {known}")
     images = np.asarray(some["images"])
-    try:
-        data = base64.b64decode(some[selection], validate=True)
-        predicted = np.frombuffer(data, _width(len(images))).astype(np.int64)
-    except (binascii.Error, ValueError) as error:
-        raise DataError(f"{_run(record)}: damaged predictions of {split} ({error})") from error
+    predicted = _decoded(some[selection], _width(len(images)), f"{_run(record)}: {split}")
     if len(predicted) != images.sum() or (predicted >= len(images)).any():
         raise DataError(
-            f"{_run(record)}: damaged predictions of {split}: {len(predicted)} of {images.sum()} "
+            f"damaged predictions of {_run(record)}: {split}: {len(predicted)} of {images.sum()} "
             f"images and {len(images)} classes"
         )
     return np.repeat(np.arange(len(images)), images), predicted
+
+
+def locations(record: Mapping[str, Any], split: str) -> np.ndarray | None:
+    """Location of each image (N,) int64, 0..G-1, in the order of `unpack`; None where unknown.
+
+    DataError for damaged ones.
+    """
+    some = of_split(record, split)
+    if "locations" not in some:
+        return None
+    where, total = f"{_run(record)}: locations of {split}", sum(some["images"])
+    codes = _decoded(some["locations"], "u1", where)
+    if len(codes) == 2 * total:  # more than 256 locations
+        codes = _decoded(some["locations"], "<u2", where)
+    if len(codes) != total:
+        raise DataError(f"damaged predictions of {where}: {len(codes)} of {total} images")
+    return codes
+
+
+def _decoded(text: str, width: str, where: str) -> np.ndarray:
+    import numpy as np
+
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), width).astype(np.int64)
+    except (binascii.Error, ValueError) as error:
+        raise DataError(f"damaged predictions of {where} ({error})") from error
 
 
 def of_split(record: Mapping[str, Any], split: str) -> dict[str, Any]:

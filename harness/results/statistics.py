@@ -52,6 +52,7 @@ def crossed(
     resampled: np.ndarray,
     confidence: float = 0.95,
     spread: Spread | None = None,
+    units: float = math.inf,
 ) -> Interval:
     """Interval of a mean over seeds S that were all tested on the same images.
 
@@ -60,8 +61,9 @@ def crossed(
     that of the seeds' mean, which holds each seed's own luck with the images, plus the covariance
     of two seeds over the resamples, which is the luck they share; it is at least that over the
     resamples alone. spread: of a seed, pooled over comparable numbers (harness.results.spread);
-    None takes the variance of these seeds alone. Student's t, with Satterthwaite's degrees of
-    freedom. One seed: images only.
+    None takes the variance of these seeds alone. units: how many were resampled, where these are
+    few (locations): the variance over them has one degree of freedom fewer; infinite for images.
+    Student's t, with Satterthwaite's degrees of freedom. One seed: images only.
     """
     import numpy as np
 
@@ -69,7 +71,7 @@ def crossed(
         raise UsageError(f"confidence {confidence} is not between 0 and 1")
     n = len(seeds)
     images = float(resampled.mean(1).var(ddof=1))
-    between, shared, variance, df = 0.0, images, images, math.inf
+    between, shared, variance, df = 0.0, images, images, units - 1
     if n > 1:
         covariances = np.cov(resampled, rowvar=False)
         covariance = float(covariances.sum() - np.trace(covariances)) / (n * (n - 1))
@@ -80,11 +82,9 @@ def crossed(
         # a pooled variance is taken one standard error larger: degrees of freedom follow from its
         # share of the whole, and explode where it is small by luck
         most = between / n * (1 if spread is None else 1 + math.sqrt(2 / own))
-        df = (
-            own * ((variance if spread is None else most + shared) / most) ** 2
-            if between
-            else math.inf
-        )
+        whole = variance if spread is None else most + shared
+        share = most**2 / own + (variance - between / n) ** 2 / (units - 1)
+        df = whole**2 / share if share else math.inf
     if variance < ROUNDING**2:
         return Interval(value, value, 1.0 if value == 0 else 0.0)
     df, error = min(df, 1e9), math.sqrt(variance)

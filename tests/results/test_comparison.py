@@ -13,9 +13,9 @@ from random_records import COUNTS, run, spec, table
 
 from harness.core.errors import DataError, UsageError
 from harness.datasets import iwildcam
-from harness.results import bootstrap, comparison, predictions, records
+from harness.results import bootstrap, comparison, predictions, records, versus
 from harness.results.bootstrap import Score
-from harness.results.comparison import contrast, corrected, difference, worst
+from harness.results.comparison import contrast, corrected, difference
 from harness.results.statistics import crossed, holm
 
 
@@ -209,6 +209,11 @@ def test_rows_that_are_equal_do_not_differ() -> None:
 def test_difference_of_differences() -> None:
     rows = {m: [run(m, s, p) for s in range(3)] for m, p in (("A", 0.8), ("B", 0.5), ("C", 0.6))}
     result = contrast([(1, rows["A"]), (-2, rows["B"]), (1, rows["C"])], "overall")
+    parts = [(1, rows["A"]), (-1, rows["B"]), (1, rows["C"]), (-1, rows["B"])]
+    every = [r for some in rows.values() for r in some]
+    assert contrast(parts, "overall") == result  # a row that occurs twice counts twice
+    pooled = contrast([(1, rows["A"]), (-2, rows["B"]), (1, rows["C"])], "overall", "last", every)
+    assert contrast(parts, "overall", "last", every) == pooled
     first, second = (
         difference(rows["A"], rows["B"], "overall"),
         difference(rows["C"], rows["B"], "overall"),
@@ -217,19 +222,6 @@ def test_difference_of_differences() -> None:
     assert first is not None
     assert second is not None
     assert result.value == pytest.approx(first.value + second.value)
-
-
-def test_worst_classes_are_those_of_the_other_row() -> None:
-    a = [run("BS+DisCL", s, 0.7) for s in range(3)]
-    b = [run("BS", s, 0.5) for s in range(3)]
-    mean = np.mean([r["selection"]["last"]["per_class"] for r in b], 0)
-    assert worst(b, 3) == tuple(np.argsort(mean, kind="stable")[:3])
-    better = np.mean([r["selection"]["last"]["per_class"] for r in a], 0)
-    result = difference(a, b, "worst.3")
-    assert result is not None
-    assert result.value == pytest.approx((better - mean)[list(worst(b, 3))].mean())
-    with pytest.raises(UsageError, match="9 worst classes of 8"):
-        difference(a, b, "worst.9")
 
 
 def test_what_cannot_be_compared() -> None:
@@ -355,7 +347,11 @@ def test_pooled_seeds_are_calibrated(rows: int, seeds: int, luck: float, unequal
         points, resampled = bootstrap.scores(Score("test"), IMAGES, guessed, 60)
         by_seed = points[seeds:] - points[:seeds]
         runs = [records[seeds : 2 * seeds], records[:seeds]]
-        pooled = comparison._seed_spread(by_seed, (1, -1), "overall", "last", runs, records)
+        values = [r["selection"]["last"]["overall"] for r in records]
+        known = {id(r): value for r, value in zip(records, values, strict=True)}
+        pooled = comparison._seed_spread(
+            by_seed, (1, -1), lambda r, known=known: known[id(r)], runs, records
+        )
         assert pooled is not None
         images = resampled[:, seeds:] - resampled[:, :seeds]
         found = crossed(float(by_seed.mean()), by_seed, images, spread=pooled)
@@ -373,9 +369,9 @@ def test_without_variance_there_is_neither_an_interval_nor_a_p():
     equal = difference(right, right, "overall")
     assert equal is not None
     assert (equal.value, equal.low, equal.high, equal.p) == (0, 0, 0, 1)
-    row = comparison.Compared(
+    row = versus.Compared(
         100, "BS", "CE", "Few", comparison.Difference(0.25, 0.25, 0.25, None, (0,), 3)
     )
-    shown = comparison.render([row])
+    shown = versus.render([row])
     assert shown.splitlines()[2].split()[3:] == ["+25.00", "–", "–", "–", "1", "3"]
     assert "for 0 comparisons" in shown
