@@ -10,7 +10,7 @@ table       a file of results/paper without its ending; the claim's effect is co
 columns     of that table
 blocks      of that table (default: all with that data set)
 compare     pairs [better, other] of expressions, rows of the table; four expressions
-            [a, b, c, d] stand for (a - b) - (c - d)
+            [a, b, c, d] stand for (a - b) - (c - d), six for (a - b) - ((c - d) - (e - f))
 direction   "higher" (default): the difference is above 0; "same": it is within `within` points
 within      points, for "same" only
 unlisted    true: the expressions are in no published table
@@ -34,6 +34,11 @@ from harness.results.published_table import Block, Column, Paper
 FILE = published.FOLDER / published.CLAIMS
 VERSION = 1
 DIRECTIONS = ("higher", "same")
+WEIGHTS = {  # of the expressions of a comparison
+    2: (1.0, -1.0),
+    4: (1.0, -1.0, -1.0, 1.0),
+    6: (1.0, -1.0, -1.0, 1.0, 1.0, -1.0),
+}
 TEXTS = ("id", "says", "source", "dataset", "table")
 OPTIONAL = ("columns", "blocks", "compare", "direction", "within", "unlisted", "answer", "note")
 
@@ -121,14 +126,13 @@ def _paper(where: str, name: str, papers: dict[str, Paper]) -> Paper:
 
 def _compare(where: str, raw: dict[str, Any], paper: Paper) -> tuple[tuple[str, ...], ...]:
     pairs = raw.get("compare")
-    sizes = (2, 4)
     if not isinstance(pairs, list) or not pairs:
         raise DataError(f"{where}: compare is {pairs!r}, expected a list of pairs of expressions")
     unlisted = _flag(where, raw, "unlisted")
     for rows in pairs:
-        good = isinstance(rows, list) and len(rows) in sizes
+        good = isinstance(rows, list) and len(rows) in WEIGHTS
         if not good or not all(isinstance(row, str) for row in rows):
-            raise DataError(f"{where}: compare holds {rows!r}, expected 2 or 4 expressions")
+            raise DataError(f"{where}: compare holds {rows!r}, expected 2, 4 or 6 expressions")
         for row in rows:
             _check_row(where, row, raw["dataset"], paper, unlisted)
     return tuple(tuple(rows) for rows in pairs)

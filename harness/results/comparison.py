@@ -74,7 +74,7 @@ def contrast(
     comparable: records from which the variance between seeds is pooled, those of the terms' data
     set, backbone and imbalance ratio; none: that of these rows alone. None where the number is of a
     group without classes. DataError for rows without a common seed or of other test images,
-    measures.TooFewClasses for more worst classes than there are.
+    measures.NoSuchClasses for more worst classes than there are.
     """
     import numpy as np
 

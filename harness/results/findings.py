@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.core.errors import DataError, UsageError
-from harness.results import comparison
-from harness.results.claims import Claim
+from harness.results import comparison, measures
+from harness.results.claims import WEIGHTS, Claim
 from harness.results.comparison import Difference
 from harness.results.leaderboard import Record
 from harness.results.published_table import Block, Column
 from harness.results.statistics import holm, tail
 
 HOLDS, FAILS, OPEN, NO_RUNS = "holds", "does not hold", "undecided", "no runs"
-VERDICTS = (HOLDS, FAILS, OPEN, NO_RUNS)
+IMPOSSIBLE = "not on this data"  # of a comparison that no run of this data set can make
+VERDICTS = (HOLDS, FAILS, OPEN, NO_RUNS, IMPOSSIBLE)
 LEVEL = 0.05  # of the corrected p
-WEIGHTS = {2: (1.0, -1.0), 4: (1.0, -1.0, -1.0, 1.0)}  # of a claim's expressions
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,20 @@ class Comparison:
     for_claim: float | None = None
     against_claim: float | None = None
 
+    @property
+    def says(self) -> str:
+        """The rows compared, as a difference."""
+        a, b, *others = self.rows
+        if not others:
+            return f"{a} - {b}"
+        c, d, *last = others
+        other = f"({c} - {d})" if not last else f"(({c} - {d}) - ({last[0]} - {last[1]}))"
+        return f"({a} - {b}) - {other}"
+
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim and its comparisons, all of which it needs.
+    """A claim and its comparisons, all of which it needs that this data set can make.
 
     p: of the claim as a whole, two-sided; corrected: for all claims (Holm). A claim that needs all
     of its comparisons is an intersection-union test (Berger 1982): the p of its holding is the
@@ -62,8 +72,15 @@ class Finding:
         return min(1.0, 2 * min(known)) if known else None
 
     @property
+    def needed(self) -> tuple[Comparison, ...]:
+        """The comparisons that decide."""
+        return tuple(test for test in self.tests if test.verdict != IMPOSSIBLE)
+
+    @property
     def verdict(self) -> str:
-        if all(test.verdict == NO_RUNS for test in self.tests):
+        if not self.needed:
+            return IMPOSSIBLE
+        if all(test.verdict == NO_RUNS for test in self.needed):
             return NO_RUNS
         if self.corrected is None or self.corrected >= LEVEL:
             return OPEN
@@ -72,11 +89,11 @@ class Finding:
 
     def _ps(self) -> tuple[float | None, float | None]:
         """p of holding, None where a comparison is missing, and of not holding."""
-        ups = [test.for_claim for test in self.tests]
-        downs = [test.against_claim for test in self.tests if test.against_claim is not None]
+        ups = [test.for_claim for test in self.needed]
+        downs = [test.against_claim for test in self.needed if test.against_claim is not None]
         whole = [p for p in ups if p is not None]
         holds = max(whole) if len(whole) == len(ups) and whole else None
-        return holds, min(1.0, len(self.tests) * min(downs)) if downs else None
+        return holds, min(1.0, len(self.needed) * min(downs)) if downs else None
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,7 @@ class Findings:
     select: str
     results: tuple[Finding, ...]
     claims: int = 0  # for which p was corrected, those of other data sets too
+    pools: tuple[str, ...] = ()  # how far the pool moves differences, where that was measured
 
 
 def find(
@@ -134,9 +152,13 @@ def _tests(
         for column in claim.columns:
             for rows in claim.compare:
                 path = column.path.format(rule=rule)
-                d, why = _measured(records[claim.dataset], claim, block, path, rows, select)
-                up, down, why = _one_sided(d, claim.within, why)
-                verdict = _verdict(up, down, why)
+                try:
+                    d, why = _measured(records[claim.dataset], claim, block, path, rows, select)
+                    up, down, why = _one_sided(d, claim.within, why)
+                    verdict = _verdict(up, down, why)
+                except measures.NoSuchClasses as error:
+                    d = up = down = None
+                    why, verdict = str(error), IMPOSSIBLE
                 effect, other = _published(claim, block, column, rows, rule)
                 about = (rows, block, column, effect, other, d, verdict, why, up, down)
                 tests.append(Comparison(*about))
@@ -151,7 +173,7 @@ def _measured(
     rows: Sequence[str],
     select: str,
 ) -> tuple[Difference | None, str]:
-    """The contrast, or why there is none."""
+    """The contrast, or why there is none; NoSuchClasses where there never can be one."""
     runs_by_row = [
         [
             r
@@ -168,9 +190,13 @@ def _measured(
     try:
         terms = list(zip(WEIGHTS[len(rows)], runs_by_row, strict=True))
         difference = comparison.contrast(terms, path, select, records)
-    except (DataError, UsageError) as error:  # more worst classes than there are, other images
+    except measures.NoSuchClasses:
+        raise
+    except (DataError, UsageError) as error:  # other images, no common seed
         return None, str(error)
-    return difference, "" if difference is not None else "a group without classes"
+    if difference is None:
+        raise measures.NoSuchClasses("a group without classes")
+    return difference, ""
 
 
 def _one_sided(
@@ -210,7 +236,8 @@ def _published(
     if claim.paper.kind == "gains":
         gains = [r for r in claim.paper.rows if (r.method, r.over) == tuple(rows)]
         cells = gains[0].cells.get(block.key) if gains else None
-        return (cells.numbers[column.name].value if cells else None), False
+        name = column.printed or column.name
+        return (cells.numbers[name].value if cells else None), column.printed is not None
     by_method = {row.method: row for row in claim.paper.rows}
     printed = [by_method[r].cells.get(block.key) if r in by_method else None for r in rows]
     effect, other = 0.0, False

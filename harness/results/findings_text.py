@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from harness.results.findings import LEVEL, VERDICTS, Comparison, Finding, Findings
+from harness.results.deciding import Need, need
+from harness.results.findings import LEVEL, NO_RUNS, VERDICTS, Comparison, Finding, Findings
 from harness.results.leaderboard import PROFILE_TEXTS
 from harness.results.markdown import escape, grid
-from harness.results.published_table import Block, Column
+from harness.results.reasons import sentences
 
 WIDTH = 100
-
-
-def says(test: Comparison) -> str:
-    """The rows compared, as a difference."""
-    if len(test.rows) == 2:
-        return f"{test.rows[0]} - {test.rows[1]}"
-    a, b, c, d = test.rows
-    return f"({a} - {b}) - ({c} - {d})"
 
 
 def cells(test: Comparison) -> dict[str, str]:
@@ -31,11 +25,15 @@ def cells(test: Comparison) -> dict[str, str]:
     if d is not None:
         effect, interval = f"{100 * d.value:+.2f}", f"{100 * d.low:+.2f} to {100 * d.high:+.2f}"
         n = f"{len(d.seeds)} x {d.images:,}"
+        if d.by_image is not None:
+            low, high = 100 * d.by_image.low, 100 * d.by_image.high
+            interval += f" (by image {low:+.2f} to {high:+.2f})"
+            n += f" at {d.locations}"
         p = "–" if test.for_claim is None or d.p is None else _p(d.p)
     published = "–" if test.published is None else f"{test.published:+.2f}{'†' * test.other}"
     return {
         "verdict": test.verdict,
-        "rows": says(test),
+        "rows": test.says,
         "where": f"{test.column.name}, {test.block.title}",
         "effect": effect,
         "interval": interval,
@@ -70,14 +68,49 @@ def notes(findings: Findings) -> list[str]:
         "Effects in points, paired over the seeds that all rows have and over the test images. "
         "Interval and p of a comparison are of one procedure: Student's t, the variance between "
         "seeds pooled over the rows of its table.",
+        *_on_locations(findings),
+        *_on_pools(findings),
         "A claim holds where all of its comparisons do: its p is the largest of theirs "
         "(intersection-union test). It does not hold where one of them is the other way round: the "
         f"smallest p, times their number. Verdicts at {LEVEL:g} after Holm's correction for all "
         f"{findings.claims} claims that have runs, shown here or not.",
-        "† published groups by another rule than this; · no runs; – nothing there.",
+        "† published for other groups of classes than this; · no runs; – nothing there.",
     ]
     remarks += [f"{f.claim.id}: {f.claim.note}" for f in findings.results if f.claim.note]
     return remarks
+
+
+def _on_locations(findings: Findings) -> Iterator[str]:
+    """Which intervals are by location, and which should be."""
+    known: dict[str, None] = {}
+    unknown: dict[str, None] = {}
+    for finding in findings.results:
+        for test in finding.tests:
+            if test.difference is not None and test.column.path.endswith("macro_f1"):
+                some = unknown if test.difference.locations is None else known
+                some[finding.claim.dataset] = None
+    if known:
+        yield (
+            f"{', '.join(known)}: locations of cameras are resampled, not images, because the "
+            "claims are about locations; seeds x images at so many locations. Student's t has one "
+            "degree of freedom fewer than locations for this part of the variance. By image: what "
+            "resampling images gives, which says nothing of other locations."
+        )
+    if unknown:
+        yield (
+            f"{', '.join(unknown)}: these records do not say at which location a test image was "
+            "taken; their intervals resample images, and say nothing of other locations. "
+            "`harness train --rerun` writes records that do."
+        )
+
+
+def _on_pools(findings: Findings) -> Iterator[str]:
+    yield (
+        "A third source of variance is in no interval: all seeds share one pool of synthetic "
+        "images, one set of hard images and one validation set. docs/leaderboards.md says how to "
+        "measure it with further pools."
+    )
+    yield from findings.pools
 
 
 def to_text(findings: Findings) -> str:
@@ -92,7 +125,10 @@ def to_text(findings: Findings) -> str:
         body = [list(cells(test).values()) for test in finding.tests]
         align = ("left",) * 3 + ("right",) * 5
         table = tabulate(body, list(HEAD.values()), "plain", disable_numparse=True, colalign=align)
-        why = [textwrap.indent(line, "  ") for line in _whys(finding)]
+        why = [
+            textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="  ")
+            for line in _whys(finding, findings.claims)
+        ]
         block = [textwrap.fill(head, WIDTH), f"  {about}", textwrap.indent(table, "  "), *why]
         pieces.append("\n".join(block))
     remarks = (f"- {note}" for note in notes(findings))
@@ -109,43 +145,43 @@ def to_markdown(findings: Findings) -> str:
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} (`{claim.id}`)"
         rows = [[escape(c) for c in cells(test).values()] for test in finding.tests]
         table = grid(list(HEAD.values()), rows, left=3)
-        pieces += [f"{head}\n\n{escape(about)}", table, *map(escape, _whys(finding))]
+        pieces += [f"{head}\n\n{escape(about)}", table]
+        pieces += map(escape, _whys(finding, findings.claims))
     pieces.append("\n".join(f"- {escape(note)}" for note in notes(findings)))
     return "\n\n".join(pieces) + "\n"
 
 
 def to_short(findings: Findings) -> str:
-    """Whether synthetic data helps, a line per data set: the claims that answer it, and effects.
+    """Whether synthetic data helps, a sentence per data set: the claims that answer it.
 
-    In points, of the first column and the first block of a claim.
+    Effects are in points, of the first column of a claim, in all of its blocks.
     """
     lines = []
     for finding in findings.results:
         claim = finding.claim
         if claim.answer:
-            shown = [t for t in finding.tests if (t.column, t.block) == _first(finding)]
-            effects = ", ".join(map(_effect, shown))
-            head = f"- **{claim.dataset}**, {finding.verdict}{_of_claim(finding)}: {claim.says}"
-            where = f"{_first(finding)[0].name}, {_first(finding)[1].title}"
-            lines.append(f"{head} {where}: {effects}.")
+            column = claim.columns[0]
+            shown = [test for test in finding.tests if test.column == column]
+            blocks = "; ".join(
+                f"{b.title}: {', '.join(_effect(t) for t in shown if t.block == b)}"
+                for b in claim.blocks
+            )
+            head = f"- **{claim.dataset}**, {finding.verdict}{_of_claim(finding)}"
+            lines.append(f"{head}: {claim.says.rstrip('.')} – {column.name}, {blocks}.")
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
-
-
-def _first(finding: Finding) -> tuple[Column, Block]:
-    return finding.tests[0].column, finding.tests[0].block
 
 
 def _effect(test: Comparison) -> str:
     d = test.difference
     if d is None:
         return f"{test.rows[0]}: {test.why}"
-    numbers = f"{100 * d.value:+.1f} ({100 * d.low:.1f} to {100 * d.high:.1f})"
-    return f"`{says(test)}` {numbers}"
+    return f"`{test.says}` {100 * d.value:+.1f} ({100 * d.low:.1f} to {100 * d.high:.1f})"
 
 
-def _whys(finding: Finding) -> list[str]:
-    whys = dict.fromkeys(test.why for test in finding.tests if test.why)
-    return [f"{why}." for why in whys]
+def _whys(finding: Finding, claims: int) -> list[str]:
+    """Why there is no verdict, or not on all comparisons."""
+    missing = dict.fromkeys(t.why for t in finding.tests if t.verdict == NO_RUNS)
+    return [*(f"{why[:1].upper()}{why[1:]}." for why in missing), *sentences(finding, claims)]
 
 
 def plain(findings: Findings) -> dict[str, Any]:
@@ -154,6 +190,7 @@ def plain(findings: Findings) -> dict[str, Any]:
         "profile": findings.profile,
         "rule": findings.rule,
         "select": findings.select,
+        "notes": notes(findings),
         "claims": [
             {
                 "id": f.claim.id,
@@ -164,11 +201,21 @@ def plain(findings: Findings) -> dict[str, Any]:
                 "verdict": f.verdict,
                 "p": f.p,
                 "p_corrected": f.corrected,
+                "why": " ".join(sentences(f, findings.claims)) or None,
+                "to_decide": _plain_need(need(f, findings.claims)),
                 "tests": list(_plain_tests(f.tests)),
             }
             for f in findings.results
         ],
     }
+
+
+def _plain_need(takes: Need | None) -> dict[str, Any] | None:
+    if takes is None:
+        return None
+    about = {"verdict": takes.verdict, "rows": list(takes.test.rows), "margin": takes.margin}
+    sizes = takes.size and asdict(takes.size)
+    return about | {"column": takes.test.column.name, "block": takes.test.block.key, "size": sizes}
 
 
 def _plain_tests(tests: Iterable[Comparison]) -> Iterable[dict[str, Any]]:
@@ -183,5 +230,13 @@ def _plain_tests(tests: Iterable[Comparison]) -> Iterable[dict[str, Any]]:
             "published_by_another_rule": test.other,
             "p_for": test.for_claim,
             "p_against": test.against_claim,
-            "difference": None if test.difference is None else asdict(test.difference),
+            "difference": None if test.difference is None else _finite(asdict(test.difference)),
         }
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: degrees of freedom without an end are null."""
+    return {
+        name: _finite(value) if isinstance(value, dict) else None if value == math.inf else value
+        for name, value in values.items()
+    }

@@ -18,7 +18,7 @@ from harness.results.footnotes import EMPTY as EMPTY
 from harness.results.footnotes import MISSING as MISSING
 from harness.results.footnotes import OTHER as OTHER
 from harness.results.footnotes import PROFILE_TEXTS as PROFILE_TEXTS
-from harness.results.measures import TooFewClasses, accuracy, score
+from harness.results.measures import NoSuchClasses, accuracy, score
 from harness.results.published_table import Block, Number, Paper
 from harness.results.records import SELECTIONS
 from harness.results.same_recipe import check_same, of_table, run_name
@@ -162,7 +162,8 @@ def _part(
             if base is None and _same_run(own):
                 measured[c.name] = replace(measured[c.name], sd=None)
             other = c.by_rule and cells is not None and cells.grouped_by != rule
-            number, target = (cells.numbers[c.name], cells.target) if cells else (None, True)
+            number = cells.numbers.get(c.name) if cells else None
+            target = cells.target if cells else True
             printed[c.name] = Printed(number, other, target=target)
         lines.append(Line(row.method, row.label, row.ours, measured, printed))
     for c in paper.columns:
@@ -202,7 +203,7 @@ def _gains(
     try:
         weakest = score(chosen, [b for _, b in pairs], select)
         weakest_of_own = score(chosen, [a for a, _ in pairs], select) if own else weakest
-    except TooFewClasses:  # the built-in world has fewer
+    except NoSuchClasses:  # the built-in world has fewer
         return [None] * len(pairs)
     return [accuracy(a, weakest_of_own, select) - accuracy(b, weakest, select) for a, b in pairs]
 

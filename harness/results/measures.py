@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 
 
-class TooFewClasses(UsageError):
-    """More worst classes than the data set has: a number that no run of it can have."""
+class NoSuchClasses(UsageError):
+    """More worst classes than the data set has, or a group without any: no run has that number."""
 
 
 def score(path: str, base: Sequence[Record], select: str) -> Score:
@@ -120,7 +120,7 @@ def _ranks(images: Sequence[int]) -> np.ndarray:
 
 def _lowest(values: Mapping[int, float], k: int) -> list[int]:
     if k > len(values):
-        raise TooFewClasses(f"{k} worst classes of {len(values)}")
+        raise NoSuchClasses(f"{k} worst classes of {len(values)}")
     return sorted(values, key=lambda label: (values[label], label))[:k]
 
 

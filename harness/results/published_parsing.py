@@ -7,7 +7,9 @@ main            true for the table that stands for its data set where several sh
 backbone        as recipes name it
 [[columns]]     name; path of the number in a record's metrics, where {rule} stands for the
                 grouping rule ("rules.{rule}.many", "overall", "ood.macro_f1"); unit: "percent"
-                (default), "points" (a difference of percentages), "count"
+                (default), "points" (a difference of percentages), "count"; printed = another
+                column, which the paper prints instead of this one: a claim on this column is
+                shown with the numbers of that one, and rows have none here
 [blocks.<key>]  title; imbalance (left out where a data set has none); dataset where the table
                 has none; classes = { <grouping> = [many, medium, few], ... }, how many there are
 [groupings]     <letter> = what it means, for groupings besides harness.core.metrics.RULES
@@ -51,6 +53,10 @@ def paper(file: str, raw: dict[str, Any]) -> Paper:
     kind = _choice("the table", raw, "kind", KINDS)
     columns = tuple(_column(i, c) for i, c in enumerate(_list("the table", raw, "columns")))
     _unique("column", [c.name for c in columns])
+    for column in columns:
+        others = [c.name for c in columns if c.printed is None]
+        if column.printed not in (None, *others):
+            raise Fault(f"column {column.name}: printed is {column.printed!r}, no printed column")
     named = _table("the table", raw, "groupings") if "groupings" in raw else {}
     groupings = {name: str(says) for name, says in named.items()}
     known = (*RULES, *groupings)
@@ -84,9 +90,10 @@ def paper(file: str, raw: dict[str, Any]) -> Paper:
 
 def _column(i: int, raw: Any) -> Column:
     where = f"column {i + 1}"
-    _only(where, raw, {"name", "path", "unit"})
+    _only(where, raw, {"name", "path", "unit", "printed"})
     unit = _choice(where, raw, "unit", tuple(UNITS))
-    return Column(_text(where, raw, "name"), _text(where, raw, "path"), unit)
+    name, path = _text(where, raw, "name"), _text(where, raw, "path")
+    return Column(name, path, unit, _maybe(where, raw, "printed"))
 
 
 def _block(name: str, raw: Any, dataset: str | None, known: tuple[str, ...]) -> Block:
@@ -142,6 +149,7 @@ def _row(
 
 
 def _cells(where: str, raw: Any, columns: tuple[Column, ...], known: tuple[str, ...]) -> Cells:
+    columns = tuple(c for c in columns if c.printed is None)
     names = [c.name for c in columns]
     _only(where, raw, {*names, "grouped_by", "note", "target", "v1"})
     for name in names:

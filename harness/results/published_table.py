@@ -23,6 +23,7 @@ class Column:
     name: str
     path: str
     unit: str = "percent"
+    printed: str | None = None  # the column whose published numbers stand for those of this one
 
     @property
     def by_rule(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from harness.core.errors import DataError, UsageError
@@ -16,7 +17,7 @@ from harness.core.metrics import RULES, groups
 from harness.core.specs import RunSpec
 from harness.datasets.cifar100_lt import MINI
 from harness.datasets.subsets import class_counts
-from harness.results import published, records
+from harness.results import predictions, published, records
 from harness.results.leaderboard import Table, table
 from harness.results.published_table import Number
 from harness.results.tables import FORMATS, render, to_markdown, to_text
@@ -255,11 +256,11 @@ source = "a paper"
 decimals = 1
 [[columns]]
 name = "k = 2"
-path = "worst.2"
+path = "naive_worst.2"
 unit = "points"
 [[columns]]
 name = "k = 60"
-path = "worst.60"
+path = "naive_worst.60"
 unit = "points"
 [blocks.all]
 title = "all"
@@ -271,15 +272,31 @@ all = { "k = 2" = 7.6, "k = 60" = 4.5 }
 """
 
 
+def give(record: dict[str, Any], per_class: list[float], images: int) -> None:
+    """Gives a run predictions of these accuracies, the right ones first."""
+    right = [round(p * images) for p in per_class]
+    rows = pl.DataFrame(
+        [
+            ("test", images * c + i, c, c if i < n else (c + 1) % len(right))
+            for c, n in enumerate(right)
+            for i in range(images)
+        ],
+        schema=["split", "id", "label", "prediction"],
+        orient="row",
+    )
+    record["selection"]["last"] = {"overall": 0.3, "per_class": per_class}
+    record["predictions"] = predictions.pack({"last": rows}, len(right))
+
+
 def test_gains_on_the_worst_classes_of_the_other_row(tmp_path: Path) -> None:
     file, runs = tmp_path / "gains.toml", []
     file.write_text(GAINS)
     for seed in (0, 1, 2):
         runs += [run("BS", seed), run("BS+DisCL", seed)]
         worst = [0.1, 0.5, 0.2 + 0.05 * seed, *[0.9] * 47]
-        runs[-2]["selection"]["last"] = {"overall": 0.3, "per_class": worst}
+        give(runs[-2], worst, 20)
         better = [0.1, 0.5, 0.5, *[0.0] * 47]  # class 0 and, by 0.25 on average, class 2
-        runs[-1]["selection"]["last"] = {"overall": 0.3, "per_class": better}
+        give(runs[-1], better, 20)
     board = table(file, runs[:-1], "mini")  # one row has a seed fewer
     cell = measured(board, "BS+DisCL", "k = 2")
     assert (cell.n, cell.expected) == (2, 3)
@@ -288,9 +305,21 @@ def test_gains_on_the_worst_classes_of_the_other_row(tmp_path: Path) -> None:
     assert measured(board, "BS+DisCL", "k = 60").mean is None  # there are 50 classes
     shown = to_markdown(table(file, runs, "mini"))
     assert "| BS+DisCL | **12.5 ± 2.5 (3)** | **7.6** | +4.9 |" in shown
-    file.write_text(GAINS.replace('"worst.2"', '"own_worst.2"'))
+    file.write_text(GAINS.replace('"naive_worst.2"', '"naive_own_worst.2"'))
     own = measured(table(file, runs, "mini"), "BS+DisCL", "k = 2")  # 0.0 over 0.1 and 0.25
     assert own.mean == pytest.approx(-0.175)
+
+
+def test_gains_on_worst_classes_chosen_on_other_images(tmp_path: Path) -> None:
+    file, runs = tmp_path / "gains.toml", []
+    file.write_text(GAINS.replace("naive_worst", "worst"))
+    for seed in (0, 1):
+        runs += [run("BS", seed), run("BS+DisCL", seed)]
+        give(runs[-2], [0.1, 0.5, 0.2, *[0.9] * 47], 40)
+        give(runs[-1], [0.1, 0.5, 0.5, *[0.0] * 47], 40)
+    cell = measured(table(file, runs, "mini"), "BS+DisCL", "k = 2")
+    assert (cell.mean, cell.n) == (pytest.approx(0.15), 2)  # both halves know class 0 and 2 least
+    assert measured(table(file, runs, "mini"), "BS+DisCL", "k = 60").mean is None
 
 
 def test_other_profiles_data_sets_and_methods_stay_out(small: Path) -> None:

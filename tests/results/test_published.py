@@ -149,9 +149,16 @@ def test_macro_f1_equals_its_second_keying(table: str) -> None:
 
 def test_gains_and_statistics_equal_their_second_keying() -> None:
     worst = PAPERS["table10"]
-    assert [c.path for c in worst.columns] == [f"worst.{k}" for k in (10, 50, 100, 150, 200)]
+    paths = [f"worst.{k}" for k in (10, 50, 100, 150, 200)]
+    assert [c.path for c in worst.columns] == [*paths, *(f"naive_{path}" for path in paths)]
+    assert [c.printed for c in worst.columns] == [c.name for c in worst.columns[5:]] + [None] * 5
+    own = [c.path for c in PAPERS["table10own"].columns]
+    assert own == [c.path.replace("worst", "own_worst") for c in worst.columns]
     assert printed("table10") == {"BS+DisCL": [Number(v) for v in (7.6, 6.0, 5.7, 5.2, 4.5)]}
-    assert [(row.method, row.over) for row in worst.rows] == [("BS+DisCL", "BS")]
+    rows = [("BS+DisCL", "BS"), ("BS(control=True)", "BS")]
+    rows += [("CE+DisCL", "CE"), ("CE(control=True)", "CE")]
+    for name in ("table10", "table10own"):
+        assert [(row.method, row.over) for row in PAPERS[name].rows] == rows
     statistics = {
         "imagenet-lt": (1643, 4, 8, 51_917, 24_141, 46.50),
         "cifar100-lt-ir100": (324, 4, 8, 2_592, 809, 31.21),
@@ -496,6 +503,12 @@ def test_units_targets_and_labels_of_version_1(tmp_path: Path) -> None:
         ('over = "BS"', "", "row BS.DisCL: over is None, expected a method"),
         ('kind = "gains"', 'kind = "gains"\nmain = 1', "main is 1, expected true or false"),
         ('unit = "count"', 'unit = "counts"', "column 2: unit is 'counts'.*did you mean count"),
+        (
+            'unit = "count"',
+            'printed = "Gane"',
+            "column Images: printed is 'Gane', no printed column",
+        ),
+        ('unit = "count"', 'printed = "Gain"', "row BS.DisCL, all: unknown name 'Images'"),
         ("target = false", "target = 0", "row BS.DisCL, all: target is 0, expected true or false"),
         ('label = "CE"', "label = 1", "row BS.DisCL, all, v1: label is 1, expected a text"),
         ('dataset = "imagenet-lt"', "", "block all: dataset is None, expected a text"),

@@ -99,10 +99,10 @@ def test_regression_to_the_mean_is_of_the_naive_form_alone() -> None:
 def test_more_worst_classes_than_there_are() -> None:
     a, b = both()
     for path in ("worst.9", "naive_worst.9"):
-        with pytest.raises(measures.TooFewClasses, match="9 worst classes of 8"):
+        with pytest.raises(measures.NoSuchClasses, match="9 worst classes of 8"):
             difference(a, b, path)
     with pytest.raises(UsageError, match="is no number that guesses"):
         difference(a, b, "own_worst.2")
     alone = [run("BS", s, 0.5, images=1) for s in range(3)]  # nothing left to score a class on
-    with pytest.raises(measures.TooFewClasses, match="1 worst classes of 0"):
+    with pytest.raises(measures.NoSuchClasses, match="1 worst classes of 0"):
         difference(alone, alone, "worst.1")
