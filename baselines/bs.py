@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.methods.arguments import OneOf
-from harness.methods.sampling import CONTROL, Control
+from harness.methods.arguments import Later, OneOf, Range
+from harness.methods.sampling import CONTROL, SCALE, control_of
 from harness.methods.terms import Batch, Objective, TermParts
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ class BalancedSoftmax(Objective):
 def term(
     *,
     control: Annotated[bool, CONTROL] = False,
+    scale: Annotated[float | None, Range(0, 1000), Later(), SCALE] = None,
     counts: Annotated[
         str, OneOf("real", "epoch"), "images that the prior counts: all real ones, or the epoch's"
     ] = "real",
 ) -> TermParts:
     """`control` needs no synthetic image: it is what DisCL's runs are compared with."""
-    augment, onward = (Control(), True) if control else (None, None)
-    return TermParts(objective=BalancedSoftmax(counts), augment=augment, onward=onward)
+    augment = control_of(control, scale)
+    return TermParts(objective=BalancedSoftmax(counts), augment=augment, onward=control or None)

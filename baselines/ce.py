@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.methods.sampling import CONTROL, Control
+from harness.methods.arguments import Later, Range
+from harness.methods.sampling import CONTROL, SCALE, control_of
 from harness.methods.terms import Batch, Objective, TermParts
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ class CrossEntropy(Objective):
         return cross_entropy(model.head(z), batch.y)
 
 
-def term(*, control: Annotated[bool, CONTROL] = False) -> TermParts:
+def term(
+    *,
+    control: Annotated[bool, CONTROL] = False,
+    scale: Annotated[float | None, Range(0, 1000), Later(), SCALE] = None,
+) -> TermParts:
     """`control` needs no synthetic image: it is what DisCL's runs are compared with."""
-    augment, onward = (Control(), True) if control else (None, None)
-    return TermParts(objective=CrossEntropy(), augment=augment, onward=onward)
+    augment = control_of(control, scale)
+    return TermParts(objective=CrossEntropy(), augment=augment, onward=control or None)

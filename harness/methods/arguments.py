@@ -46,6 +46,13 @@ class Range:
         return f" in [{low}, {high}]{step}"
 
 
+class Later:
+    """Of an argument that a term got after it had runs: it is in their keys only where it is set.
+
+    Runs of the term without it keep their keys.
+    """
+
+
 class OneOf:
     """One of these texts."""
 
@@ -122,6 +129,7 @@ class Argument:
     default: Any
     kind: Kind
     help: str
+    later: bool = False
 
 
 def declared(term: Callable[..., Any], where: str) -> tuple[Argument, ...]:
@@ -153,10 +161,13 @@ def _argument(parameter: inspect.Parameter, hint: Any, where: str) -> Argument:
             f"{where}: argument {parameter.name!r} of term; an argument is given by name and has "
             f"a default: def term(*, {parameter.name}=...)"
         )
-    notes = [note for note in get_args(hint)[1:] if isinstance(note, str)] if _noted(hint) else []
-    help_text = " ".join(" ".join(notes).split())
+    notes = get_args(hint)[1:] if _noted(hint) else ()
     return Argument(
-        parameter.name, parameter.default, _kind(hint, parameter.name, where), help_text
+        name=parameter.name,
+        default=parameter.default,
+        kind=_kind(hint, parameter.name, where),
+        help=" ".join(" ".join(note for note in notes if isinstance(note, str)).split()),
+        later=any(isinstance(note, Later) for note in notes),
     )
 
 

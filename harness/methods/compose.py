@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -41,8 +42,11 @@ class Term:
 
     @property
     def full(self) -> str:
-        """The term with all its arguments."""
-        return self._text(dict(sorted(self._all().items())))
+        """The term with all its arguments, later ones (arguments.Later) only where they are set."""
+        declared = declaration.declared(self.module.term, registry.file_of(self.module))
+        later = {argument.name for argument in declared if argument.later}
+        unset = later - dict(self.arguments).keys()
+        return self._text({n: v for n, v in sorted(self._all().items()) if n not in unset})
 
     def _text(self, arguments: dict[str, Any]) -> str:
         inside = ", ".join(f"{name}={literal(value)}" for name, value in arguments.items())
@@ -63,8 +67,8 @@ class Term:
         )
         return checked(self.module.term(**arguments), where)
 
-    def without(self, argument: str) -> Term:
-        others = tuple(pair for pair in self.arguments if pair[0] != argument)
+    def without(self, *arguments: str) -> Term:
+        others = tuple(pair for pair in self.arguments if pair[0] not in arguments)
         return Term(self.module, others, self.defaults)
 
 
@@ -297,7 +301,7 @@ def _reads(filled: list[tuple[Term, TermParts]], expression: str) -> str | None:
 def _start(filled: list[tuple[Term, TermParts]]) -> str | None:
     """The expression whose weights this one starts from: the same without what goes onward.
 
-    A term that holds the objective stays and loses the argument that made it go onward. Ensembles
+    A term that holds the objective stays and loses the arguments that made it go onward. Ensembles
     merge weights after training, so they are no part of a start.
     """
     if not _only(filled, "onward"):
@@ -309,9 +313,22 @@ def _start(filled: list[tuple[Term, TermParts]]) -> str | None:
         if not parts.onward:
             terms.append(term)
         elif parts.objective is not None:
-            shorter = (term.without(argument) for argument, _ in term.arguments)
-            terms += [other for other in shorter if not other.parts().onward][:1]
+            terms += list(_before(term))[:1]
     return _joined(terms) or None
+
+
+def _before(term: Term) -> Iterator[Term]:
+    """The term without some of its arguments, as few as make it not go onward."""
+    names = [name for name, _ in term.arguments]
+    for n in range(1, len(names) + 1):
+        for some in itertools.combinations(names, n):
+            shorter = term.without(*some)
+            try:
+                onward = shorter.parts().onward
+            except UsageError:  # an argument of what was taken away
+                continue
+            if not onward:
+                yield shorter
 
 
 def _rest(filled: list[tuple[Term, TermParts]], part: str) -> str | None:

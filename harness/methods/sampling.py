@@ -98,17 +98,35 @@ def real(
     return pl.concat([drawn, _draw(tail, tail.height, rng, "real hard image", again=True)])
 
 
-# Help of the argument `control` of the terms that have one.
+# Help of the arguments `control` and `scale` of the terms that have them.
 CONTROL = "onward from this run, with epochs as for spectra but of real images only"
+SCALE = "of a control: real hard images in the places of so many synthetic ones"
 
 
 class Control(Augment):
-    """Epochs of the same make-up as with spectra, from real images only: the fair comparison."""
+    """Epochs of the same make-up as with spectra, from real images only: the fair comparison.
+
+    scale: that of the run with spectra that it is compared with, so that both draw as many tail rows an epoch.
+    """
+
+    def __init__(self, scale: float | None = None) -> None:
+        self.scale = scale
+
+    def start(self, model: Any, tools: Any) -> None:
+        if self.scale is not None and tools.recipe.mixture is None:
+            raise UsageError(f"control with scale {self.scale}: its recipe has no mixture to scale")
 
     def rows(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
         if progress.recipe.mixture is None:
             return rows
-        return mix(rows, None, progress.recipe.mixture, progress.rng)
+        return mix(rows, None, progress.recipe.mixture, progress.rng, scale=self.scale)
+
+
+def control_of(control: bool, scale: float | None) -> Control | None:
+    """The augmentation of a term with these arguments; UsageError for a scale without control."""
+    if scale is not None and not control:
+        raise UsageError(f"scale={scale} is an argument of the control: write control=True, too")
+    return Control(scale) if control else None
 
 
 def hundredths(levels: Any, where: str = "levels") -> tuple[int, ...]:

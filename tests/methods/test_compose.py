@@ -43,6 +43,12 @@ MECHANISM = [
         ("discl+BS", "BS+DisCL", "BS"),
         ("CE(control=True)", "CE(control=True)", "CE"),
         ("CE(control=False)", "CE", None),
+        ("CE(scale=3.0, control=True)", "CE(control=True, scale=3)", "CE"),
+        (
+            'BS(control=True, counts="epoch", scale=0.5)',
+            'BS(control=True, counts="epoch", scale=0.5)',
+            'BS(counts="epoch")',
+        ),
         (
             "BS(counts='epoch', control=True)",
             'BS(control=True, counts="epoch")',
@@ -69,6 +75,13 @@ def test_canonical_expression_round_trips(written, canonical, start):
     assert (again.expression, again.start) == (canonical, start)
     if start is not None:
         assert compose(start).start is None
+
+
+def test_an_argument_that_came_later_changes_no_key_of_runs_without_it():
+    """What stands in the keys of all runs: every argument, but `scale` only where it is set."""
+    assert compose("CE").arguments == "CE(control=False)"
+    assert compose("BS(control=True)").arguments == 'BS(control=True, counts="real")'
+    assert compose("CE(control=True, scale=3)").arguments == "CE(control=True, scale=3)"
 
 
 def test_every_call_gives_fresh_objects():
@@ -104,6 +117,8 @@ def test_the_pool_is_asked_for_only_where_it_is_used():
         ("CE(control=True, control=True)", ["'control' is given twice"]),
         ("CE(kontrol=True)", ["CE has no argument 'kontrol'", "did you mean 'control'?"]),
         ("CE(control=1)", ["CE(control=...): 1 is not allowed", "False, True"]),
+        ("CE(scale=3)", ["scale=3", "write control=True"]),
+        ("CE(control=True, scale=-1)", ["-1 is not allowed", "a number in [0, 1000]"]),
         ("CE(control=print(1))", ["CE(control=...)", "print(1) is not allowed"]),
         ("CE(control=1e999)", ["not allowed"]),
         ("CE(control={1})", ["not allowed"]),

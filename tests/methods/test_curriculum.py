@@ -1,6 +1,7 @@
 """Schedules of guidance levels, and the make-up of an epoch."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -263,6 +264,25 @@ def test_control_and_the_last_epochs_draw_the_same_rows():
     assert control.equals(epoch_of("CE+DisCL", 62))
     assert control.equals(epoch_of("BS(control=True)", 62))
     assert isinstance(compose("BS(control=True)").augment[0], Control)
+
+
+@pytest.mark.parametrize("scale", [0, 1, 3, 6])
+def test_a_control_of_a_scale_has_the_same_share_of_tail_images(scale):
+    for epoch in (0, 62):
+        with_pool = epoch_of(f"CE+DisCL(levels=(0.1,), scale={scale}, threshold=-1)", epoch)
+        for objective in ("CE", "BS"):
+            control = epoch_of(f"{objective}(control=True, scale={scale})", epoch)
+            assert control.height == with_pool.height
+            assert control["hard"].sum() == with_pool["hard"].sum() == 6 + 6 * scale
+            assert set(control["image"]) <= set(range(26))  # real images
+
+
+def test_a_control_of_a_scale_needs_a_mixture():
+    (control,) = compose("CE(control=True, scale=3)").augment
+    tools = SimpleNamespace(recipe=replace(RECIPE, mixture=None))
+    with pytest.raises(UsageError, match="scale 3: its recipe has no mixture"):
+        control.start(None, tools)
+    control.start(None, SimpleNamespace(recipe=RECIPE))
 
 
 # ---------------------------------------------------------------- without a mixture
