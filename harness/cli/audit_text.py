@@ -16,6 +16,7 @@ from harness.results.published_table import Paper
 
 FORMATS = ("text", "markdown", "json")
 NONE = "none"  # no grouping explains the row
+ABOVE = "*"  # after a residual above rounding
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ def _where(f: Finding) -> tuple[str, str, str]:
     return f"{f.table}{', v1' if f.v1 else ''}", f.block, f.row
 
 
+def _nearest(f: Finding) -> str:
+    return f"{f.by_rule[f.best].residual:+z.2f}{f' {ABOVE}' * f.above_rounding}"
+
+
 def _groupings(findings: Sequence[Finding], every: bool) -> Section:
     off = [f for f in findings if f.flagged]
     rows = [
@@ -53,7 +58,8 @@ def _groupings(findings: Sequence[Finding], every: bool) -> Section:
             f"{f.by_rule[HEADLINE].value:.2f}",
             f"{f.by_rule[HEADLINE].residual:+z.2f}",
             f.best if f.explained else NONE,
-            f"{f.by_rule[f.best].residual:+z.2f}",
+            _nearest(f),
+            ", ".join(f"{name} {f.by_rule[name].residual:+z.2f}" for name in f.fits[1:]) or "–",
         )
         for f in (findings if every else off)
     ]
@@ -63,7 +69,11 @@ def _groupings(findings: Sequence[Finding], every: bool) -> Section:
         f"{HEADLINE}, {sum(not f.explained for f in findings)} under every rule. Off: the printed "
         "Overall less the mean of Many, Medium and Few weighted by the rule's numbers of classes; "
         "on a balanced test set it is nought but for rounding. Nearest: the same under the "
-        f"grouping that fits best. {rules}."
+        f"grouping that fits best, {ABOVE} where rounding of the printed numbers cannot make it "
+        f"({sum(f.above_rounding for f in findings)} rows): the row fits, but is not explained to "
+        f"the last digit. Also fits: other groupings within {TOLERANCE} points "
+        f"({sum(len(f.fits) > 1 for f in findings)} rows have some), which this sum cannot tell "
+        f"apart. {rules}."
     )
     head = (
         "Table",
@@ -74,6 +84,7 @@ def _groupings(findings: Sequence[Finding], every: bool) -> Section:
         "Off",
         "Explained by",
         "Nearest",
+        "Also fits",
     )
     title = "Overall against its own groups"
     return Section(title if every else f"{title}: off under rule {HEADLINE}", says, head, rows)
@@ -81,7 +92,7 @@ def _groupings(findings: Sequence[Finding], every: bool) -> Section:
 
 def _foreign(findings: Sequence[Finding], named: dict[str, str]) -> Section:
     foreign = [f for f in findings if f.best not in RULES]
-    rows = [(*_where(f), f.best, f"{f.by_rule[f.best].residual:+z.2f}") for f in foreign]
+    rows = [(*_where(f), f.best, _nearest(f)) for f in foreign]
     says = "Many, Medium and Few of these rows cannot stand beside those of the other rows. "
     says += "; ".join(f"{name}: {named[name]}" for name in sorted({f.best for f in foreign})) + "."
     head = ("Table", "Block", "Row", "Grouping", "Off under it")
@@ -90,9 +101,7 @@ def _foreign(findings: Sequence[Finding], named: dict[str, str]) -> Section:
 
 def _unexplained(findings: Sequence[Finding]) -> Section:
     rows = [
-        (*_where(f), f"{f.overall:.2f}", f.best, f"{f.by_rule[f.best].residual:+z.2f}")
-        for f in findings
-        if not f.explained
+        (*_where(f), f"{f.overall:.2f}", f.best, _nearest(f)) for f in findings if not f.explained
     ]
     says = "A misprint, or numbers of different epochs or runs."
     head = ("Table", "Block", "Row", "Overall", "Nearest grouping", "Off under it")

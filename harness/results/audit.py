@@ -40,6 +40,13 @@ class Finding:
     flagged: bool  # more than the tolerance away from HEADLINE
     best: str  # the grouping with the smallest residual; the first in the alphabet if several
     explained: bool  # whether that residual is within the tolerance
+    fits: tuple[str, ...]  # groupings within the tolerance, the nearest first, equal ones once
+    rounding: float  # the largest residual, in points, that rounding of the numbers can make
+
+    @property
+    def above_rounding(self) -> bool:
+        """Whether the nearest grouping leaves more than rounding can make."""
+        return abs(self.by_rule[self.best].residual) > self.rounding + 1e-9
 
 
 def audit(papers: Iterable[Paper], tolerance: float = TOLERANCE) -> list[Finding]:
@@ -87,15 +94,27 @@ def _finding(
 ) -> Finding:
     *groups, overall = values
     fits = {rule: _fit(groups, overall, block.classes[rule]) for rule in sorted(block.classes)}
-    best = min(fits, key=lambda rule: abs(fits[rule].residual))
+    order = sorted(fits, key=lambda rule: abs(fits[rule].residual))
+    near = [rule for rule in order if abs(fits[rule].residual) <= tolerance]
+    different = {tuple(block.classes[rule]): rule for rule in reversed(near)}
+    best = order[0]
     return Finding(
         *where,
         overall=overall,
         by_rule=fits,
         flagged=abs(fits[HEADLINE].residual) > tolerance,
         best=best,
-        explained=abs(fits[best].residual) <= tolerance,
+        explained=bool(near),
+        fits=tuple(rule for rule in near if rule in different.values()),
+        rounding=10.0 ** -max(map(_decimals, values)),
     )
+
+
+def _decimals(value: float) -> int:
+    """Of a number as printed, but for noughts at its end; half a last digit each can be rounded off
+    Overall and the mean of the groups.
+    """
+    return len(f"{value:.6f}".rstrip("0").partition(".")[2])
 
 
 def _fit(groups: Sequence[float], overall: float, classes: Sequence[int]) -> Fit:
