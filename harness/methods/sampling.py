@@ -100,13 +100,15 @@ def real(
 
 # Help of the arguments `control` and `scale` of the terms that have them.
 CONTROL = "onward from this run, with epochs as for spectra but of real images only"
-SCALE = "of a control: real hard images in the places of so many synthetic ones"
+SCALE = (
+    "of a control: hard images drawn again per epoch, times those there are; None: the mixture's"
+)
 
 
 class Control(Augment):
     """Epochs of the same make-up as with spectra, from real images only: the fair comparison.
 
-    scale: that of the run with spectra that it is compared with, so that both draw as many tail rows an epoch.
+    scale: that of the run with spectra that it is compared with; both then draw as many tail rows.
     """
 
     def __init__(self, scale: float | None = None) -> None:

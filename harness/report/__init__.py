@@ -16,7 +16,7 @@ from harness.pipeline.workspace import DATASETS, Workspace
 from harness.report.page import render
 from harness.report.sections import section
 from harness.report.throughput import FOLDER, throughput
-from harness.results import claims, store
+from harness.results import claims, further_pools, store
 from harness.results.claims import Claim
 from harness.results.findings import Findings, corrected, count, tested
 
@@ -97,14 +97,19 @@ def findings_of(
 
     p is corrected for the claims about other data sets, too.
     """
-    own = tested(statements, _records(workspaces), rule, select)
+    shown_records = _records(workspaces)
+    own = tested(statements, shown_records, rule, select)
     others = []
     if count(own):  # else there is nothing to correct
         records = _records(_others(workspaces, statements))
         others = tested(statements, records, rule, select)
     results = corrected([*own, *others])
     shown = tuple(results[: len(own)])
-    return Findings(workspaces[0].profile, rule, select, shown, count(results))
+    further = {
+        w.module.NAME: further_pools.read(w.profile, w.module.NAME, w.home) for w in workspaces
+    }
+    pools = tuple(further_pools.sentences(shown, shown_records, further, rule, select))
+    return Findings(workspaces[0].profile, rule, select, shown, count(results), pools)
 
 
 def make(
