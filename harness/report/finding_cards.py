@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.results.findings import FAILS, HOLDS, NO_RUNS, Comparison, Finding
+from harness.results.findings import FAILS, HOLDS, IMPOSSIBLE, NO_RUNS, Comparison, Finding
 from harness.results.findings_text import cells
+from harness.results.reasons import sentences
 
-KINDS = {HOLDS: "holds", FAILS: "fails", NO_RUNS: "none"}  # of style; the rest is open
+KINDS = {
+    HOLDS: "holds",
+    FAILS: "fails",
+    NO_RUNS: "none",
+    IMPOSSIBLE: "none",
+}  # of style; the rest is open
 WIDTH, HEIGHT, EDGE = 120, 20, 6  # of a drawing, in pixels
 
 
@@ -35,8 +41,8 @@ class FindingCard:
     tests: tuple[Line, ...]
 
 
-def claim(finding: Finding) -> FindingCard:
-    """For the page."""
+def claim(finding: Finding, claims: int) -> FindingCard:
+    """For the page. claims: for which p is corrected."""
     reach = _reach(finding.tests)
     lines = (
         Line(cells(t), KINDS.get(t.verdict, "open"), t.why, _drawing(t, reach))
@@ -49,18 +55,16 @@ def claim(finding: Finding) -> FindingCard:
         verdict=finding.verdict,
         kind=KINDS.get(finding.verdict, "open"),
         open=finding.verdict != NO_RUNS,
-        remarks=tuple(_remarks(finding)),
+        remarks=tuple(_remarks(finding, claims)),
         tests=tuple(lines),
     )
 
 
-def _remarks(finding: Finding) -> list[str]:
-    """The claim's note, and what stands in the way of verdicts besides missing runs."""
+def _remarks(finding: Finding, claims: int) -> list[str]:
+    """The claim's note, why it is undecided, and what would decide it."""
     note = [finding.claim.note] if finding.claim.note else []
-    whys = [t.why for t in finding.tests if t.why and t.verdict != NO_RUNS]
-    return [
-        f"{remark[:1].upper()}{remark[1:].rstrip('.')}." for remark in dict.fromkeys(note + whys)
-    ]
+    remarks = [*note, *sentences(finding, claims)]
+    return [f"{remark[:1].upper()}{remark[1:].rstrip('.')}." for remark in remarks]
 
 
 def _reach(tests: tuple[Comparison, ...]) -> float:

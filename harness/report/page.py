@@ -40,7 +40,7 @@ def render(sections: Sequence[Section], findings: Findings, throughput: Throughp
             facts=_facts(sections, records),
             profile_says=PROFILE_TEXTS.get(profile, profile),
             sections=sections,
-            claims=[claim(finding) for finding in findings.results],
+            claims=[claim(finding, findings.claims) for finding in findings.results],
             head=HEAD,
             notes=notes(findings),
             throughput=throughput,

@@ -16,6 +16,7 @@ from harness.results.markdown import escape, grid
 from harness.results.reasons import sentences
 
 WIDTH = 100
+EFFECTS = 4  # of a claim in the short form
 
 
 def cells(test: Comparison) -> dict[str, str]:
@@ -99,8 +100,8 @@ def _on_locations(findings: Findings) -> Iterator[str]:
     if unknown:
         yield (
             f"{', '.join(unknown)}: these records do not say at which location a test image was "
-            "taken; their intervals resample images, and say nothing of other locations. "
-            "`harness train --rerun` writes records that do."
+            "taken; their intervals resample images, and say nothing of other locations. Delete "
+            "the records, and `harness train` writes them anew, from the stored predictions."
         )
 
 
@@ -154,20 +155,22 @@ def to_markdown(findings: Findings) -> str:
 def to_short(findings: Findings) -> str:
     """Whether synthetic data helps, a sentence per data set: the claims that answer it.
 
-    Effects are in points, of the first column of a claim, in all of its blocks.
+    Effects are in points: of the claim's first column in all of its blocks, and of the others while
+    there are at most EFFECTS of them.
     """
     lines = []
     for finding in findings.results:
         claim = finding.claim
         if claim.answer:
-            column = claim.columns[0]
-            shown = [test for test in finding.tests if test.column == column]
-            blocks = "; ".join(
-                f"{b.title}: {', '.join(_effect(t) for t in shown if t.block == b)}"
-                for b in claim.blocks
-            )
+            size = len(claim.blocks) * len(claim.compare)
+            effects = {}
+            for column in claim.columns[: max(1, EFFECTS // size)]:
+                for block in claim.blocks:
+                    some = [t for t in finding.tests if (t.column, t.block) == (column, block)]
+                    effects[f"{column.name}, {block.title}"] = ", ".join(map(_effect, some))
             head = f"- **{claim.dataset}**, {finding.verdict}{_of_claim(finding)}"
-            lines.append(f"{head}: {claim.says.rstrip('.')} – {column.name}, {blocks}.")
+            numbers = "; ".join(f"{where}: {some}" for where, some in effects.items())
+            lines.append(f"{head}: {claim.says.rstrip('.')} – {numbers}.")
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
 
 

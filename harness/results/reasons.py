@@ -54,15 +54,18 @@ def _unclear(finding: Finding, claims: int) -> list[str]:
     against = [test for test in tests if test not in unclear and test not in clear]
     parts = []
     if unclear:
-        which = _listed([_where(test) for test in unclear[:2]]) + " …" * (len(unclear) > 2)
         s = "s" * (len(unclear) == 1)
         does = f"include{s} zero" if within is None else f"reach{'e' * len(s)}{s} {within:g} points"
-        parts.append(f"{_intervals(len(unclear), total)} {does} ({which})")
-    for some, what in ((clear, "holds alone"), (against, "is the other way round alone")):
+        parts.append(f"{_intervals(len(unclear), total)} {does} ({_places(unclear)})")
+    for some, one, more in (
+        (clear, "holds alone", "hold alone"),
+        (against, "is the other way round alone", "are the other way round alone"),
+    ):
         if some:
+            what = one if len(some) == 1 else more
             correction = f"not at {LEVEL:g} after the correction for {claims} claims"
-            which = _listed([_where(test) for test in some[:2]]) + " …" * (len(some) > 2)
-            parts.append(f"{len(some)} of {_comparisons(total)} {what} but {correction} ({which})")
+            count = f"{len(some)} of {_comparisons(total)}"
+            parts.append(f"{count} {what} but {correction} ({_places(some)})")
     return parts
 
 
@@ -89,6 +92,10 @@ def size(size: Size | None) -> str:
     return f"{size.seeds} seeds and {size.images:,} test images{places}"
 
 
+def _places(tests: list[Comparison]) -> str:
+    return _listed(list(dict.fromkeys(map(_where, tests))))
+
+
 def _where(test: Comparison) -> str:
     return f"{test.column.name}, {test.block.title}"
 
@@ -96,7 +103,7 @@ def _where(test: Comparison) -> str:
 def _intervals(n: int, total: int) -> str:
     if total == 1:
         return "its interval"
-    which = "both" if n == total == 2 else f"{n} of {total}"
+    which = f"{n} of {total}" if n < total else "both" if n == 2 else f"all {n}"
     return f"the interval{'s' * (n > 1)} of {which} comparisons"
 
 
