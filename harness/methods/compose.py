@@ -118,10 +118,10 @@ def argument(
 ) -> tuple[str, Any] | None:
     """The expression without an argument of one of its terms, and that argument's value.
 
-    The first term that takes it counts; None where none does. Raises UsageError as `compose`.
+    The last term that takes it counts; None where none does. Raises UsageError as `compose`.
     """
     terms = [_term(text, expression, package, dataset, profile) for text in _split(expression)]
-    for i, term in enumerate(terms):
+    for i, term in reversed(list(enumerate(terms))):
         if name in dict(term.defaults):
             rest = [*terms[:i], term.without(name), *terms[i + 1 :]]
             return _joined(rest), {**dict(term.defaults), **dict(term.arguments)}[name]

@@ -15,7 +15,7 @@ Points = dict[str, list[tuple[float, float, float | None]]]  # by column: value,
 ARGUMENTS = {  # of terms, with what stands below the chart
     "threshold": ("CLIPScore threshold", "Results by the CLIPScore from which images are used"),
     "scale": (
-        "synthetic images per real hard one",
+        "synthetic images (of a control: real ones) per real hard one",
         "Results by the amount of synthetic data",
     ),
 }

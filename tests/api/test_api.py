@@ -78,6 +78,14 @@ def test_it_reads_as_the_command_prints(result):
         assert f"{100 * mean:.{result.request.paper.decimals}f}" in text
 
 
+def test_differences_by_location(tmp_path):
+    """Of the project's records, which hold the locations of iWildCam's test images."""
+    some = api.table("iwildcam", home=tmp_path).difference("FLYP", "LP-FT")
+    assert some["column"].to_list() == ["OOD", "ID"]
+    assert some["locations"].to_list() == [10, 24]
+    assert (some["low"] != some["low_by_image"]).all()
+
+
 def test_differences(result):
     differences = result.difference("CE+DisCL", "CE")
     names = [column.name for column in result.request.paper.columns]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.core import registry
 from harness.core.errors import UsageError
-from harness.methods.compose import compose
+from harness.methods.compose import argument, compose
 
 HARNESS = Path(__file__).parents[2] / "harness"
 MECHANISM = [
@@ -82,6 +82,12 @@ def test_an_argument_that_came_later_changes_no_key_of_runs_without_it():
     assert compose("CE").arguments == "CE(control=False)"
     assert compose("BS(control=True)").arguments == 'BS(control=True, counts="real")'
     assert compose("CE(control=True, scale=3)").arguments == "CE(control=True, scale=3)"
+
+
+def test_an_argument_that_two_terms_take_is_that_of_the_last_one():
+    assert argument("CE+DisCL(scale=3)", "scale") == ("CE+DisCL", 3)
+    assert argument("CE(control=True, scale=3)", "scale") == ("CE(control=True)", 3)
+    assert argument("FLYP", "scale") is None
 
 
 def test_every_call_gives_fresh_objects():

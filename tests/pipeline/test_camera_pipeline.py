@@ -21,7 +21,7 @@ from harness.pipeline import runs, stages
 from harness.pipeline.jobs import plan
 from harness.pipeline.request import Choices, resolve
 from harness.pipeline.workspace import Workspace
-from harness.results import records
+from harness.results import predictions, records
 
 ROWS = (
     "Zero-shot",
@@ -96,6 +96,11 @@ def test_a_row_that_reads_no_image_trains_no_other(workspace, tmp_path):
     assert [step.name for step in steps.run(request)] == ["index", "train"]
     done = records.read_all("smoke", "iwildcam", fresh.records)
     assert [record["method"] for record in done] == ["Zero-shot"]
+    table = stages.load(fresh, None).splits["test"].table.sort("label", "id")
+    codes = predictions.locations(done[0], "test")
+    assert (
+        table["location"].unique().sort().to_numpy()[codes] == table["location"].to_numpy()
+    ).all()
     assert not fresh.pool.exists()
 
 
