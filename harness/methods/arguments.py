@@ -4,7 +4,8 @@
 
 From there come the checks and their messages, `harness list --method`, and docs/methods.md. Types:
 bool, int, float (a whole number too), str, tuple[<type>, ...] (never empty), and `| None`. An
-argument without an annotation is not checked.
+argument without an annotation is not checked. An argument that is added to a term has `Later`
+among its notes where its default changes nothing: runs from before then keep their keys.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class Range:
         if self.high == math.inf:
             return f" from {low}{step}"
         return f" in [{low}, {high}]{step}"
+
+
+class Later:
+    """Marks an argument that came after its term had runs: its default is no part of their keys."""
 
 
 class OneOf:
@@ -122,6 +127,7 @@ class Argument:
     default: Any
     kind: Kind
     help: str
+    later: bool = False
 
 
 def declared(term: Callable[..., Any], where: str) -> tuple[Argument, ...]:
@@ -155,9 +161,8 @@ def _argument(parameter: inspect.Parameter, hint: Any, where: str) -> Argument:
         )
     notes = [note for note in get_args(hint)[1:] if isinstance(note, str)] if _noted(hint) else []
     help_text = " ".join(" ".join(notes).split())
-    return Argument(
-        parameter.name, parameter.default, _kind(hint, parameter.name, where), help_text
-    )
+    kind, later = _kind(hint, parameter.name, where), _noted(hint) and Later in get_args(hint)[1:]
+    return Argument(parameter.name, parameter.default, kind, help_text, later)
 
 
 def _noted(hint: Any) -> bool:

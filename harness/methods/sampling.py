@@ -98,8 +98,9 @@ def real(
     return pl.concat([drawn, _draw(tail, tail.height, rng, "real hard image", again=True)])
 
 
-# Help of the argument `control` of the terms that have one.
+# Help of the argument `control`: of objectives, and of terms that read synthetic images.
 CONTROL = "onward from this run, with epochs as for spectra but of real images only"
+CONTROL_OF_IMAGES = "the same epochs and steps, but the source image in each synthetic one's place"
 
 
 class Control(Augment):
@@ -109,6 +110,17 @@ class Control(Augment):
         if progress.recipe.mixture is None:
             return rows
         return mix(rows, None, progress.recipe.mixture, progress.rng)
+
+
+def sources(rows: pl.DataFrame) -> pl.DataFrame:
+    """The real image that each row was made from, or is, in its place."""
+    import polars as pl
+
+    return rows.with_columns(
+        pl.col("parent").alias("image"),
+        pl.lit(REAL, pl.Int16).alias("guidance"),
+        pl.lit(None, pl.Float32).alias("score"),
+    )
 
 
 def hundredths(levels: Any, where: str = "levels") -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -30,7 +31,7 @@ from harness.pool.reader import Pool
 from harness.results import predictions, records
 from harness.training.numbered_images import Store
 
-ABOUT, BEHAVIOUR = "run.json", "behaviour.json"  # in a run's folder
+ABOUT, BEHAVIOUR, HISTORY = "run.json", "behaviour.json", "epochs.jsonl"  # in a run's folder
 
 
 def run(
@@ -129,12 +130,14 @@ def _fit(job: Job, machine: Machine) -> None:
 
     from harness.training.trainer import fit
 
-    spec, reference = job.spec, None
-    if job.reference is not None:
+    spec, method, reference = job.spec, job.method(), None
+    data = train_data(job.workspace, spec.imbalance, method)
+    if job.reference is not None and method.repeats:
+        data = replace(data, levels=_levels_by_epoch(job.reference))
+    elif job.reference is not None:
         reference = (job.reference.method().objective, _weights(job.reference))
-    data = train_data(job.workspace, spec.imbalance, job.method())
     weights = fit(
-        job.method(), data, spec.recipe, spec.seed, job.folder, machine,
+        method, data, spec.recipe, spec.seed, job.folder, machine,
         start=_weights(job.start), reference=reference,
     )  # fmt: skip
     if parallel.rank() == 0:
@@ -188,12 +191,16 @@ def _levels(job: Job) -> list[list[Any]] | None:
 
     None where nothing was trained.
     """
-    path = job.folder / "epochs.jsonl"
-    if not path.is_file():
+    if not (job.folder / HISTORY).is_file():
         return None
-    epochs = [epoch["levels"] for epoch in documents.json_lines(path, "history of a run")]
-    whole = [[hundredths(level) for level in levels] for levels in epochs]
-    return [[levels, len(list(some))] for levels, some in itertools.groupby(whole)]
+    groups = itertools.groupby(_levels_by_epoch(job))
+    return [[list(levels), len(list(some))] for levels, some in groups]
+
+
+def _levels_by_epoch(job: Job) -> tuple[tuple[int, ...], ...]:
+    """Guidance levels (hundredths) of each epoch of a run that was trained."""
+    epochs = documents.json_lines(job.folder / HISTORY, "history of a run")
+    return tuple(tuple(hundredths(level) for level in epoch["levels"]) for epoch in epochs)
 
 
 def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> Any:
