@@ -21,6 +21,7 @@ from harness.core.progress import ProgressBar
 from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
 from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
+from harness.methods.compose import compose
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.code import code_of
@@ -291,15 +292,16 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
 def judge(workspace: Workspace, workers: int | None = None, device: str = "cpu") -> stages.Judge:
     """p(true class) of the training images by the runs that say which of them are hard.
 
-    The mean over the recipe's seeds of the data set's HARD_BY with the profile's own backbone,
+    The mean over the recipe's seeds of the workspace's `hard_by` with the profile's own backbone,
     trained first where it is not.
     """
     own = workspace.of_own_backbone
 
     def p_true(imbalance: int | None) -> Any:
-        jobs = plan(own, [own.module.HARD_BY], [imbalance], own.recipe.run_seeds)
+        judges = [compose(own.hard_by or "", own.module.NAME, own.profile).expression]
+        jobs = plan(own, judges, [imbalance], own.recipe.run_seeds)
         run(jobs, workers, device)
-        last = [job for job in jobs if job.spec.method == own.module.HARD_BY]
+        last = [job for job in jobs if job.spec.method in judges]
         machine = Machine(device=device)
         return sum(_p_train(job, machine) for job in last) / len(last)
 

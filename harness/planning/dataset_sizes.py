@@ -93,6 +93,7 @@ def _of_numbers(workspace: Workspace, imbalance: int | None, known: dict[str, An
     """Even class sizes that sum up to what FACTS says."""
     train, classes = known["train"], known["classes"]
     hard, tail = (_by_rule(known[name], workspace) for name in ("hard", "hard_classes"))
+    hard = workspace.recipe.hard_images if tail is None and workspace.recipe.hard_images else hard
     if tail is None:
         counts = _shares(train, classes)
     else:
