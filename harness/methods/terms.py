@@ -136,6 +136,8 @@ class Curriculum(Protocol):
 class Augment:
     """Changes what an epoch sees. Each hook defaults to doing nothing."""
 
+    control = False  # whether the sources stand in the places of the synthetic images that it reads
+
     def start(self, model: Any, tools: Tools) -> None:
         """Called once, before the first epoch, and again when a run is resumed."""
 
@@ -232,3 +234,8 @@ class Method:
     reads: str | None = None  # which synthetic images
     levels: tuple[int, ...] | None = None  # of the spectrum, in hundredths; None: the recipe's
     needs_text: str | None = None  # the term that needs a text tower
+
+    @property
+    def control(self) -> bool:
+        """Whether it trains on the sources of the synthetic images that it reads."""
+        return any(hook.control for hook in self.augment)
