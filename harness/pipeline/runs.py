@@ -26,6 +26,7 @@ from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
+from harness.pipeline.run_progress import Numbers, RunProgress, counter, headline
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
@@ -55,14 +56,11 @@ def run(
     todo = [job for job in jobs if not job.trained]
     workers = 1 if ranks > 1 else workers or parallel.cores()
     machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
-    with ProgressBar(
-        total=len(todo), desc="train", unit="run", mininterval=0, disable=not (todo and first)
-    ) as bar:
+    with RunProgress(todo, shown=first) as progress:
         for wave in _waves(todo):
             work = [(job, machine) for job in wave]
-            for (job, _), accuracy in parallel.run(_train, work, workers):
-                bar.set_postfix_str(f"{job.name}: {100 * accuracy:.1f} %")
-                bar.update()
+            for (job, _), numbers in parallel.run(_train, work, workers):
+                progress.end(job, numbers)
     return len(todo)
 
 
@@ -84,8 +82,8 @@ def _waves(todo: Sequence[Job]) -> Iterator[list[Job]]:
             del left[key(job.spec)]
 
 
-def _train(work: tuple[Job, Machine]) -> float:
-    """Train or merge, keep weights and predictions, write the record; last test score."""
+def _train(work: tuple[Job, Machine]) -> Numbers:
+    """Train or merge, keep weights and predictions, write the record; its headline numbers."""
     job, machine = work
     begun = time.perf_counter()
     if parallel.rank() == 0:
@@ -107,7 +105,7 @@ def _train(work: tuple[Job, Machine]) -> float:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()  # the next run may start from these weights
-    return float(job.workspace.module.headline(content["selection"]["last"]))
+    return headline(job.workspace.module, content["selection"]["last"])
 
 
 def _describe(job: Job, machine: Machine, train_s: float) -> None:
@@ -140,6 +138,7 @@ def _fit(job: Job, machine: Machine) -> None:
     weights = fit(
         method, data, spec.recipe, spec.seed, job.folder, machine,
         start=_weights(job.start), reference=reference,
+        watch=counter(job.folder) if parallel.rank() == 0 else None,
     )  # fmt: skip
     if parallel.rank() == 0:
         write_atomic(job.folder / "weights.safetensors", save(weights))
