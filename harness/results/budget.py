@@ -57,7 +57,8 @@ def _of_run(record: Record, by_key: Mapping[str, Record]) -> Budget:
 def _own(record: Record) -> Budget:
     behaviour = record["behaviour"]
     if behaviour is None:
-        return UNKNOWN if record["levels"] is not None else NOTHING  # merged, not trained
+        merged = record["levels"] is None and record["spec"].get("start") is not None
+        return NOTHING if merged else UNKNOWN  # weights that were merged were not trained
     seen, drawn = behaviour.get("images"), behaviour["drawn"]
     synthetic = any(int(level) != REAL for level in drawn)
     pool = (behaviour["pool"] or {}).values() if synthetic else ()
