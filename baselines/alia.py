@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import DataError
-from harness.methods.arguments import Range
+from harness.methods.arguments import Later, Range
+from harness.methods.sampling import CONTROL_OF_IMAGES, sources
 from harness.methods.terms import Augment, Progress, TermParts
 
 if TYPE_CHECKING:
@@ -19,17 +20,18 @@ if TYPE_CHECKING:
     import polars as pl
 
 NAME = "ALIA"
-ROWS = ("FLYP+ALIA",)
+ROWS = ("FLYP+ALIA", "FLYP+ALIA(control=True)")
 
 
 class Edits(Augment):
     """Adds the edits that pass both filters, one per source, to every epoch.
 
-    margin: lowest lead of the domain's text over the other texts in CLIP similarity.
+    margin: lowest lead of the domain's text over the other texts in CLIP similarity. control: the
+    sources of these edits instead.
     """
 
-    def __init__(self, margin: float, confidence: bool) -> None:
-        self.margin, self.confidence = margin, confidence
+    def __init__(self, margin: float, confidence: bool, control: bool) -> None:
+        self.margin, self.confidence, self.control = margin, confidence, control
 
     def start(self, model: Any, tools: Any) -> None:
         if tools.data.pool is None:
@@ -42,7 +44,8 @@ class Edits(Augment):
         pool = progress.tools.data.pool
         if "edits" not in progress.state:
             progress.state["edits"] = self._chosen(rows, pool, progress)
-        return pl.concat([rows, pool.filter(pool["image"].is_in(progress.state["edits"]))])
+        edits = pool.filter(pool["image"].is_in(progress.state["edits"]))
+        return pl.concat([rows, sources(edits) if self.control else edits])
 
     def _chosen(self, rows: pl.DataFrame, pool: pl.DataFrame, progress: Progress) -> list[int]:
         """Numbers of the images kept, ascending."""
@@ -81,6 +84,8 @@ def term(
     *,
     margin: Annotated[float, Range(-1, 1), "lowest lead of the domain's text in CLIP score"] = 0.0,
     confidence: Annotated[bool, "whether the classifier filters, too"] = True,
+    control: Annotated[bool, Later, CONTROL_OF_IMAGES] = False,
 ) -> TermParts:
     """Edits, filtered; with `confidence` it consults the run without this term."""
-    return TermParts(augment=Edits(margin, confidence), reads="edits", consults=confidence or None)
+    edits = Edits(margin, confidence, control)
+    return TermParts(augment=edits, reads="edits", consults=confidence or None)

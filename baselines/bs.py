@@ -33,7 +33,7 @@ class BalancedSoftmax(Objective):
 def term(
     *,
     control: Annotated[bool, CONTROL] = False,
-    scale: Annotated[float | None, Range(0, 1000), Later(), SCALE] = None,
+    scale: Annotated[float | None, Range(0, 1000), Later, SCALE] = None,
     counts: Annotated[
         str, OneOf("real", "epoch"), "images that the prior counts: all real ones, or the epoch's"
     ] = "real",

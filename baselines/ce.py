@@ -27,7 +27,7 @@ class CrossEntropy(Objective):
 def term(
     *,
     control: Annotated[bool, CONTROL] = False,
-    scale: Annotated[float | None, Range(0, 1000), Later(), SCALE] = None,
+    scale: Annotated[float | None, Range(0, 1000), Later, SCALE] = None,
 ) -> TermParts:
     """`control` needs no synthetic image: it is what DisCL's runs are compared with."""
     augment = control_of(control, scale)

@@ -10,8 +10,8 @@ from harness.core.guidance import REAL
 from harness.core.registry import function, functions
 from harness.methods import curriculum as curricula
 from harness.methods import spectra
-from harness.methods.arguments import OneOf, Range
-from harness.methods.sampling import hundredths, mix, real, union
+from harness.methods.arguments import Later, OneOf, Range
+from harness.methods.sampling import CONTROL_OF_IMAGES, hundredths, mix, real, sources, union
 from harness.methods.terms import Augment, Progress, TermParts, Trial
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ ROWS = (
     'CE+DisCL(curriculum="all-level")',
     'CE+DisCL(curriculum="specific-to-diverse")',
     'CE+DisCL(curriculum="text-only")',
+    'CE+DisCL(control=True, curriculum="adaptive")',
     'CE+DisCL(filter="high")',
     'CE+DisCL(filter="low")',
     'FLYP+DisCL(curriculum="adaptive")',
@@ -34,8 +35,10 @@ ROWS = (
     'FLYP+DisCL(curriculum="fixed", levels=(0.5,))',
     'FLYP+DisCL(curriculum="random")',
     'FLYP+DisCL(curriculum="text-only")',
+    'FLYP+DisCL(control=True, curriculum="adaptive")',
+    'FLYP+DisCL(control=True, curriculum="random")',
 )
-SWITCHES = ("schedule", "level_zero", "trim", "probe", "non_hard")
+SWITCHES = ("schedule", "level_zero", "trim", "probe", "choice", "non_hard")
 VALIDATION_SEED = 42  # the released code's
 
 
@@ -55,6 +58,7 @@ class Spectrum(Augment):
         self.one_level = settings["curriculum"] in ("fixed", "text-only")
         self.adaptive = self.choose is curricula.adaptive  # accuracies choose the levels
         self.real_hard = not settings["drop_real_hard"]
+        self.control: bool = settings["control"]
         self.released = {name for name in SWITCHES if settings[name] == "released"}
 
     @property
@@ -83,10 +87,20 @@ class Spectrum(Augment):
                 f"the curriculum {self.choose.__name__} returns {chosen!r}; expected a tuple of "
                 f"some of {', '.join(map(str, candidates))}, the guidance levels in hundredths"
             )
-        return chosen
+        return candidates if chosen and "choice" in self.released else chosen
 
     def rows(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
-        """S_lambda, the real images that are not hard, and the real hard ones (section 3.2)."""
+        """S_lambda, the real images that are not hard, and the real hard ones (section 3.2).
+
+        A control has the source in the place of each image of S_lambda: as many rows, all real.
+        """
+        rows = self._drawn(rows, progress)
+        if not self.control:
+            return rows
+        progress.state["levels"] = []
+        return sources(rows)
+
+    def _drawn(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
         if progress.epoch == 0 and self.needs_pool:
             self._spectra(progress, self._candidates(progress))  # a gap is told now, not later
         rows = self._without_validation(rows, progress)
@@ -134,7 +148,19 @@ class Spectrum(Augment):
             training=real(training, progress.recipe.mixture, n, progress.rng),
             trim="trim" in self.released,
             late="probe" in self.released,
+            choice=self._repeated(progress) if self.control else None,
         )
+
+    def _repeated(self, progress: Progress) -> tuple[int, ...]:
+        """The level that the run without `control` chose; a dry run assumes the lowest."""
+        assert progress.tools is not None
+        candidates = self._candidates(progress)
+        if getattr(progress.tools, "dry", False):
+            return candidates[:1]
+        if progress.tools.data.levels is None:
+            raise UsageError('DisCL(control=True, curriculum="adaptive") repeats a run\'s levels')
+        level = progress.tools.data.levels[progress.epoch]
+        return tuple(level[:1])
 
     def _without_validation(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
         held = progress.state.get("validation")
@@ -172,10 +198,14 @@ def term(
     drop_real_hard: Annotated[
         bool, "fixed and text-only: leave the real hard images out of these epochs"
     ] = False,
+    control: Annotated[bool, Later, CONTROL_OF_IMAGES] = False,
     schedule: Annotated[Switch, "released: every stage begins an epoch early"] = "paper",
     level_zero: Annotated[Switch, "released: level 0 is no candidate"] = "paper",
     trim: Annotated[Switch, "adaptive; released: outliers among the gains left out"] = "paper",
     probe: Annotated[Switch, "adaptive; released: the first look after two batches"] = "paper",
+    choice: Annotated[
+        Switch, Later, "adaptive; released: all levels, whichever gained most"
+    ] = "paper",
     non_hard: Annotated[
         Switch, "without a mixture; released: the hard images and their spectra alone"
     ] = "paper",
@@ -189,12 +219,15 @@ def term(
         "level_zero": level_zero,
         "trim": trim,
         "probe": probe,
+        "choice": choice,
         "non_hard": non_hard,
     }
     if drop_real_hard and curriculum not in ("fixed", "text-only"):
         raise UsageError(f"DisCL(drop_real_hard=True) is for fixed and text-only, not {curriculum}")
-    if curriculum != "adaptive" and "released" in (trim, probe):
-        raise UsageError(f"DisCL(trim, probe) are for the curriculum adaptive, not {curriculum}")
+    if curriculum != "adaptive" and "released" in (trim, probe, choice):
+        raise UsageError(
+            f"DisCL(trim, probe, choice) are for the curriculum adaptive, not {curriculum}"
+        )
     spectrum = Spectrum(
         _levels(curriculum, levels, level_zero),
         curriculum=curriculum,
@@ -203,6 +236,7 @@ def term(
         step=step,
         scale=scale,
         drop_real_hard=drop_real_hard,
+        control=control,
         **switches,
     )
     read: dict[str, Any] = {}
@@ -210,6 +244,8 @@ def term(
         own = spectrum.candidates
         read["reads"] = "spectrum"
         read["levels"] = None if own is None else tuple(code for code in own if code != REAL)
+    if control and spectrum.adaptive:
+        read["repeats"] = True
     return TermParts(augment=spectrum, curriculum=spectrum, onward=True, **read)
 
 

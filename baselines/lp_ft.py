@@ -7,8 +7,9 @@ from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import DataError, UsageError
+from harness.core.specs import Schedule
 from harness.methods.arguments import Range
-from harness.methods.terms import Batch, Finetune, Objective, TermParts, Tools
+from harness.methods.terms import Batch, Finetune, Objective, Phase, TermParts, Tools
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,8 +54,8 @@ class ProbeFirst(Finetune):
     are not of unit length, so this gives the zero-shot predictions with logits of CLIP's size.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, clip_norm: float) -> None:
+        self.settings, self.clip_norm = settings, clip_norm
         self.z: torch.Tensor | None = None
 
     def first_weights(self, model: Any, tools: Tools) -> None:
@@ -81,6 +82,9 @@ class ProbeFirst(Finetune):
         with torch.no_grad():
             model.head.weight.copy_(probe.weight)
             model.head.bias.copy_(probe.bias)
+
+    def phases(self, schedule: Schedule) -> tuple[Phase, ...]:
+        return (Phase("all", replace(schedule, clip_norm=self.clip_norm)),)
 
     def price(self, counts: Sequence[int], features: int) -> tuple[int, float]:
         """Images to encode, and at most so many TFLOP (float64) of fitting the probes.
@@ -211,6 +215,7 @@ def defaults(dataset: str, profile: str) -> dict[str, Any]:
     return {} if profile == "paper" else {"grid": 10, "max_iter": 50}
 
 
+NotNegative = Annotated[float, Range(0, 1e30)]
 Positive = Annotated[float, Range(0, 1e30, open_ends=True)]
 Fraction = Annotated[float, Range(0, 1, open_ends=True)]
 
@@ -228,13 +233,15 @@ def term(
     seed: Annotated[
         int, Range(0, 2**63 - 1), "of the probe's augmentation and that choice, in all runs (ours)"
     ] = 0,
+    clip_norm: Annotated[NotNegative, "largest norm of a batch's gradient; 0: any"] = 1.0,
 ) -> TermParts:
     """C is the probe's inverse penalty.
 
     Grid, range and max_iter are the authors' code's; the tolerance is that of scikit-learn, which
-    it calls.
+    it calls. clip_norm is that of WiSE-FT's fine-tuning; it holds instead of the recipe's.
     """
     if smallest > largest:
         raise UsageError(f"LP-FT(smallest={smallest!r}, largest={largest!r}): none lies between")
     settings = Settings(grid, smallest, largest, max_iter, tolerance, held_out, seed)
-    return TermParts(objective=LinearHead(), finetune=ProbeFirst(settings), needs_text=True)
+    probe_first = ProbeFirst(settings, clip_norm)
+    return TermParts(objective=LinearHead(), finetune=probe_first, needs_text=True)

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     import torch
 
 NAME = "WE"
-ROWS = ("LP-FT+WE", "FLYP+WE")
+ROWS = ("LP-FT+WE", "FLYP+WE", "FLYP+WE(alpha=0.5)")
 ELEVEN = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class Between:
-    """(1 - alpha) * start + alpha * end, of every weight; alpha in [0, 1]."""
+    """(1 - alpha) * start + alpha * end, of every weight; alpha in [0, 1].
 
-    def __init__(self, alpha: float, grid: tuple[float, ...]) -> None:
+    alpha None: the share of `grid` that is best on the validation split.
+    """
+
+    def __init__(self, alpha: float | None, grid: tuple[float, ...]) -> None:
         self.alpha, self.grid = alpha, grid
 
     def merge(
@@ -64,11 +67,14 @@ Share = Annotated[float, Range(0, 1)]
 
 def term(
     *,
-    alpha: Annotated[Share, "share of the fine-tuned weights"] = 0.5,
+    alpha: Annotated[
+        Share | None, "share of the fine-tuned weights; None: the best on the validation split"
+    ] = None,
     grid: Annotated[tuple[Share, ...], "shares that validation tries, ascending"] = ELEVEN,
 ) -> TermParts:
-    """The paper that has these rows names no alpha; 0.5 is what WiSE-FT recommends without a
-    validation set (section 4).
+    """The paper that has these rows names no alpha.
+
+    Without a validation split None is 0.5, as WiSE-FT recommends (section 4).
     """
     if list(grid) != sorted(set(grid)):
         raise UsageError(f"WE(grid=...): {grid!r} is not ascending")

@@ -102,14 +102,16 @@ def table(
     backbone: str | None = None,
     rule: str = "A",
     select: str = "last",
+    budget: bool = False,
 ) -> Result:
     """The results that are there, beside the published ones; nothing is run. Arguments: `compare`.
 
     dataset: may be left out where `table` is of one data set only. rows: default: all of them.
+    budget: show the steps, the images seen and the images generated of each row, too.
     """
     choices = Choices(
         dataset, rows, profile=profile, table=table, rule=rule, select=select, backbone=backbone,
-        overrides=pairs(set), home=Path(home), params=_path(params),
+        overrides=pairs(set), home=Path(home), params=_path(params), budget=budget,
     )  # fmt: skip
     return Result(resolve(choices, table=True))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.core.errors import DataError, UsageError
 from harness.core.guidance import fraction
 from harness.pipeline.request import Request
+from harness.results.budget import UNKNOWN, Budget
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from harness.pipeline.jobs import MethodRun
     from harness.planning.costs import Plan
 
 
@@ -73,3 +77,57 @@ def plan_of(request: Request, tflops: float | None = None) -> PlanResult:
 
     rows, ratios, seeds = request.rows, request.imbalances, request.seeds
     return PlanResult(plan(request.workspace, rows, ratios, seeds, tflops))
+
+
+def budgets(request: Request) -> dict[tuple[str, int | None], Budget]:
+    """What the rows of a request's table would take, by method and imbalance ratio.
+
+    Without rows of which nobody knows the sizes, and those that would be refused.
+    """
+    from harness.pipeline import stages
+    from harness.pipeline.jobs import method_runs
+    from harness.planning.plan import plan
+
+    workspace = request.workspace
+    assert request.paper is not None
+    methods = [row.method for row in request.paper.rows if _exists(row.method, request)]
+    ratios = tuple(block.imbalance for block in request.paper.blocks)
+    known = [ratio for ratio in ratios if ratio in workspace.imbalances()]
+    try:
+        planned = plan(workspace, methods, known, (0,))
+        runs = method_runs(workspace, methods)
+    except (DataError, UsageError):
+        return {}
+    hard = {sizes.imbalance: sizes.hard for sizes in planned.facts}
+    own: dict[tuple[str, int | None], Budget] = {}
+    for run in planned.runs:
+        if run.method in runs:
+            method, made = runs[run.method].method, 0
+            if method.reads is not None and not method.control and method.merges is None:
+                part = stages.PoolPart(method.reads, method.levels)
+                made = hard[run.imbalance] * len(stages.grid(workspace, part))
+            own[run.method, run.imbalance] = Budget(run.passes.batches, run.passes.trained, made)
+    return {(m, i): _whole(m, i, runs, own) for m, i in own if m in methods}
+
+
+def _whole(
+    method: str,
+    imbalance: int | None,
+    runs: Mapping[str, MethodRun],
+    own: Mapping[tuple[str, int | None], Budget],
+) -> Budget:
+    """With the run that it starts from or merges."""
+    needs = runs[method].needs
+    before = needs.get("merges") or needs.get("start")
+    budget = own.get((method, imbalance), UNKNOWN)
+    return budget if before is None else budget + _whole(before, imbalance, runs, own)
+
+
+def _exists(method: str, request: Request) -> bool:
+    from harness.methods.compose import compose
+
+    try:
+        compose(method, request.dataset, request.profile)
+    except UsageError:
+        return False
+    return True

@@ -65,9 +65,15 @@ class Result:
         request = self.request
         if request.paper is None:
             raise UsageError(f"no table was asked for; harness.table({request.dataset!r}) has one")
+        planned = None
+        if request.budget:
+            from harness.api.plans import budgets
+
+            planned = budgets(request)
         return leaderboard.table(
-            request.paper, self.records, request.profile, request.rule, request.select, self.notes
-        )
+            request.paper, self.records, request.profile, request.rule, request.select, self.notes,
+            planned,
+        )  # fmt: skip
 
     def table(self) -> pl.DataFrame:
         """One row per method (and imbalance ratio): means over seeds beside published numbers.

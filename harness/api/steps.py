@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.pipeline.request import Request
@@ -100,12 +100,27 @@ ALL: dict[str, Callable[[Request], Any]] = {
 def run(request: Request) -> Iterator[Step]:
     """Do all stages up to the records, each when it is asked for.
 
-    Only what is missing is done, and no stage whose result the rows' runs do not read.
+    Only what is missing is done, and no stage whose result the rows' runs do not read. Rows that
+    read no synthetic image are trained before any is made, so that first numbers come early.
     """
     read = {"hard": request.needs_hard, "generate": request.kinds, "score": request.kinds}
-    for name, stage in ALL.items():
-        if not read.get(name, True):
-            continue
+    order = [(name, stage) for name, stage in ALL.items() if read.get(name, True)]
+    without = _without_images(request)
+    if request.kinds and without.rows:
+        first = [name for name, _ in order].index("generate")
+        order.insert(first, ("train", lambda _: _train_one(without)))
+    for name, stage in order:
         begun = time.perf_counter()
         result = stage(request)
         yield Step(name, result, time.perf_counter() - begun)
+
+
+def _without_images(request: Request) -> Request:
+    """The request's rows that read no synthetic image, the runs they need included."""
+    from harness.pipeline.jobs import kinds_read, method_runs
+
+    def reads(row: str) -> bool:
+        methods = (run.method for run in method_runs(request.workspace, [row]).values())
+        return bool(kinds_read(methods))
+
+    return replace(request, rows=tuple(row for row in request.rows if not reads(row)))

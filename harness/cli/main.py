@@ -268,6 +268,8 @@ def _profile(every: Any) -> None:
 
 
 def _view(parser: argparse.ArgumentParser) -> None:
+    about = "also show the optimiser steps, images seen and images generated of each row"
+    parser.add_argument("--budget", action="store_true", help=about)
     parser.add_argument("--table", metavar="NAME", help="default: the data set's main table")
     _rule_and_selection(parser)
 

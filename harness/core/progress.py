@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import weakref
 from typing import Any
 
 from tqdm import tqdm
@@ -15,10 +17,13 @@ LINE = "{desc}: {n_fmt} of {total_fmt}, {elapsed}, {remaining} left{postfix}"
 class ProgressBar(tqdm):
     """tqdm, with a line per state, and few of them, where the output is no terminal.
 
+    On a terminal it is drawn anew every second, whether anything is done meanwhile or not.
+
     A time that remains is estimated from the rate so far. Arguments: tqdm's.
     """
 
     disable: bool
+    lines: bool
     n: int
     last_print_n: int
 
@@ -29,6 +34,10 @@ class ProgressBar(tqdm):
             named.setdefault("maxinterval", LINE_EVERY_S)
             named.setdefault("bar_format", LINE)
         super().__init__(*arguments, **named)
+        self.over = threading.Event()
+        if not (self.lines or self.disable):
+            tick = (weakref.ref(self), self.over)
+            threading.Thread(target=_tick, args=tick, daemon=True).start()
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         """Show the present state."""
@@ -42,8 +51,20 @@ class ProgressBar(tqdm):
         """Text after the state; a log has it in its next line."""
         super().set_postfix_str(s, refresh and not self.lines)
 
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar or among the lines of a log."""
+        if self.disable:
+            return
+        if self.lines:
+            self.fp.write(f"{text}\n")
+            self.fp.flush()
+        else:
+            self.write(text, file=self.fp)
+
     def close(self) -> None:
         """Show the last state; a line that was printed is not printed again."""
+        if hasattr(self, "over"):  # tqdm closes bars that never began
+            self.over.set()
         if not self.lines or self.disable:
             super().close()
             return
@@ -51,3 +72,12 @@ class ProgressBar(tqdm):
             self.display()
         self.disable = True
         self._decr_instances(self)
+
+
+def _tick(bar: weakref.ref[ProgressBar], over: threading.Event) -> None:
+    """Draw a bar anew every second until it is closed, or gone."""
+    while not over.wait(EVERY_S):
+        alive = bar()
+        if alive is None:
+            return
+        alive.refresh()

@@ -226,6 +226,10 @@ class Recipe:
     tail: Literal["<20", "<=20"] = "<20"
     height_px: Height = 0  # of the generator's images; 0: squares
     approximate: Distinct[Text] = ()  # approximations of the generator that change pixels
+    # the method whose p(true class) says which images are hard; None: the data set's HARD_BY
+    hard_by: Text | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    # how many of the least probable images are hard; 0: as many as the data set says
+    hard_images: Count = dataclasses.field(default=0, metadata=ADDED_LATER)
     version: int = 3
 
 

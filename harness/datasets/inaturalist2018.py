@@ -36,7 +36,7 @@ FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "paper": {
         "train": OFFICIAL["train"],
         "classes": OFFICIAL["classes"],
-        "hard": {"<20": 44_956},  # paper, Table 5
+        "hard": {"<20": 44_956},  # paper, Table 5; unverified: not recounted from the lists
         "hard_classes": {"<20": 3224},  # the usual groups: 842 many, 4,076 medium, 3,224 few
         "splits": {"test": OFFICIAL["test"]},
     },

@@ -136,7 +136,8 @@ def hard(data: Dataset, recipe: Recipe, p_true: np.ndarray | None = None) -> pl.
     """The training images, `empty` ones aside, whose true class is least probable; ties by id.
 
     p_true: (N,) probability of the true class of each row of data.train, in [0, 1]. As many as the
-    paper has (profile paper), or that share of the training images, rounded.
+    recipe's hard_images says; 0: as the paper has (profile paper), or that share of the training
+    images, rounded.
     """
     n = len(data.train)
     if p_true is None or p_true.shape != (n,):
@@ -144,7 +145,9 @@ def hard(data: Dataset, recipe: Recipe, p_true: np.ndarray | None = None) -> pl.
         raise UsageError(f"hard images of {NAME} need p(true class) of {n} images, not {shape}")
     if not ((p_true >= 0) & (p_true <= 1)).all():
         raise DataError("p(true class) of a training image is not in [0, 1]")
-    wanted = HARD_IMAGES if recipe.profile == "paper" else round(HARD_SHARE * n)
+    wanted = recipe.hard_images or (
+        HARD_IMAGES if recipe.profile == "paper" else round(HARD_SHARE * n)
+    )
     order = np.lexsort((data.train["id"].to_numpy(), p_true))
     animal = order[data.train["label"].to_numpy()[order] != EMPTY]
     if len(animal) < wanted:

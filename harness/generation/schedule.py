@@ -10,7 +10,8 @@ def denoising_steps(guidance: int, steps: int) -> int:
     """Steps left of the schedule at a guidance level: steps * strength, halves rounded up.
 
     The one place where strength = 1 - guidance. In integers, because 1 - 0.9 in floats loses a
-    step; rounded, because with few steps levels that lie close would otherwise share a number.
+    step; rounded (ours: diffusers and the released code round down), because with few steps levels
+    that lie close would otherwise share a number.
     None are left close to the real image, which is then only encoded and decoded. Raises
     UsageError for a guidance outside 0..99.
     """

@@ -4,7 +4,8 @@
 
 From there come the checks and their messages, `harness list --method`, and docs/methods.md. Types:
 bool, int, float (a whole number too), str, tuple[<type>, ...] (never empty), and `| None`. An
-argument without an annotation is not checked.
+argument without an annotation is not checked. An argument that is added to a term has `Later`
+among its notes where its default changes nothing: runs from before then keep their keys.
 """
 
 from __future__ import annotations
@@ -47,10 +48,7 @@ class Range:
 
 
 class Later:
-    """Of an argument that a term got after it had runs: it is in their keys only where it is set.
-
-    Runs of the term without it keep their keys.
-    """
+    """Marks an argument that came after its term had runs: its default is no part of their keys."""
 
 
 class OneOf:
@@ -161,14 +159,10 @@ def _argument(parameter: inspect.Parameter, hint: Any, where: str) -> Argument:
             f"{where}: argument {parameter.name!r} of term; an argument is given by name and has "
             f"a default: def term(*, {parameter.name}=...)"
         )
-    notes = get_args(hint)[1:] if _noted(hint) else ()
-    return Argument(
-        name=parameter.name,
-        default=parameter.default,
-        kind=_kind(hint, parameter.name, where),
-        help=" ".join(" ".join(note for note in notes if isinstance(note, str)).split()),
-        later=any(isinstance(note, Later) for note in notes),
-    )
+    notes = [note for note in get_args(hint)[1:] if isinstance(note, str)] if _noted(hint) else []
+    help_text = " ".join(" ".join(notes).split())
+    kind, later = _kind(hint, parameter.name, where), _noted(hint) and Later in get_args(hint)[1:]
+    return Argument(parameter.name, parameter.default, kind, help_text, later)
 
 
 def _noted(hint: Any) -> bool:

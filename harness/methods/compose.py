@@ -42,11 +42,11 @@ class Term:
 
     @property
     def full(self) -> str:
-        """The term with all its arguments, later ones (arguments.Later) only where they are set."""
+        """The term with all its arguments, but for the defaults of those that were added later."""
         declared = declaration.declared(self.module.term, registry.file_of(self.module))
-        later = {argument.name for argument in declared if argument.later}
-        unset = later - dict(self.arguments).keys()
-        return self._text({n: v for n, v in sorted(self._all().items()) if n not in unset})
+        later = {a.name: a.default for a in declared if a.later}
+        every = sorted(self._all().items())
+        return self._text({k: v for k, v in every if k not in later or not _same(v, later[k])})
 
     def _text(self, arguments: dict[str, Any]) -> str:
         inside = ", ".join(f"{name}={literal(value)}" for name, value in arguments.items())
@@ -101,7 +101,8 @@ def compose(
         finetune=_only(filled, "finetune"),
         ensemble=_only(filled, "ensemble"),
         start=_start(filled),
-        reference=_rest(filled, "consults"),
+        reference=_rest(filled, "consults") or _repeated(filled),
+        repeats=bool(_only(filled, "repeats")),
         merges=_rest(filled, "ensemble"),
         reads=_reads(filled, expression),
         levels=_only(filled, "levels"),
@@ -336,6 +337,17 @@ def _rest(filled: list[tuple[Term, TermParts]], part: str) -> str | None:
     if not any(getattr(parts, part) for _, parts in filled):
         return None
     return _joined(t for t, parts in filled if parts.ensemble is None and not getattr(parts, part))
+
+
+def _repeated(filled: list[tuple[Term, TermParts]]) -> str | None:
+    """The expression that a control repeats: the same without `control` and ensembles, or None."""
+    if not _only(filled, "repeats"):
+        return None
+    return _joined(
+        term.without("control") if parts.repeats else term
+        for term, parts in filled
+        if parts.ensemble is None
+    )
 
 
 def _joined(terms: Iterable[Term]) -> str:

@@ -98,11 +98,12 @@ def real(
     return pl.concat([drawn, _draw(tail, tail.height, rng, "real hard image", again=True)])
 
 
-# Help of the arguments `control` and `scale` of the terms that have them.
-CONTROL = "onward from this run, with epochs as for spectra but of real images only"
+# Help of the arguments `control` and `scale`: of objectives, and of terms that read synthetic images.
 SCALE = (
     "of a control: hard images drawn again per epoch, times those there are; None: the mixture's"
 )
+CONTROL = "onward from this run, with epochs as for spectra but of real images only"
+CONTROL_OF_IMAGES = "the same epochs and steps, but the source image in each synthetic one's place"
 
 
 class Control(Augment):
@@ -129,6 +130,17 @@ def control_of(control: bool, scale: float | None) -> Control | None:
     if scale is not None and not control:
         raise UsageError(f"scale={scale} is an argument of the control: write control=True, too")
     return Control(scale) if control else None
+
+
+def sources(rows: pl.DataFrame) -> pl.DataFrame:
+    """The real image that each row was made from, or is, in its place."""
+    import polars as pl
+
+    return rows.with_columns(
+        pl.col("parent").alias("image"),
+        pl.lit(REAL, pl.Int16).alias("guidance"),
+        pl.lit(None, pl.Float32).alias("score"),
+    )
 
 
 def hundredths(levels: Any, where: str = "levels") -> tuple[int, ...]:

@@ -108,6 +108,7 @@ class Trial:
     training: pl.DataFrame  # real rows, drawn for this epoch
     trim: bool = False  # leave outliers of a level's gains out (1.5 interquartile ranges)
     late: bool = False  # take the first look after two batches of training
+    choice: tuple[int, ...] | None = None  # of a control: known, so that nothing is looked at
 
 
 @dataclass
@@ -134,6 +135,8 @@ class Curriculum(Protocol):
 
 class Augment:
     """Changes what an epoch sees. Each hook defaults to doing nothing."""
+
+    control = False  # whether the sources stand in the places of the synthetic images that it reads
 
     def start(self, model: Any, tools: Tools) -> None:
         """Called once, before the first epoch, and again when a run is resumed."""
@@ -188,8 +191,8 @@ class Finetune:
 class Ensemble(Protocol):
     """Weights merged after training."""
 
-    alpha: float  # the headline's
-    grid: tuple[float, ...]  # from which the validation split chooses another
+    alpha: float | None  # None: the validation split chooses from `grid`
+    grid: tuple[float, ...]
 
     def merge(
         self, start: dict[str, torch.Tensor], end: dict[str, torch.Tensor], alpha: float
@@ -209,6 +212,7 @@ class TermParts:
     reads: str | None = None  # synthetic images it needs: "spectrum", "edits"
     levels: tuple[int, ...] | None = None  # of the spectrum, in hundredths; None: the recipe's
     consults: bool | None = None  # needs the weights of the run without this term beside its own
+    repeats: bool | None = None  # needs the guidance levels of the run without `control`
     needs_text: bool = False  # needs a model with a text tower
 
 
@@ -224,8 +228,14 @@ class Method:
     finetune: Finetune | None = None
     ensemble: Ensemble | None = None
     start: str | None = None  # expression of the run whose weights this one starts from
-    reference: str | None = None  # expression of the run that it consults
+    reference: str | None = None  # expression of the run that it consults or repeats
+    repeats: bool = False  # takes the guidance levels of the reference, not its weights
     merges: str | None = None  # expression of the run whose weights its ensemble merges
     reads: str | None = None  # which synthetic images
     levels: tuple[int, ...] | None = None  # of the spectrum, in hundredths; None: the recipe's
     needs_text: str | None = None  # the term that needs a text tower
+
+    @property
+    def control(self) -> bool:
+        """Whether it trains on the sources of the synthetic images that it reads."""
+        return any(hook.control for hook in self.augment)

@@ -33,7 +33,7 @@ LOOK = scene.FIELD
 PLACES = tuple(scene.SCENES)
 
 
-def write_imagenet_lt(root: Path, *, share: float = 1.0, workers: int = 1) -> Path:
+def write_imagenet_lt(root: Path, *, share: float = 1.0, workers: int | None = None) -> Path:
     """Write the files below `root`; files that are all there are left alone. Returns `root`.
 
     Pictures of 64 px. share: of the pictures, at least one per class and list, for tests. Raises

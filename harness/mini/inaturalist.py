@@ -26,7 +26,7 @@ PLACES = ("sky", "grass", "sand", "snow", "water", "night", "forest", "sunset")
 RANKS = ("kingdom", "phylum", "class_", "order", "family", "genus", "name")
 
 
-def write_inaturalist(root: Path, *, share: float = 1.0, workers: int = 1) -> Path:
+def write_inaturalist(root: Path, *, share: float = 1.0, workers: int | None = None) -> Path:
     """Write the files below `root`; files that are all there are left alone. Returns `root`.
 
     Pictures of 64 px. share: of the pictures, at least one per class and list, for tests. Raises

@@ -118,7 +118,7 @@ class Row:
         return _uuid("sequence", self.sequence.name)
 
 
-def write_iwildcam(root: Path, *, share: float = 1.0, workers: int = 1) -> Path:
+def write_iwildcam(root: Path, *, share: float = 1.0, workers: int | None = None) -> Path:
     """Write `root`/iwildcam_v2.0; files that are all there are left alone. Returns the folder.
 
     Classes: 33 animals and `empty` (y = 0); pictures of 64 px. share: of the pictures, at least one

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from harness.core.files import write_atomic
+from harness.core.progress import ProgressBar
 from harness.mini import python2, scene
+from harness.mini.writing import AT_ONCE, each
 
 # The CIFAR-100 classes whose sprites can be told apart at 32 px.
 CIFAR100 = (
@@ -55,7 +57,7 @@ def _batch(split: str, per_class: int, coarse_of: list[int]) -> dict[bytes, obje
     order = np.random.Generator(np.random.PCG64([scene.STREAMS[split], 100]))
     members = [(label, n) for label in range(len(rows)) for n in range(per_class)]
     members = [members[i] for i in order.permutation(len(members))]
-    pixels = [scene.compose(split, rows[label], n).pixels for label, n in members]
+    pixels = _pixels(split, [(rows[label], n) for label, n in members])
     data = np.stack(pixels).transpose(0, 3, 1, 2).reshape(len(members), -1)
     names = [f"{CIFAR100[label]}_s_{n:06d}.png".encode() for label, n in members]
     return {
@@ -65,3 +67,19 @@ def _batch(split: str, per_class: int, coarse_of: list[int]) -> dict[bytes, obje
         b"coarse_labels": [coarse_of[label] for label, _ in members],
         b"data": np.ascontiguousarray(data),
     }
+
+
+def _pixels(split: str, scenes: list[tuple[int, int]]) -> list[np.ndarray]:
+    """The pictures of (concept, number), in their order, on all cores where there are many."""
+    parts = [(first, scenes[first : first + AT_ONCE]) for first in range(0, len(scenes), AT_ONCE)]
+    drawn: dict[int, list[np.ndarray]] = {}
+    draw = partial(_draw, split)
+    with ProgressBar(total=len(scenes), desc=f"index, {split}", unit="picture") as bar:
+        for (first, _), pictures in each(draw, parts, len(scenes)):
+            drawn[first] = pictures
+            bar.update(len(pictures))
+    return [picture for first in sorted(drawn) for picture in drawn[first]]
+
+
+def _draw(split: str, part: tuple[int, list[tuple[int, int]]]) -> list[np.ndarray]:
+    return [scene.compose(split, concept, number).pixels for concept, number in part[1]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import simplejpeg
@@ -17,13 +17,17 @@ from PIL import Image
 from harness.core import parallel
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
+from harness.core.progress import ProgressBar
 from harness.mini import scene
 
 SIDE_PX = 64
 QUALITY = 92
 AT_ONCE = 200  # pictures of one job
+MANY = 2000  # pictures from which processes are worth their start
 
 Draw = Callable[..., np.ndarray]
+J = TypeVar("J")
+R = TypeVar("R")
 
 
 def digest(*name: str | int) -> bytes:
@@ -78,11 +82,12 @@ def write(
     pictures: Mapping[str, tuple[Any, ...]],
     draw: Draw,
     lists: Mapping[str, bytes],
-    workers: int = 1,
+    workers: int | None = None,
 ) -> None:
     """Write the pictures below `root` as JPEG, then the lists that make a data set of them.
 
     pictures: path -> arguments of `draw`, a function of a module that returns uint8 (H, W, 3).
+    workers: processes; None: one per core where there are MANY pictures, else one.
     Where all files are there and the lists say the same, nothing is written; otherwise everything
     is, so what an interrupted run left behind does no harm. Each file appears whole or not at all.
     Raises DataError when one cannot be written.
@@ -92,14 +97,21 @@ def write(
     jobs = list(pictures.items())
     parts = [jobs[i : i + AT_ONCE] for i in range(0, len(jobs), AT_ONCE)]
     write_part = partial(_write_part, root, draw)
-    if workers == 1:
-        for part in parts:
-            write_part(part)
-    else:
-        for _ in parallel.run(write_part, parts, workers):
-            pass
+    with ProgressBar(total=len(jobs), desc="index", unit="picture") as bar:
+        for part, _ in each(write_part, parts, len(jobs), workers):
+            bar.update(len(part))
     for path, data in lists.items():
         write_atomic(root / path, data)
+
+
+def each(
+    function: Callable[[J], R], parts: Sequence[J], pictures: int, workers: int | None = None
+) -> Iterator[tuple[J, R]]:
+    """(part, function(part)) as they are done, in processes as `write` has them."""
+    workers = workers or (parallel.cores() if pictures > MANY else 1)
+    if workers == 1:
+        return ((part, function(part)) for part in parts)
+    return parallel.run(function, parts, workers)
 
 
 def _complete(root: Path, pictures: Mapping[str, Any], lists: Mapping[str, bytes]) -> bool:

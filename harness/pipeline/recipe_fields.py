@@ -15,7 +15,8 @@ POOL_FIELDS = (
 )  # fmt: skip
 ONWARD_FIELDS = ("onward", "curriculum_epochs", "mixture", "probe_images", "probe_train")
 MODELS = ("generator", "clip", "pretrained")
-NEVER = ("run_seeds", "imbalances")  # which runs there are changes none of them
+# Which runs there are changes none of them; which images are hard shows in the pool that they read.
+NEVER = ("run_seeds", "imbalances", "hard_by", "hard_images")
 
 
 def relevant(recipe: Recipe, method: Method) -> Recipe:

@@ -34,7 +34,7 @@ class Choices:
     overrides: fields of the recipe and their values, over those of params.yaml. root: folder of the
     official files. params: default: params.yaml in `home`. workers: default: one per core.
     origin: of the results that are shown, "own" or "reference"; default: one's own where there are
-    any. rerun: repeat runs that other code trained.
+    any. rerun: repeat runs that other code trained. budget: show what each row of a table takes.
     """
 
     dataset: str | None = None
@@ -54,6 +54,7 @@ class Choices:
     workers: int | None = None
     origin: str | None = None
     rerun: bool = False
+    budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Request:
     workers: int | None = None
     origin: str | None = None  # of the results that are shown
     rerun: bool = False  # runs that other code trained
+    budget: bool = False  # whether its table shows what each row takes
 
     @property
     def dataset(self) -> str:
@@ -132,6 +134,7 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
         workers=choices.workers,
         origin=choices.origin,
         rerun=choices.rerun,
+        budget=choices.budget,
     )
     check_device(choices.device)
     if methods or named:

@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -20,17 +21,19 @@ from harness.core.progress import ProgressBar
 from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
 from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
+from harness.methods.compose import compose
 from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
+from harness.pipeline.run_progress import Numbers, RunProgress, counter, headline
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
 from harness.results import predictions, records
 from harness.training.numbered_images import Store
 
-ABOUT, BEHAVIOUR = "run.json", "behaviour.json"  # in a run's folder
+ABOUT, BEHAVIOUR, HISTORY = "run.json", "behaviour.json", "epochs.jsonl"  # in a run's folder
 
 
 def run(
@@ -53,14 +56,11 @@ def run(
     todo = [job for job in jobs if not job.trained]
     workers = 1 if ranks > 1 else workers or parallel.cores()
     machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
-    with ProgressBar(
-        total=len(todo), desc="train", unit="run", mininterval=0, disable=not (todo and first)
-    ) as bar:
+    with RunProgress(todo, shown=first) as progress:
         for wave in _waves(todo):
             work = [(job, machine) for job in wave]
-            for (job, _), accuracy in parallel.run(_train, work, workers):
-                bar.set_postfix_str(f"{job.name}: {100 * accuracy:.1f} %")
-                bar.update()
+            for (job, _), numbers in parallel.run(_train, work, workers):
+                progress.end(job, numbers)
     return len(todo)
 
 
@@ -82,8 +82,8 @@ def _waves(todo: Sequence[Job]) -> Iterator[list[Job]]:
             del left[key(job.spec)]
 
 
-def _train(work: tuple[Job, Machine]) -> float:
-    """Train or merge, keep weights and predictions, write the record; last test score."""
+def _train(work: tuple[Job, Machine]) -> Numbers:
+    """Train or merge, keep weights and predictions, write the record; its headline numbers."""
     job, machine = work
     begun = time.perf_counter()
     if parallel.rank() == 0:
@@ -105,7 +105,7 @@ def _train(work: tuple[Job, Machine]) -> float:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()  # the next run may start from these weights
-    return float(job.workspace.module.headline(content["selection"]["last"]))
+    return headline(job.workspace.module, content["selection"]["last"])
 
 
 def _describe(job: Job, machine: Machine, train_s: float) -> None:
@@ -129,13 +129,16 @@ def _fit(job: Job, machine: Machine) -> None:
 
     from harness.training.trainer import fit
 
-    spec, reference = job.spec, None
-    if job.reference is not None:
+    spec, method, reference = job.spec, job.method(), None
+    data = train_data(job.workspace, spec.imbalance, method)
+    if job.reference is not None and method.repeats:
+        data = replace(data, levels=_levels_by_epoch(job.reference))
+    elif job.reference is not None:
         reference = (job.reference.method().objective, _weights(job.reference))
-    data = train_data(job.workspace, spec.imbalance, job.method())
     weights = fit(
-        job.method(), data, spec.recipe, spec.seed, job.folder, machine,
+        method, data, spec.recipe, spec.seed, job.folder, machine,
         start=_weights(job.start), reference=reference,
+        watch=counter(job.folder) if parallel.rank() == 0 else None,
     )  # fmt: skip
     if parallel.rank() == 0:
         write_atomic(job.folder / "weights.safetensors", save(weights))
@@ -189,12 +192,16 @@ def _levels(job: Job) -> list[list[Any]] | None:
 
     None where nothing was trained.
     """
-    path = job.folder / "epochs.jsonl"
-    if not path.is_file():
+    if not (job.folder / HISTORY).is_file():
         return None
-    epochs = [epoch["levels"] for epoch in documents.json_lines(path, "history of a run")]
-    whole = [[hundredths(level) for level in levels] for levels in epochs]
-    return [[levels, len(list(some))] for levels, some in itertools.groupby(whole)]
+    groups = itertools.groupby(_levels_by_epoch(job))
+    return [[list(levels), len(list(some))] for levels, some in groups]
+
+
+def _levels_by_epoch(job: Job) -> tuple[tuple[int, ...], ...]:
+    """Guidance levels (hundredths) of each epoch of a run that was trained."""
+    epochs = documents.json_lines(job.folder / HISTORY, "history of a run")
+    return tuple(tuple(hundredths(level) for level in epoch["levels"]) for epoch in epochs)
 
 
 def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> Any:
@@ -285,15 +292,16 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
 def judge(workspace: Workspace, workers: int | None = None, device: str = "cpu") -> stages.Judge:
     """p(true class) of the training images by the runs that say which of them are hard.
 
-    The mean over the recipe's seeds of the data set's HARD_BY with the profile's own backbone,
+    The mean over the recipe's seeds of the workspace's `hard_by` with the profile's own backbone,
     trained first where it is not.
     """
     own = workspace.of_own_backbone
 
     def p_true(imbalance: int | None) -> Any:
-        jobs = plan(own, [own.module.HARD_BY], [imbalance], own.recipe.run_seeds)
+        judges = [compose(own.hard_by or "", own.module.NAME, own.profile).expression]
+        jobs = plan(own, judges, [imbalance], own.recipe.run_seeds)
         run(jobs, workers, device)
-        last = [job for job in jobs if job.spec.method == own.module.HARD_BY]
+        last = [job for job in jobs if job.spec.method in judges]
         machine = Machine(device=device)
         return sum(_p_train(job, machine) for job in last) / len(last)
 

@@ -46,6 +46,12 @@ class Workspace:
         """A worker gets the fields, not what was derived from them."""
         return Workspace, tuple(getattr(self, f.name) for f in fields(self))
 
+    @property
+    def hard_by(self) -> str | None:
+        """The method whose p(true class) says which images are hard, where that is the rule."""
+        by = getattr(self.module, "HARD_BY", None)
+        return None if by is None else self.recipe.hard_by or by
+
     @cached_property
     def module(self) -> ModuleType:
         return registry.find(DATASETS, self.dataset)

@@ -39,6 +39,7 @@ class DatasetSizes:
     hard_classes: int | None  # the smallest so many classes are hard; None: single images are
     splits: dict[str, int] = field(default_factory=dict)
     validated: bool = False  # whether one of them is for validation
+    validation: int = 0  # its images, where they are known
     source: str = "FACTS"  # or the list that was read
 
     @property
@@ -68,8 +69,9 @@ def facts(workspace: Workspace, imbalance: int | None) -> DatasetSizes:
         sizes = DatasetSizes(imbalance, counts, *_small(workspace.recipe, counts))
     else:
         sizes = _of_numbers(workspace, imbalance, known)
-    validated = getattr(workspace.module, "VAL", None) is not None
-    return replace(sizes, splits=dict(known["splits"]) if known else {}, validated=validated)
+    splits, val = dict(known["splits"]) if known else {}, getattr(workspace.module, "VAL", None)
+    validation = splits.get(val, 0)
+    return replace(sizes, splits=splits, validated=val is not None, validation=validation)
 
 
 def _list(workspace: Workspace, name: str) -> Path:
@@ -91,6 +93,7 @@ def _of_numbers(workspace: Workspace, imbalance: int | None, known: dict[str, An
     """Even class sizes that sum up to what FACTS says."""
     train, classes = known["train"], known["classes"]
     hard, tail = (_by_rule(known[name], workspace) for name in ("hard", "hard_classes"))
+    hard = workspace.recipe.hard_images if tail is None and workspace.recipe.hard_images else hard
     if tail is None:
         counts = _shares(train, classes)
     else:

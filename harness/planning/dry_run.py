@@ -134,8 +134,8 @@ class DryRun:
 
     def _merged(self) -> Passes:
         assert self.method.ensemble is not None
-        shares = 1 + len(self.method.ensemble.grid) * self.sizes.validated
-        tests = shares * sum(self.sizes.splits.values())
+        choices = len(self.method.ensemble.grid) if self.method.ensemble.alpha is None else 0
+        tests = sum(self.sizes.splits.values()) + choices * self.sizes.validation
         return Passes(0, 0, (0, 0), 0, 0, tests, 0, 0.0)
 
     def _phase(self, trains: tuple[str, ...]) -> list[int]:

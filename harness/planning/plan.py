@@ -117,7 +117,7 @@ def _methods(workspace: Workspace, rows: Sequence[str]) -> dict[str, MethodRun]:
 
 def _judges(workspace: Workspace, methods: dict[str, MethodRun]) -> dict[str, MethodRun]:
     """The run that says which images are hard, and those it needs, where one of `methods` asks."""
-    by = getattr(workspace.module, "HARD_BY", None)
+    by = workspace.of_own_backbone.hard_by
     if by is None or not any(needs_hard(run.method) for run in methods.values()):
         return {}
     runs = method_runs(workspace, [by])

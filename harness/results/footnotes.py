@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.core.metrics import RULES, groups
+from harness.results.budget import Budgets, differences
 from harness.results.published_table import Paper
 
 Record = Mapping[str, Any]
@@ -23,7 +24,13 @@ PROFILE_TEXTS = {
 
 
 def notes(
-    paper: Paper, used: Sequence[Record], unlisted: int, profile: str, rule: str, select: str
+    paper: Paper,
+    used: Sequence[Record],
+    unlisted: int,
+    profile: str,
+    rule: str,
+    select: str,
+    budgets: Budgets,
 ) -> Iterable[str]:
     """Of the table of a paper with these runs; `unlisted`: how many more there are."""
     yield f"Ours: profile {PROFILE_TEXTS.get(profile, profile)}."
@@ -40,6 +47,8 @@ def notes(
         yield f"Groups: rule {rule}, training images per class {RULES[rule].says}."
     yield f"Selection: {select} epoch{' (chosen on the test set)' * (select == 'oracle')}."
     yield from _notes_on_runs(paper, used, rule)
+    labels = [(row.method, row.label) for row in paper.rows]
+    yield from differences(labels, {b.imbalance: b.title for b in paper.blocks}, budgets)
     without = dict.fromkeys(r["method"] for r in used if select not in r["selection"])
     if without:
         yield f"No epoch of {', '.join(without)} is chosen: the weights are merged ones."

@@ -13,7 +13,8 @@ from typing import Any
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
 from harness.core.metrics import rule_named
-from harness.results import footnotes, published
+from harness.results import budget, footnotes, published
+from harness.results.budget import UNKNOWN, Budget, Budgets
 from harness.results.footnotes import EMPTY as EMPTY
 from harness.results.footnotes import MISSING as MISSING
 from harness.results.footnotes import OTHER as OTHER
@@ -63,6 +64,7 @@ class Line:
     ours: bool
     measured: dict[str, Measured]  # by column
     printed: dict[str, Printed]
+    budget: Budget | None = None
 
     def difference(self, column: str) -> float | None:
         """Ours minus the published number, in points; None where the two are not of one kind."""
@@ -90,6 +92,7 @@ class Table:
     width: int | None = None
     seeds: tuple[int, ...] = ()
     versions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of what the runs used
+    budgeted: bool = False  # whether people are shown the budgets of its lines
 
 
 # ---------------------------------------------------------------- the structure
@@ -102,10 +105,12 @@ def table(
     rule: str = "A",
     select: str = "last",
     notes: Sequence[str] = (),
+    planned: Budgets | None = None,
 ) -> Table:
     """The published rows in their order, with our runs of `profile` beside them.
 
-    notes: on where the records come from; they stand first under the table.
+    notes: on where the records come from; they stand first under the table. planned: what rows
+    without records would take, where the table is to show what each row takes.
     `rule`: how classes are grouped (harness.core.metrics.RULES); `select`: which epoch of each run.
     DataError when runs that differ in more than method and seed would share a table.
     """
@@ -123,18 +128,41 @@ def table(
     for r in used:
         runs.setdefault((r["method"], r["imbalance"]), []).append(r)
     recipe = used[0]["spec"]["recipe"] if used else {"backbone": None, "width": None}
+    budgets = _budgets(here, planned or {})
     return Table(
         paper,
         profile,
         rule,
         select,
-        tuple(_part(paper, b, runs, rule, select, len(seeds)) for b in paper.blocks),
-        (*notes, *footnotes.notes(paper, used, len(here) - len(used), profile, rule, select)),
+        tuple(
+            _with_budgets(_part(paper, b, runs, rule, select, len(seeds)), budgets)
+            for b in paper.blocks
+        ),
+        (
+            *notes,
+            *footnotes.notes(paper, used, len(here) - len(used), profile, rule, select, budgets),
+        ),
         backbone=recipe["backbone"],
         width=recipe["width"],
         seeds=seeds,
         versions=footnotes.versions(used),
+        budgeted=planned is not None,
     )
+
+
+def _budgets(records: Iterable[Record], planned: Budgets) -> Budgets:
+    """What stands behind rows: by their records, else by the plan."""
+    recorded = budget.of_records(records)
+    return {
+        name: recorded.get(name, UNKNOWN).or_else(planned.get(name, UNKNOWN))
+        for name in {**planned, **recorded}
+    }
+
+
+def _with_budgets(part: Part, budgets: Budgets) -> Part:
+    imbalance = part.block.imbalance
+    of = {line.method: budgets.get((line.method, imbalance)) for line in part.lines}
+    return replace(part, lines=tuple(replace(line, budget=of[line.method]) for line in part.lines))
 
 
 def _part(

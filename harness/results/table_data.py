@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from harness.results.budget import UNKNOWN
 from harness.results.leaderboard import Line, Table
 from harness.results.published_table import Column
 from harness.results.records import slug
@@ -44,6 +45,7 @@ def _flat(table: Table) -> Iterator[dict[str, Any]]:
                     "row": "ours" if line.ours else "published",
                     "column": column.name,
                     **_cell(table, line, column),
+                    **_budget(line),
                     **about,
                 }
 
@@ -67,6 +69,7 @@ def to_json(table: Table) -> str:
                         "method": line.method,
                         "label": line.label,
                         "ours": line.ours,
+                        "budget": _budget(line),
                         "cells": {c.name: _cell(table, line, c) for c in table.paper.columns},
                     }
                     for line in part.lines
@@ -107,6 +110,12 @@ def _cell(table: Table, line: Line, column: Column) -> dict[str, Any]:
         "comparable": None if number is None else not printed.other and printed.target,
         "difference": _rounded(line.difference(column.name)),
     }
+
+
+def _budget(line: Line) -> dict[str, int | None]:
+    """What stands behind a line; None where neither records nor a plan say it."""
+    budget = line.budget or UNKNOWN
+    return {"batches": budget.batches, "images": budget.images, "generated": budget.generated}
 
 
 def _percent(fraction: float | None) -> float | None:

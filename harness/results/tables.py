@@ -16,6 +16,7 @@ from harness.results.footnotes import EMPTY, MISSING, OTHER
 from harness.results.leaderboard import Line, Measured, Part, Printed, Table
 
 WIDTH = 100  # of the notes, in characters
+BUDGET = ("batches", "images seen", "generated")
 
 
 def render(table: Table, form: str, width: int | None = None) -> str:
@@ -97,15 +98,17 @@ def to_latex(table: Table) -> str:
     """For a paper that uses booktabs and, for quotation marks, the T1 encoding."""
     columns = table.paper.columns
     span = len(_under(table))
-    wide = span * len(columns)
+    wide = span * len(columns) + len(_budget_head(table))
     lines = [r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}", r"\begin{table}"]
     lines += [rf"\caption{{{_latex(_title(table))}}}", rf"\begin{{tabular}}{{l{'r' * wide}}}"]
     lines += [r"\toprule"]
     tops = (rf"\multicolumn{{{span}}}{{c}}{{{_latex(c.name)}}}" for c in columns)
-    lines += [rf" & {' & '.join(tops)} \\"]
+    more = [""] * len(_budget_head(table))
+    lines += [rf" & {' & '.join([*tops, *more])} \\"]
     ends = ((span * i + 2, span * i + span + 1) for i in range(len(columns)))
     lines += [" ".join(rf"\cmidrule(lr){{{first}-{last}}}" for first, last in ends)]
-    lines += [rf"Method & {' & '.join(_under(table) * len(columns))} \\"]
+    heads = [*_under(table) * len(columns), *_budget_head(table)]
+    lines += [rf"Method & {' & '.join(heads)} \\"]
     for part in table.parts:
         lines += [r"\midrule", rf"\multicolumn{{{wide + 1}}}{{l}}{{{_latex(part.block.title)}}} \\"]
         lines += [r"\midrule"]
@@ -144,9 +147,11 @@ def to_html(table: Table) -> str:
         lines += [f"<div><table><caption>{html_escape(part.block.title)}</caption>", "<thead>"]
         span = len(_under(table))
         tops = (f'<th colspan="{span}">{html_escape(c.name)}</th>' for c in table.paper.columns)
-        lines += [f"<tr><th></th>{''.join(tops)}</tr>"]
+        more = "".join(f"<th>{name}</th>" for name in _budget_head(table))
+        lines += [f"<tr><th></th>{''.join(tops)}{'<th></th>' * len(_budget_head(table))}</tr>"]
         under = "".join(f"<th>{html_escape(u)}</th>" for u in _under(table))
-        lines += [f"<tr><th>Method</th>{under * len(table.paper.columns)}</tr>", "</thead><tbody>"]
+        under *= len(table.paper.columns)
+        lines += [f"<tr><th>Method</th>{under}{more}</tr>", "</thead><tbody>"]
         for line in part.lines:
             cells = (html_escape(c) for c in _cells(table, line, lambda text: f"\0{text}\1"))
             shown = (c.replace("\0", "<b>").replace("\1", "</b>") for c in cells)
@@ -176,7 +181,12 @@ def _under(table: Table) -> list[str]:
 
 def _head(table: Table, gap: str) -> list[str]:
     names = [c.name for c in table.paper.columns]
-    return ["Method", *(f"{name}{gap}{under}" for name in names for under in _under(table))]
+    cells = [f"{name}{gap}{under}" for name in names for under in _under(table)]
+    return ["Method", *cells, *_budget_head(table)]
+
+
+def _budget_head(table: Table) -> tuple[str, ...]:
+    return BUDGET if table.budgeted else ()
 
 
 def _cells(table: Table, line: Line, bold: Callable[[str], str]) -> list[str]:
@@ -191,6 +201,9 @@ def _cells(table: Table, line: Line, bold: Callable[[str], str]) -> list[str]:
             _printed(line.printed[column.name], decimals, bold),
             EMPTY if difference is None else f"{difference:+.{decimals}f}",
         ]
+    if table.budgeted:
+        numbers = (None,) * len(BUDGET) if line.budget is None else line.budget.numbers
+        cells += [EMPTY if number is None else f"{number:,}" for number in numbers]
     return cells
 
 

@@ -26,15 +26,17 @@ DIGITS = 6  # significant ones that are kept of a measured number
 
 
 def count_epoch(
-    memory: dict[str, Any], phase: str, batches: int, first_loss: float, rows: pl.DataFrame | None,
-    threshold: float | None, classes: int,
+    memory: dict[str, Any], phase: str, batches: int, images: int, first_loss: float,
+    rows: pl.DataFrame | None, threshold: float | None, classes: int,
 ) -> None:  # fmt: skip
-    """Add an epoch: its batches (of all passes), the loss of the first one, and its rows.
+    """Add an epoch: its batches and images (of all passes), its first loss, and its rows.
 
     rows: of the epoch's own pass; None for a pass over features. threshold: the recipe's CLIPScore.
     """
     sums = memory.setdefault(EPOCHS, {"steps": {}, "first_loss": {}, "drawn": {}, "below": [0, 0]})
     sums["steps"][phase] = sums["steps"].get(phase, 0) + batches
+    seen = sums.setdefault("images", {})
+    seen[phase] = seen.get(phase, 0) + images
     sums["first_loss"].setdefault(phase, first_loss)
     if rows is None:
         return
@@ -68,12 +70,13 @@ def fingerprint(
 ) -> dict[str, Any]:
     """What the record keeps.
 
-    steps: batches by phase; first_loss: of each phase's first batch; drawn: by guidance level
-    (hundredths), how many images of each class the epochs had; below: share of the synthetic ones
-    with a CLIPScore below the recipe's threshold; pool: by level, how many images, the share of
-    them below the threshold and their mean CLIPScore; hooks: names of the augmentation hooks, and
-    the share of the pictures that each of them changed (in the first BATCHES batches of epochs);
-    grey: mean brightness (0 to 255) of each class in those of the first epoch, None for none.
+    steps: batches by phase; images: those in them, real and synthetic; first_loss: of each phase's
+    first batch; drawn: by guidance level (hundredths), how many images of each class the epochs
+    had; below: share of the synthetic ones with a CLIPScore below the recipe's threshold; pool: by
+    level, how many images, the share of them below the threshold and their mean CLIPScore; hooks:
+    names of the augmentation hooks, and the share of the pictures that each of them changed (in the
+    first BATCHES batches of epochs); grey: mean brightness (0 to 255) of each class in those of the
+    first epoch, None for none.
     """
     sums = memory.get(EPOCHS, {})
     low, synthetic = sums.get("below", [0, 0])
@@ -81,6 +84,7 @@ def fingerprint(
     changed = {name: short(k / size) for name, (k, size) in memory.get(CHANGED, {}).items()}
     return {
         "steps": dict(sums.get("steps", {})),
+        "images": dict(sums.get("images", {})),
         "first_loss": {phase: short(loss) for phase, loss in sums.get("first_loss", {}).items()},
         "drawn": dict(sums.get("drawn", {})),
         "below": short(low / synthetic) if synthetic else None,

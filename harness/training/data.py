@@ -47,6 +47,7 @@ class TrainData:
 
     rows and pool: tables with COLUMNS, the real images and all synthetic ones, whatever their
     score; other columns are dropped. mean, std: per channel, of images in [0, 1].
+    levels: by epoch, the guidance levels (hundredths) of the run that a control repeats.
     test, val: the splits on which `metric` selects an epoch (oracle, best_val); val None: there is
     no validation split. Raises DataError for tables and arrays that do not fit together.
     """
@@ -63,6 +64,7 @@ class TrainData:
     val: str | None = None
     metric: Callable[[np.ndarray, np.ndarray], float] = accuracy
     pretrained: str | None = None  # where the recipe's pretrained model lies; None: by its name
+    levels: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", _columns("rows", self.rows, len(self.counts)))

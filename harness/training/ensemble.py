@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from harness.core.files import write_atomic
 from harness.core.specs import Machine, Recipe
@@ -13,6 +12,8 @@ from harness.training.checkpoint import State
 from harness.training.data import TrainData
 from harness.training.evaluation import Evaluation, write
 from harness.training.trainer import Weights, first_weights
+
+ALONE = 0.5  # alpha without a validation split: what WiSE-FT recommends (section 4)
 
 
 def merge(
@@ -29,8 +30,8 @@ def merge(
     """Test merged weights of a run of `base`; folder gets its predictions and ensemble.json.
 
     start: the weights that run started from, where these were another run's. predictions-last: at
-    the ensemble's headline alpha; with a validation split predictions-best_val: at the alpha of
-    its grid that is best there by the data's metric, the smaller of two.
+    the ensemble's alpha; where that is None at the one of its grid that is best on the validation
+    split by the data's metric, the smaller of two, and without such a split at ALONE.
     """
     assert method.ensemble is not None
     loop, first = first_weights(base, data, recipe, seed, folder, machine, start)
@@ -40,16 +41,16 @@ def merge(
         loop.model.load_state_dict(ensemble.merge(first, end, alpha))
         evaluation.changed()
 
-    take(ensemble.alpha)
-    write(loop, folder, "last", evaluation.guesses())
-    alphas: dict[str, Any] = {"alpha": ensemble.alpha}
-    if data.val is not None:
-        scores = {}
+    scores = {}
+    if ensemble.alpha is None and data.val is not None:
         for alpha in ensemble.grid:
             take(alpha)
             scores[alpha] = evaluation.score(data.val)
-        best = max(scores, key=lambda alpha: (scores[alpha], -alpha))
-        take(best)
+    fixed = ALONE if ensemble.alpha is None else ensemble.alpha
+    chosen = max(scores, key=lambda alpha: (scores[alpha], -alpha), default=fixed)
+    take(chosen)
+    write(loop, folder, "last", evaluation.guesses())
+    if scores:
         write(loop, folder, "best_val", evaluation.guesses())
-        alphas |= {"best_val_alpha": best, "scores": [[a, s] for a, s in scores.items()]}
-    write_atomic(folder / "ensemble.json", json.dumps(alphas, sort_keys=True).encode())
+    about = {"alpha": chosen, "scores": [[a, s] for a, s in scores.items()]}
+    write_atomic(folder / "ensemble.json", json.dumps(about, sort_keys=True).encode())

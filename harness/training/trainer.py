@@ -260,7 +260,7 @@ def _epoch(
         raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{last}") from error
     train_s = time.monotonic() - begun
     behaviour.count_epoch(
-        state.memory, phase.name, loop.batches, loop.first_loss, rows,
+        state.memory, phase.name, loop.batches, loop.before + images, loop.first_loss, rows,
         loop.recipe.threshold, len(loop.data.counts),
     )  # fmt: skip
     accuracy = evaluation.look()

@@ -1,7 +1,11 @@
 """Progress on a terminal and in a log."""
 
 import io
+import time
 
+import pytest
+
+from harness.core import progress
 from harness.core.progress import ProgressBar
 
 
@@ -46,3 +50,22 @@ def test_nothing_is_shown_when_it_is_off() -> None:
     with ProgressBar(total=3, file=out, disable=True) as bar:
         bar.update(3)
     assert out.getvalue() == ""
+
+
+def test_a_bar_on_a_terminal_moves_while_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.02)
+    out = Terminal()
+    with ProgressBar(total=3, desc="generate", unit="image", file=out):
+        before = out.getvalue().count("\r")
+        time.sleep(0.5)
+        assert out.getvalue().count("\r") > before + 3
+    after = out.getvalue()
+    time.sleep(0.1)
+    assert out.getvalue() == after
+
+
+def test_a_line_of_its_own() -> None:
+    for out in (io.StringIO(), Terminal()):
+        with ProgressBar(total=3, desc="train", unit="epoch", file=out) as bar:
+            bar.say("CE: Overall 31.2 (seed 0)")
+        assert "CE: Overall 31.2 (seed 0)\n" in out.getvalue()

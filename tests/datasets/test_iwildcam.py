@@ -17,9 +17,11 @@ from official_files import edit
 
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
+from harness.core.specs import key
 from harness.datasets import iwildcam
 from harness.datasets.base import Dataset, index_hash
 from harness.datasets.pictures import Files
+from harness.pipeline.workspace import Workspace
 from harness.training import augmentation
 
 MINI, PAPER = iwildcam.RECIPES["mini"], iwildcam.RECIPES["paper"]
@@ -526,3 +528,14 @@ def test_extending_name_views_that_exist(profile: str) -> None:
 def test_nobody_but_the_paper_is_asked_for_the_papers_number() -> None:
     data: Any = made_up([1] * 100)
     assert len(iwildcam.hard(data, replace(MINI, profile="smoke"), np.full(100, 0.5))) == 6
+
+
+def test_how_many_are_hard_and_by_which_method_are_parameters(tmp_path: Path) -> None:
+    data, p = made_up([1] * 40), np.linspace(0, 1, 40)
+    assert len(iwildcam.hard(data, replace(MINI, hard_images=7), p)) == 7
+    assert key(replace(MINI, hard_images=0, hard_by=None)) == key(MINI)
+    settings = (("hard_by", "LP-FT"), ("hard_images", 12))
+    workspace = Workspace("iwildcam", "smoke", tmp_path, settings=settings)
+    assert (workspace.hard_by, workspace.recipe.hard_images) == ("LP-FT", 12)
+    assert Workspace("iwildcam", "smoke", tmp_path).hard_by == "FLYP"
+    assert Workspace("cifar100-lt", "smoke", tmp_path, settings=settings).hard_by is None

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -66,7 +67,12 @@ def train(expression, recipes, folder):
     start = reference = None
     if method.start is not None and recipe.onward is not None:
         start = train(method.start, recipes, folder / "start")
-    if method.reference is not None:
+    if method.repeats:
+        train(method.reference, recipes, folder / "repeated")
+        lines = (folder / "repeated" / "epochs.jsonl").read_text().splitlines()
+        levels = [json.loads(line)["levels"] for line in lines]
+        data = replace(data, levels=tuple(tuple(round(100 * x) for x in some) for some in levels))
+    elif method.reference is not None:
         other = compose(method.reference, dataset, "smoke")
         reference = other.objective, train(method.reference, recipes, folder / "reference")
     return fit(method, data, recipe, 0, folder, CPU, start, reference)
@@ -79,7 +85,44 @@ def test_the_row_trains(expression, recipes, tmp_path):
     predictions = pl.read_parquet(tmp_path / "predictions-last.parquet")
     assert predictions["split"].to_list() == ["test"] * 18 + ["id_val"] * 18
     assert predictions["p_true"].is_between(0, 1).all()
-    assert (tmp_path / "predictions-best_val.parquet").exists()
+    assert (tmp_path / "predictions-best_val.parquet").exists() == ("alpha" not in expression)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "CE+DisCL{}(curriculum='adaptive')",
+        "FLYP+DisCL{}(curriculum='adaptive')",
+        "FLYP+DisCL{}(curriculum='random')",
+        "FLYP+ALIA{}",
+    ],
+)
+def test_a_control_takes_as_many_steps_on_real_images_alone(expression, recipes, tmp_path):
+    row, control = expression.format(""), expression.format("(control=True)")
+    control = control.replace(")(", ", ")
+    done = {}
+    for name, text in (("row", row), ("control", control)):
+        train(text, recipes, tmp_path / name)
+        done[name] = json.loads((tmp_path / name / "behaviour.json").read_text())
+    assert done["control"]["steps"] == done["row"]["steps"]
+    assert set(done["row"]["drawn"]) > set(done["control"]["drawn"]) == {"100"}
+    totals = [sum(map(sum, some["drawn"].values())) for some in done.values()]
+    assert totals[0] == totals[1]
+    by_class = [np.sum(list(some["drawn"].values()), axis=0).tolist() for some in done.values()]
+    assert by_class[0] == by_class[1]
+
+
+def test_an_ensemble_takes_the_share_that_validation_chooses(recipes, tmp_path):
+    train("FLYP+WE", recipes, tmp_path)
+    about = json.loads((tmp_path / "ensemble.json").read_text())
+    scores = dict(map(tuple, about["scores"]))
+    assert list(scores) == [n / 10 for n in range(11)]
+    assert about["alpha"] == min(a for a, s in scores.items() if s == max(scores.values()))
+    tables = [pl.read_parquet(tmp_path / f"predictions-{n}.parquet") for n in ("last", "best_val")]
+    assert tables[0].equals(tables[1])
+    train("FLYP+WE(alpha=0.5)", recipes, tmp_path / "fixed")
+    about = json.loads((tmp_path / "fixed" / "ensemble.json").read_text())
+    assert about == {"alpha": 0.5, "scores": []}
 
 
 @pytest.mark.parametrize("module", TERMS, ids=lambda module: module.NAME)

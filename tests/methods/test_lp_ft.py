@@ -1,6 +1,7 @@
 """LP-FT: the start, the probe (against scikit-learn), its choice, its file."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -255,7 +256,7 @@ def test_a_damaged_probe(tmp_path, content):
 def test_then_everything_but_the_text_tower_learns():
     method = compose("LP-FT")
     (phase,) = method.finetune.phases(Schedule("adamw", 1e-5, 256, 20))
-    assert (phase.schedule, phase.trains, phase.on_features) == (None, None, False)
+    assert (phase.trains, phase.on_features) == (None, False)
     assert method.objective.trains == ("encoder", "head")
     assert method.needs_text == "LP-FT"
     model, z = toy(), torch.tensor([[1.0, 2, 3, 4, 5], [0, 1, 0, 1, 0]])
@@ -298,3 +299,11 @@ def test_no_warning_is_printed(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted(Tools(tmp_path), "grid=3")
+
+
+def test_gradients_are_clipped_as_in_wise_ft():
+    schedule = Schedule("adamw", 1e-5, 256, 20)
+    (phase,) = compose("LP-FT").finetune.phases(schedule)
+    assert phase.schedule == replace(schedule, clip_norm=1.0)
+    (phase,) = compose("LP-FT(clip_norm=0)").finetune.phases(schedule)
+    assert phase.schedule == schedule

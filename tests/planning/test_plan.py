@@ -12,10 +12,12 @@ import pytest
 from harness.cli import plan_text
 from harness.core import registry
 from harness.core.errors import DataError, UsageError
+from harness.methods.compose import compose
 from harness.pipeline.workspace import Workspace
 from harness.planning import dataset_sizes, doctor, dry_run, flops
 from harness.planning import plan as plans
 from harness.planning.flops import Shape
+from harness.results import published
 
 ROOT = Path(__file__).parents[2]
 ADAPTIVE = 'FLYP+DisCL(curriculum="adaptive")'
@@ -182,11 +184,55 @@ def test_flyp_on_iwildcam(tmp_path):
     assert (flyp.trained, flyp.texts) == (129_809 * 20, 129_809 * 20)
     tests = 14_961 + 42_791 + 7314 + 8154
     assert flyp.forward == 21 * tests
-    assert (merged.batches, merged.forward) == (0, 12 * tests)  # 0.5, and the grid of eleven
+    assert (merged.batches, merged.forward) == (0, tests + 11 * 7314)  # eleven shares on id_val
     assert runs(told)["FLYP+WE"].weights_gb == 0
     assert (zero.epochs, zero.forward) == (0, 2 * tests)
     assert told.pool == ()
     assert {run.seeds for run in told.runs} == {(7,)}
+
+
+CURRICULA = (
+    'curriculum="adaptive"',
+    'curriculum="adaptive", filter="low"',
+    'curriculum="adaptive", probe="released"',
+    'curriculum="all-level"',
+    'curriculum="easy-to-hard"',
+    'curriculum="fixed", levels=(0.5,)',
+    'curriculum="random"',
+    'curriculum="text-only"',
+)
+
+
+@pytest.mark.parametrize("settings", CURRICULA)
+@pytest.mark.parametrize(("dataset", "base"), [("iwildcam", "FLYP"), ("imagenet-lt", "CE")])
+def test_a_control_takes_as_many_steps(tmp_path, dataset, base, settings):
+    row, control = f"{base}+DisCL({settings})", f"{base}+DisCL(control=True, {settings})"
+    found = runs(plans.plan(paper(tmp_path, dataset), [row, control], seeds=[7]))
+    counted = [
+        (p.epochs, p.batches, p.images, p.trained)
+        for p in (found[row].passes, found[control].passes)
+    ]
+    assert counted[0] == counted[1]
+    assert found[control].passes.looked == 0
+
+
+def test_controls_of_tables_take_as_many_steps(tmp_path):
+    """Every row of Tables 4 and 5 that reads synthetic images has a control; alike Table 1's."""
+    for name in ("table4", "table5"):
+        rows = [row.method for row in published.read(published.find(name)).rows]
+        found = runs(plans.plan(paper(tmp_path, "iwildcam"), rows, seeds=[7]))
+        reading = [m for m in rows if compose(m, "iwildcam").reads and "control" not in m]
+        for method in reading:
+            control = method.replace("DisCL(", "DisCL(control=True, ")
+            control = control.replace("ALIA", "ALIA(control=True)")
+            if "alpha" not in method:
+                assert found[control].passes.batches == found[method].passes.batches
+    adaptive = 'CE+DisCL(curriculum="adaptive")'
+    found = runs(plans.plan(paper(tmp_path, "imagenet-lt"), [adaptive, "CE(control=True)"]))
+    assert (found[adaptive].passes.batches, found["CE(control=True)"].passes.batches) == (
+        36_950,
+        20_150,
+    )
 
 
 def test_the_run_that_says_what_is_hard(tmp_path):

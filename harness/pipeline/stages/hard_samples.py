@@ -24,7 +24,7 @@ def hard(workspace: Workspace, judge: Judge | None = None) -> pl.DataFrame:
     parts = []
     for imbalance in workspace.imbalances():
         data = load(workspace, imbalance)
-        p_true = judge(imbalance) if judge is not None and workspace.module.HARD_BY else None
+        p_true = judge(imbalance) if judge is not None and workspace.hard_by else None
         samples = workspace.module.hard(data, workspace.recipe, p_true)
         sources = pl.Series("source", data.sources(samples), pl.String)
         samples = samples.select("id").with_columns(sources)
