@@ -98,7 +98,7 @@ def real(
     return pl.concat([drawn, _draw(tail, tail.height, rng, "real hard image", again=True)])
 
 
-# Help of the arguments `control` and `scale`: of objectives, and of terms that read synthetic images.
+# Help of `control` and `scale`: of objectives, and of terms that read synthetic images.
 SCALE = (
     "of a control: hard images drawn again per epoch, times those there are; None: the mixture's"
 )
