@@ -81,24 +81,30 @@ def config(size: Size, vocab_size: int) -> dict[str, Any]:
     return {"embed_dim": size.width, "vision_cfg": vision, "text_cfg": text}
 
 
-def train(size: Size, data: Path, out: Path, batch: int = 160) -> None:
+def train(size: Size, out: Path, start: Path | None = None, batch: int = 160) -> None:
     """Contrastive learning on web pictures and captions; writes out/<name>/model for open_clip.
 
     A caption of the batch that equals another one is no negative for it: targets are shared.
+    start: models to go on from, with their tokenizer.
     """
     torch.manual_seed(0)
-    content = web.load(data)
+    content = web.load(out)
     texts = sorted(set(content["captions"].ravel().tolist()))
     folder = out / size.name / "model"
-    tokenizer = make_tokenizer(
-        [*content["captions"].ravel().tolist(), *atlas().names * 200], folder
-    )
+    if start is None:
+        words = [*content["captions"].ravel().tolist(), *atlas().names * 200]
+        tokenizer = make_tokenizer(words, folder)
+    else:
+        tokenizer = CLIPTokenizer.from_pretrained(start / size.name)
+        tokenizer.save_pretrained(folder)
     cfg = config(size, len(tokenizer))
     model = CLIP(
         embed_dim=size.width,
         vision_cfg={**cfg["vision_cfg"], "patch_dropout": 0.4},
         text_cfg={k: v for k, v in cfg["text_cfg"].items() if k != "hf_tokenizer_name"},
     )
+    if start is not None:
+        model.load_state_dict(load(start / size.name)[0].state_dict())
     number = {t: i for i, t in enumerate(texts)}
     caption = torch.tensor([[number[c] for c in row] for row in content["captions"].tolist()])
     ids = tokenize(tokenizer, texts)

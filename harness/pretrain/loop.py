@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -38,17 +40,11 @@ def optimise(
     folder.mkdir(parents=True, exist_ok=True)
     params = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(params, lr=lr, weight_decay=weight_decay, fused=True)
-    average, first, began = copy.deepcopy(model).requires_grad_(False), 0, 0.0
-    state = folder / "state.pt"
-    if state.exists():
-        saved = torch.load(state, weights_only=True)
-        model.load_state_dict(saved["model"])
-        average.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
-        first, began = saved["step"], saved["seconds"]
+    average = copy.deepcopy(model).requires_grad_(False)
+    parts = {"model": model, "average": average, "optimiser": optimiser}
+    first = _resume(folder / "state.pt", parts)
     rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    rng, start, running = torch.Generator(), time.perf_counter() - began, 0.0
-    saved_at = time.perf_counter()
+    rng, running, saved_at = torch.Generator(), 0.0, time.perf_counter()
     bar = ProgressBar(
         range(first, stop or steps), initial=first, total=steps, desc=folder.name, mininterval=5
     )
@@ -56,8 +52,7 @@ def optimise(
     model.train()
     for step in bar:
         rng.manual_seed((seed * 1_000_003 + step) * ranks + rank)
-        rate = lr * min(1, (step + 1) / warmup)
-        rate *= 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item())
+        rate = lr * min(1, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
             group["lr"] = rate
         loss = loss_of(step, rng)
@@ -67,19 +62,37 @@ def optimise(
             _share(params, ranks)
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
-        decay = min(ema, (1 + step) / (10 + step))
-        _average(average, model, decay)
+        _average(average, model, min(ema, (1 + step) / (10 + step)))
         running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
         bar.set_postfix(loss=f"{running:.4f}", refresh=False)
         due = time.perf_counter() - saved_at > SAVE_EVERY_S or step + 1 == (stop or steps)
         if rank == 0 and due:
             saved_at = time.perf_counter()
-            content = {"model": model.state_dict(), "average": average.state_dict()}
-            content |= {"optimiser": optimiser.state_dict(), "step": step + 1}
-            partial = state.with_suffix(".tmp")
-            torch.save(content | {"seconds": time.perf_counter() - start}, partial)
-            partial.replace(state)
+            _save(folder / "state.pt", parts, step + 1)
     return average.eval()
+
+
+def half_precision() -> torch.autocast:
+    """bfloat16 where the processor computes with it; elsewhere it would be slower than float32."""
+    fast = torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
+
+
+def _resume(path: Path, parts: dict[str, Any]) -> int:
+    """Load what `_save` left, if anything; the step to go on with."""
+    if not path.exists():
+        return 0
+    saved = torch.load(path, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    return int(saved["step"])
+
+
+def _save(path: Path, parts: dict[str, Any], step: int) -> None:
+    partial = path.with_suffix(".tmp")
+    content = {name: part.state_dict() for name, part in parts.items()}
+    torch.save(content | {"step": step}, partial)
+    partial.replace(path)
 
 
 def _share(params: list[nn.Parameter], ranks: int) -> None:

@@ -24,7 +24,7 @@ from harness.generation.engine import Generator, Request, load_pipeline, picture
 from harness.mini import scene, weights
 from harness.mini.captions import NIGHT, caption
 from harness.models.backbones import resnet10
-from harness.pretrain import clip, web
+from harness.pretrain import clip, vae, web
 from harness.pretrain.loop import optimise
 
 DDIM_STEPS, TEXT_GUIDANCE = 12, 3.0
@@ -100,6 +100,38 @@ def text_only(
             requests.append(Request(f"{concept}/{n}", f"grey-{concept}", 0, n, prompt))
     images = draw(source, w, steps, requests, sources)
     return np.stack([images[r.key] for r in requests]), np.repeat(web.concepts(), per_class)
+
+
+@torch.inference_mode()
+def spread(model: nn.Module, groups: np.ndarray) -> float:
+    """How much the images of a group differ: mean cosine distance of the judge's features.
+
+    groups: uint8 (G, n, 64, 64, 3), n at least 2. Mean over all pairs within a group, and groups.
+    """
+    x = torch.from_numpy(groups.reshape(-1, *groups.shape[2:])).permute(0, 3, 1, 2).float() / 255
+    x = (x - clip.MEAN[0]) / clip.STD[0]
+    z = torch.cat([model.encoder(part) for part in x.split(256)])
+    z = F.normalize(z.float(), dim=1).reshape(*groups.shape[:2], -1)
+    n = groups.shape[1]
+    pairs = torch.einsum("gid,gjd->g", z, z) - n
+    return float((1 - pairs / (n * (n - 1))).mean())
+
+
+def psnr(source: str) -> dict[str, float]:
+    """Of the autoencoder's reconstructions, in dB: of new web images and of the benchmark's."""
+    from diffusers import AutoencoderKL
+
+    coder = AutoencoderKL.from_pretrained(Path(source) / "vae").float().eval()
+    new = [web.picture(c, web.PER_CONCEPT + 100 + n).pixels for c in web.concepts() for n in (0, 1)]
+    results = {}
+    for stream, pictures in (("web", np.stack(new)), ("train", field("train", 2)[0])):
+        x = vae.pixels(torch.from_numpy(pictures))
+        with torch.inference_mode():
+            z = [coder.encode(part).latent_dist.mean for part in x.split(100)]
+            y = torch.cat([coder.decode(part).sample for part in z])
+        error = (y.clamp(-1, 1) - x).div(2).pow(2).mean((1, 2, 3))
+        results[stream] = float(-10 * error.log10().mean())
+    return results
 
 
 def zero_shot(folder: Path, images: np.ndarray, labels: np.ndarray) -> float:

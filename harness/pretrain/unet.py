@@ -11,10 +11,10 @@ from diffusers import (
     StableDiffusionXLImg2ImgPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextModelWithProjection
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from harness.pretrain import clip, vae, web
-from harness.pretrain.loop import optimise
+from harness.pretrain.loop import half_precision, optimise
 
 CONFIG = {
     "sample_size": 8,
@@ -41,6 +41,7 @@ SCHEDULE = {
     "steps_offset": 1,
     "timestep_spacing": "leading",
 }
+LR = 6e-4
 NO_CAPTION = 0.15  # share of the batch trained without a caption, for classifier-free guidance
 
 
@@ -49,23 +50,28 @@ def aesthetic(quality: torch.Tensor) -> torch.Tensor:
     return 2 + 5 * quality
 
 
-def train(data: Path, out: Path, steps: int = 7000, batch: int = 32) -> UNet2DConditionModel:
+def train(
+    out: Path, start: Path | None = None, steps: int = 15_000, batch: int = 32
+) -> UNet2DConditionModel:
     """Learn to predict the noise in web latents (DDPM, min-SNR weights with gamma 5).
 
-    `batch` is per rank. The source is the posterior sampled anew each time. Conditions: caption
+    `batch` is per rank; start: models to go on from, whose text encoder is kept. The source is the
+    posterior sampled anew each time. Conditions: caption
     states of the text encoder's last but one layer, its projection, and time ids
     (height, width, crop top, crop left, aesthetic score).
     """
     torch.manual_seed(0)
-    content = web.load(data)
+    content = web.load(out)
     coder = AutoencoderKL.from_pretrained(out / "vae" / "model")
     mean, std = vae.latents(out)
     texts = ["", *sorted(set(content["captions"].ravel().tolist()))]
-    states, pooled = embed(out / "text" / "model", texts)
+    states, pooled = embed(*text_tower(out, start), texts)
     number = {t: i for i, t in enumerate(texts)}
     caption = torch.tensor([[number[c] for c in row] for row in content["captions"].tolist()])
     score = aesthetic(torch.from_numpy(content["quality"]))
     model, factor = UNet2DConditionModel(**CONFIG), coder.config.scaling_factor
+    if start is not None:
+        model = UNet2DConditionModel.from_pretrained(start / "generator" / "unet").float()
     side = float(web.SIZE_PX)
     alphas = DDIMScheduler(**SCHEDULE).alphas_cumprod
 
@@ -80,18 +86,36 @@ def train(data: Path, out: Path, steps: int = 7000, batch: int = 32) -> UNet2DCo
         ids[:, 4] = score[pick]
         extra = {"text_embeds": pooled[text].float(), "time_ids": ids}
         x = a.sqrt() * z + (1 - a).sqrt() * noise
-        guess = model(x, t, states[text].float(), added_cond_kwargs=extra).sample.float()
+        with half_precision():
+            guess = model(x, t, states[text].float(), added_cond_kwargs=extra).sample.float()
         snr = (a / (1 - a)).flatten()
         return ((guess - noise).pow(2).mean((1, 2, 3)) * (5 / snr).clamp(max=1)).mean()
 
-    return optimise(model, loss_of, steps, 8e-4, out / "unet", weight_decay=0.0)
+    average: UNet2DConditionModel = optimise(
+        model, loss_of, steps, LR, out / "unet", ema=0.9995, weight_decay=0.0
+    )
+    average.save_pretrained(out / "unet" / "model")
+    return average
+
+
+def text_tower(
+    out: Path, start: Path | None = None
+) -> tuple[CLIPTextModelWithProjection, CLIPTokenizer]:
+    """The text encoder of the generator and its tokenizer: the one trained, or that of `start`."""
+    if start is None:
+        tower, tokenizer = clip.load(out / "text" / "model")
+        return clip.text_encoder(tower, tokenizer), tokenizer
+    folder = start / "generator"
+    encoder = CLIPTextModelWithProjection.from_pretrained(folder / "text_encoder_2").float()
+    return encoder.eval(), CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
 
 
 @torch.inference_mode()
-def embed(folder: Path, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+def embed(
+    encoder: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer, texts: list[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """fp16 caption states (N, CONTEXT, WIDTH) and projections (N, WIDTH), as SDXL takes them."""
-    model, tokenizer = clip.load(folder)
-    encoder, states, pooled = clip.text_encoder(model, tokenizer), [], []
+    states, pooled = [], []
     ids = clip.tokenize(tokenizer, texts)
     for part in ids.split(256):
         encoded = encoder(part, output_hidden_states=True)
@@ -100,15 +124,13 @@ def embed(folder: Path, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(states), torch.cat(pooled)
 
 
-def assemble(out: Path, folder: Path) -> None:
+def assemble(out: Path, folder: Path, start: Path | None = None) -> None:
     """Write the pipeline in fp16 as `StableDiffusionXLImg2ImgPipeline.from_pretrained` loads it."""
-    model = UNet2DConditionModel(**CONFIG)
-    saved = torch.load(out / "unet" / "state.pt", weights_only=True, mmap=True)
-    model.load_state_dict(saved["average"])
-    tower, tokenizer = clip.load(out / "text" / "model")
-    encoder: CLIPTextModelWithProjection = clip.text_encoder(tower, tokenizer)
+    encoder, tokenizer = text_tower(out, start)
+    model = UNet2DConditionModel.from_pretrained(out / "unet" / "model")
     autoencoder = AutoencoderKL.from_pretrained(out / "vae" / "model")
-    autoencoder.register_to_config(_name_or_path="")  # the folder it was trained in
+    for part in (model, autoencoder):
+        part.register_to_config(_name_or_path="")  # the folder it was trained in
     pipeline = StableDiffusionXLImg2ImgPipeline(
         vae=autoencoder,
         text_encoder=None,

@@ -1,4 +1,4 @@
-"""The small AutoencoderKL: 64x64 pictures to 8x8x12 latents."""
+"""The small AutoencoderKL: 64x64 images to 8x8x12 latents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from harness.pretrain import web
-from harness.pretrain.loop import optimise
+from harness.pretrain.loop import half_precision, optimise
 
 CONFIG = {
     "in_channels": 3,
@@ -23,53 +23,43 @@ CONFIG = {
     "mid_block_add_attention": False,
     "force_upcast": False,
 }
-KL_WEIGHT = 5e-6
+KL_WEIGHT, EDGE_WEIGHT = 5e-6, 0.25
 
 
-def train(data: Path, out: Path, steps: int = 1300, batch: int = 24) -> AutoencoderKL:
-    """Learn to rebuild web pictures (L1 and L2 on pixels in [-1, 1], a light pull to N(0, 1))."""
+def train(
+    out: Path, start: Path | None = None, steps: int = 4000, batch: int = 32
+) -> AutoencoderKL:
+    """Learn to rebuild web images, and write out/vae/model.
+
+    L1 and L2 on pixels in [-1, 1], L1 on their differences to the right and below, for crisp edges,
+    and a light pull of the posterior to N(0, 1). `batch` is per rank. start: models to go on from.
+    """
     torch.manual_seed(0)
-    vae = AutoencoderKL(**CONFIG).to(memory_format=torch.channels_last)
-    images = torch.from_numpy(web.load(data)["images"])
+    vae = AutoencoderKL(**CONFIG)
+    if start is not None:
+        vae = AutoencoderKL.from_pretrained(start / "generator" / "vae").float()
+    vae = vae.to(memory_format=torch.channels_last)
+    images = torch.from_numpy(web.load(out)["images"])
 
     def loss_of(step: int, rng: torch.Generator) -> torch.Tensor:
         x = pixels(images[torch.randint(len(images), (batch,), generator=rng)])
-        posterior = vae.encode(x).latent_dist
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
-        z = mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=rng)
-        error = vae.decode(z).sample.float() - x
-        kl = 0.5 * (mean.pow(2) + logvar.exp() - 1 - logvar).sum((1, 2, 3)).mean()
-        return error.abs().mean() + 2 * error.pow(2).mean() + KL_WEIGHT * kl
-
-    average: AutoencoderKL = optimise(vae, loss_of, steps, 2e-3, out / "vae", ema=0.995)
-    some = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:2000]
-    mean, _ = encode(average, images[some])
-    average.register_to_config(scaling_factor=round(float(1 / mean.std()), 4))
-    average.save_pretrained(out / "vae" / "model")
-    return average
-
-
-def refine(data: Path, out: Path, steps: int = 700, batch: int = 32) -> AutoencoderKL:
-    """Learn the decoder further while the latents stay as they are; rewrites out/vae/model.
-
-    L1 on pixels and, for crisp edges, on their differences to the right and below.
-    """
-    torch.manual_seed(0)
-    vae = AutoencoderKL.from_pretrained(out / "vae" / "model")
-    images = torch.from_numpy(web.load(data)["images"])
-    mean, std = latents(out)
-    vae.encoder.requires_grad_(False)
-    vae.quant_conv.requires_grad_(False)
-
-    def loss_of(step: int, rng: torch.Generator) -> torch.Tensor:
-        pick = torch.randint(len(images), (batch,), generator=rng)
-        x = pixels(images[pick])
-        z = draw(mean, std, pick, rng)
-        error = vae.decode(z).sample.float() - x
+        flip = torch.rand(batch, generator=rng) < 0.5
+        x = torch.where(flip[:, None, None, None], x.flip(3), x)
+        with half_precision():
+            posterior = vae.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist
+            mean, logvar = posterior.mean.float(), posterior.logvar.float()
+            z = mean + (0.5 * logvar).exp() * torch.randn(mean.shape, generator=rng)
+            error = vae.decode(z).sample.float() - x
         edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
-        return error.abs().mean() + error.pow(2).mean() + 0.5 * edges
+        kl = 0.5 * (mean.pow(2) + logvar.exp() - 1 - logvar).sum((1, 2, 3)).mean()
+        pixel = error.abs().mean() + 2 * error.pow(2).mean()
+        return pixel + EDGE_WEIGHT * edges + KL_WEIGHT * kl
 
-    average: AutoencoderKL = optimise(vae, loss_of, steps, 1.5e-3, out / "decoder", ema=0.99)
+    average: AutoencoderKL = optimise(vae, loss_of, steps, 1.5e-3, out / "vae", ema=0.995)
+    if start is None:  # else the denoiser knows latents of this scale
+        some = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:2000]
+        mean, _ = encode(average, images[some])
+        average.register_to_config(scaling_factor=round(float(1 / mean.std()), 4))
     average.save_pretrained(out / "vae" / "model")
     return average
 

@@ -12,7 +12,7 @@ from harness.mini import scene
 from harness.mini.captions import caption
 
 SIZE_PX = 64
-PER_CONCEPT = 500
+PER_CONCEPT = 1000
 HELD_OUT = 40  # numbers from PER_CONCEPT on: never trained on
 CAPTIONS_EACH = 2
 INFRARED = 0.06  # share of the pictures that are infrared ones, taken at night

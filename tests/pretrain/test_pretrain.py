@@ -11,6 +11,7 @@ from harness.generation.clip_scores import Scorer
 from harness.generation.engine import Generator, Request, load_pipeline
 from harness.mini import scene
 from harness.mini.captions import NIGHT, caption
+from harness.mini.weights import MODELS
 from harness.pretrain import clip, loop, unet, vae, web
 
 SOME = range(0, 123, 6)
@@ -135,13 +136,12 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(web, "concepts", lambda: range(8, 10))
         patch.setattr(web, "PER_CONCEPT", 100)
         web.render(out, workers=1)
-    vae.train(out, out, steps=2, batch=2)
+    vae.train(out, steps=2, batch=2)
     for size in (clip.TEXT, clip.SCORERS[0]):
         small = clip.Size(size.name, size.width, size.image_layers, size.text_layers, steps=2)
-        clip.train(small, out, out, batch=4)
+        clip.train(small, out, batch=4)
     vae.latents(out)
-    unet.train(out, out, steps=2, batch=2)
-    vae.refine(out, out, steps=2, batch=2)
+    unet.train(out, steps=2, batch=2)
     unet.assemble(out, out / "generator")
     return out
 
@@ -168,8 +168,30 @@ def test_the_generator_loads_and_draws(recipe):
     assert images[request].shape == (64, 64, 3)
 
 
-def test_the_decoder_alone_is_refined(recipe):
-    """Latents that were kept are those of the finished autoencoder still."""
+def test_training_goes_on_from_models_that_ship(recipe, tmp_path):
+    """With their text encoder, whose states the denoiser knows, and their scale of the latents."""
+    (tmp_path / "web.npz").symlink_to(recipe / "web.npz")
+    vae.train(tmp_path, MODELS, steps=1, batch=2)
+    vae.latents(tmp_path)
+    unet.train(tmp_path, MODELS, steps=1, batch=2)
+    unet.assemble(tmp_path, tmp_path / "generator", MODELS)
+    ours, shipped = (
+        load_pipeline(str(folder / "generator"), torch.float32, "cpu")
+        for folder in (tmp_path, MODELS)
+    )
+    assert ours.vae.config.scaling_factor == shipped.vae.config.scaling_factor
+    for part, near in (("text_encoder_2", 0.0), ("unet", 0.01), ("vae", 0.01)):
+        pairs = zip(
+            getattr(ours, part).parameters(), getattr(shipped, part).parameters(), strict=True
+        )
+        assert max(float((a - b).abs().max()) for a, b in pairs) <= near
+    small = clip.Size("clip", 96, 3, 2, steps=1)
+    clip.train(small, tmp_path, MODELS, batch=4)
+    tokens = [f / "tokenizer.json" for f in (tmp_path / "clip" / "model", MODELS / "clip")]
+    assert tokens[0].read_bytes() == tokens[1].read_bytes()
+
+
+def test_the_latents_are_those_of_the_autoencoder(recipe):
     mean, std = vae.latents(recipe)
     assert mean.shape == std.shape == (200, 12, 8, 8)
     finished = vae.AutoencoderKL.from_pretrained(recipe / "vae" / "model").eval()
