@@ -172,7 +172,8 @@ class Schedule:
     nesterov: bool = False
     decay: Literal["steps", "cosine"] = "steps"  # cosine: to 0, per batch
     warmup: Epochs = 0  # epochs with lr * (epoch + 1) / warmup
-    warmup_steps: Count = 0  # batches with lr * (batch + 1) / warmup_steps; the decay begins there
+    # optimiser steps with lr * (step + 1) / warmup_steps; the decay begins there
+    warmup_steps: Count = 0
     milestones: Distinct[Epochs] = ()  # 0-based epochs from which lr is multiplied by gamma
     gamma: Share = 0.1
     clip_norm: NotNegative = 0.0  # largest norm of a batch's gradient; 0: any

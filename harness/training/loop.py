@@ -59,11 +59,14 @@ class Loop:
     on_features: bool = False
     step: Any = None  # Step, as the accelerator prepared it
     optimiser: Any = None
+    steps: int = 0  # of the optimiser in this phase
+    warm: float = 0.0  # position in the phase, in epochs, where its warm-up steps ended
     # of the present epoch
     epoch: int = 0
     rng: np.random.Generator | None = None
     generator: torch.Generator | None = None
     progress: Progress | None = None
+    lr: float = 0.0  # of its first batch
     before: int = 0  # images in passes of this epoch that `train` made
     batches: int = 0  # of this epoch, in all passes
     first_loss: float = 0.0  # of the first batch of the epoch's last pass
@@ -71,6 +74,7 @@ class Loop:
     def enter(self, phase: Phase, schedule: Schedule) -> None:
         """Begin a phase: its parts of the model get gradients, and a fresh optimiser."""
         self.schedule, self.on_features = schedule, phase.on_features
+        self.steps, self.warm = 0, 0.0
         trains = phase.trains or self.method.objective.trains
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name.split(".")[0] in trains)
@@ -90,11 +94,6 @@ class Loop:
         return self.schedule.batch
 
     @property
-    def usual(self) -> int:
-        """Batches of an epoch of all real images."""
-        return -(-self.data.rows.height // self.schedule.batch)
-
-    @property
     def ranks(self) -> int:
         return int(self.accelerator.num_processes)
 
@@ -103,6 +102,13 @@ class Loop:
     def begin(self, epoch: int, rng: np.random.Generator, generator: torch.Generator) -> None:
         self.epoch, self.rng, self.generator = epoch, rng, generator
         self.before, self.batches = 0, 0
+        self.lr = self._learning_rate(epoch)
+
+    def _learning_rate(self, position: float) -> float:
+        """Of the next step, at this position in the phase, in epochs."""
+        if self.steps == self.schedule.warmup_steps:
+            self.warm = position
+        return learning_rate(self.schedule, position, self.steps, self.warm)
 
     def train(self, rows: pl.DataFrame) -> None:
         """A pass before the epoch's own: Tools."""
@@ -159,7 +165,7 @@ class Loop:
         total, images = torch.zeros((), device=self.device), 0
         for index, part in enumerate(slices):
             position = self.epoch + first + (last - first) * index / len(slices)
-            lr = learning_rate(self.schedule, position, self.usual)
+            lr = self._learning_rate(position)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
             own = self._rank_part(part)
@@ -174,6 +180,7 @@ class Loop:
             if index == 0:
                 self.first_loss = float(loss.detach())
             self.batches += 1
+            self.steps += 1
             size = own.stop - own.start
             total, images = total + loss.detach() * size, images + size
             if (index + 1) % LOOK_EVERY == 0 or index + 1 == len(slices):

@@ -30,7 +30,6 @@ from harness.training.epoch_rows import epoch_rows, progress_of
 from harness.training.evaluation import Evaluation
 from harness.training.inference import View
 from harness.training.loop import Loop
-from harness.training.optimisation import learning_rate
 
 __all__ = ["first_weights", "fit", "weights_of"]
 
@@ -226,6 +225,7 @@ def _phases(loop: Loop, setup: _Setup, name: str, watch: Watch | None, save_s: f
         loop.enter(phase, length)
         if number == state.phase and state.optimiser is not None:
             loop.optimiser.load_state_dict(state.optimiser)
+        loop.steps, loop.warm = state.steps, state.warm
         evaluation = Evaluation(loop, state)
         while state.epoch < length.epochs:
             entry = _epoch(loop, state, phase, setup.seed, evaluation)
@@ -237,6 +237,7 @@ def _phases(loop: Loop, setup: _Setup, name: str, watch: Watch | None, save_s: f
             if watch is not None:
                 watch({**entry, "epochs": length.epochs})
         state.phase, state.epoch, state.optimiser = number + 1, 0, None
+        state.steps, state.warm = 0, 0.0
     return evaluation
 
 
@@ -264,18 +265,18 @@ def _epoch(
         loop.recipe.threshold, len(loop.data.counts),
     )  # fmt: skip
     accuracy = evaluation.look()
-    lr = learning_rate(loop.schedule, state.epoch, loop.usual)
     entry = {
         "phase": phase.name,
         "epoch": state.epoch,
         "levels": [fraction(level) for level in levels],
         "images": images,
-        "lr": lr,
+        "lr": loop.lr,
         "loss": loss,
         "accuracy": accuracy,
     }
     state.history.append(entry)
     state.epoch += 1
+    state.steps, state.warm = loop.steps, loop.warm
     return {**entry, "train_s": train_s}
 
 
