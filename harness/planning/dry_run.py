@@ -160,7 +160,7 @@ class DryRun:
         self.tally["batches"] += _batches(rows.height, self.batch)
 
     def probe(
-        self, rows: pl.DataFrame, change: Any = None, generator: Any = None
+        self, rows: pl.DataFrame, change: Any = None, seed: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Always wrong, so that what follows from right answers is not counted."""
         self.tally["forward"] += rows.height

@@ -11,11 +11,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from harness.core.draws import Draws
 from harness.methods.terms import Objective
 from harness.training.augmentation import Pictures
 
 BATCH = 256
-Change = Callable[[Pictures, "torch.Generator | None", int], Tensor]
+Change = Callable[[Pictures, Any, int], Tensor]  # Any: Draws, or None in testing
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class View:
     std: Tensor
     memory_format: torch.memory_format = torch.channels_last  # of what the network reads
 
-    def images(self, pictures: Pictures, generator: torch.Generator | None = None) -> Tensor:
-        """uint8 (B, side, side, 3) on the CPU: as in training with a generator, else as tested."""
-        change = self.test if generator is None else self.train
-        return change(pictures, generator, self.side)
+    def images(self, pictures: Pictures, draws: Draws | None = None) -> Tensor:
+        """uint8 (B, side, side, 3) on the CPU: as in training with `draws`, else as tested."""
+        change = self.test if draws is None else self.train
+        return change(pictures, draws, self.side)
 
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) on the device, in the memory format."""
@@ -50,16 +51,21 @@ def features(
     view: View,
     take: Callable[[slice], Pictures],
     n: int,
-    change: Callable[[Tensor], Tensor] | None = None,
-    generator: torch.Generator | None = None,
+    change: Callable[[Tensor, Draws], Tensor] | None = None,
+    draws: Draws | None = None,
 ) -> Iterator[Tensor]:
     """z of `n` pictures in batches, on the device; call it in inference mode.
 
-    take: rows -> pictures. change: takes uint8 images (B, H, W, 3), returns them changed.
+    take: rows -> pictures. change: takes uint8 images (B, H, W, 3), returns them changed; it goes
+    with `draws`, those of the first row.
     """
     for part in parts(n, BATCH):
-        images = view.images(take(part), generator)
-        yield model.encoder(view.normalised(images if change is None else change(images)))
+        own = None if draws is None else draws.at(part)
+        images = view.images(take(part), None if own is None else own.of("view"))
+        if change is not None:
+            assert own is not None
+            images = change(images, own)
+        yield model.encoder(view.normalised(images))
 
 
 def true_class(

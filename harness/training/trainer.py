@@ -245,8 +245,9 @@ def _epoch(
     loop: Loop, state: State, phase: Phase, seed: int, evaluation: Evaluation
 ) -> dict[str, Any]:
     begun = time.monotonic()
-    rng, generator = _randomness(seed, 1 + len(state.history), int(loop.accelerator.process_index))
-    loop.begin(state.epoch, rng, generator)
+    part = 1 + len(state.history)
+    rng, _ = _randomness(seed, part, int(loop.accelerator.process_index))
+    loop.begin(state.epoch, rng, (seed, part))
     levels: list[int] = []
     try:
         rows = None
@@ -292,12 +293,11 @@ def _rows(loop: Loop, state: State, rng: np.random.Generator) -> pl.DataFrame:
 def _randomness(seed: int, part: int, rank: int = 0) -> tuple[np.random.Generator, torch.Generator]:
     """Generators of the start (part 0) or of epoch part - 1, and PyTorch's global one with them.
 
-    The first is the same in all ranks.
+    Those returned are the same in all ranks.
     """
     first, second, third = np.random.SeedSequence((seed, part)).generate_state(3, np.uint64)
     if rank:
-        own = np.random.SeedSequence((seed, part, rank)).generate_state(2, np.uint64)
-        second, third = own
+        third = np.random.SeedSequence((seed, part, rank)).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(third) >> 1)
     return np.random.default_rng(first), torch.Generator().manual_seed(int(second) >> 1)
 
