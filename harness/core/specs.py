@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Interval, MinLen, Predicate
@@ -30,6 +30,12 @@ Count = Annotated[int, Interval(ge=0, le=10**9), "a whole number from 0"]
 
 
 Epochs = Annotated[int, Interval(ge=0, le=100_000), "a number of epochs from 0 to 100000"]
+
+
+Every = Annotated[int, Interval(ge=1, le=100_000), "a number of epochs from 1 to 100000"]
+
+
+AboveNothing = Annotated[float, Interval(gt=0, le=1), "a fraction in (0, 1]"]
 
 
 Number = Annotated[float, Predicate(math.isfinite), "a finite number"]
@@ -227,6 +233,10 @@ class Recipe:
     tail: Literal["<20", "<=20"] = "<20"
     height_px: Height = 0  # of the generator's images; 0: squares
     approximate: Distinct[Text] = ()  # approximations of the generator that change pixels
+    # epochs from one look at the test and validation splits to the next; the last one always is
+    look_every: Every = field(default=1, metadata=ADDED_LATER)
+    # of each class's images of a split, the first by id: what looks before the last epoch see
+    look_share: AboveNothing = field(default=1.0, metadata=ADDED_LATER)
     version: int = 3
 
 

@@ -82,7 +82,7 @@ def contrast(
     score = _score(path, runs[-1], select)
     if score.classes == ():
         return None
-    splits = [predictions.of_split(r, score.split) for some in runs for r in some]
+    splits = [predictions.of_split(r, score.split, select) for some in runs for r in some]
     if any((k["ids"], k["images"]) != (splits[0]["ids"], splits[0]["images"]) for k in splits):
         names = " and ".join(some[0]["method"] for some in runs)
         raise DataError(f"{names} were tested on other images of {score.split}; nothing to compare")
@@ -173,7 +173,7 @@ def luck(record: Record, path: str, select: str = "last") -> float:
     from harness.results import bootstrap
 
     score = _score(path, [record], select)
-    images = tuple(predictions.of_split(record, score.split)["images"])
+    images = tuple(predictions.of_split(record, score.split, select)["images"])
     run = predictions.unpack(record, score.split, select)
     return float(bootstrap.scores(score, images, [run], DRAWS)[1].std(ddof=1))
 

@@ -253,10 +253,14 @@ class Loop:
         self.model.train(was_training)
         return torch.as_tensor(self._same(torch.cat(parts).clone()))
 
-    def split_features(self, split: str) -> Iterator[Tensor]:
-        """z of a split's images in batches; call it in inference mode, with the model in eval."""
+    def split_features(self, split: str, places: np.ndarray | None = None) -> Iterator[Tensor]:
+        """z of a split's images in batches; call it in inference mode, with the model in eval.
+
+        places: numbers of some of them; None: all.
+        """
         images, ids = self.data.splits[split].images, np.arange(len(self.data.splits[split].ids))
-        return inference.features(self.model, self.view, lambda p: images.take(ids[p]), len(ids))
+        some = ids if places is None else places
+        return inference.features(self.model, self.view, lambda p: images.take(some[p]), len(some))
 
     def probe(
         self,

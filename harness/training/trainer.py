@@ -76,13 +76,14 @@ def fit(
 
     start: weights to go on from, then with the recipe's `onward` schedule; otherwise random or
     pretrained ones. reference: objective and weights of the run that the method consults.
-    watch: called after every epoch with phase, epoch, epochs, levels, images, lr, loss, accuracy,
-    train_s. folder gets checkpoint.pt (about every save_s seconds; a second call goes on from it
-    and ends with the same bits), epochs.jsonl, and predictions-last.parquet, -oracle and, with a
-    validation split, -best_val (split, id, label, prediction, p_true; oracle and best_val: the
-    epoch that is best by the data's metric on the test and on the validation split, the earlier
-    of two). Raises UsageError, and DataError for unusable tables, a loss that is not finite or
-    diverges, a folder that cannot be written and a checkpoint of another run.
+    watch: called after every epoch with phase, epoch, epochs, levels, images, lr, loss, accuracy
+    (None where the recipe looks at no split after it), train_s. folder gets checkpoint.pt (about
+    every save_s seconds; a second call goes on from it and ends with the same bits), epochs.jsonl,
+    and predictions-last.parquet, -oracle and, with a validation split, -best_val (split, id, label,
+    prediction, p_true; oracle and best_val: the epoch that is best by the data's metric on the test
+    and on the validation split, the earlier of two, among those that the recipe looks at, and on
+    the part that it looks at). Raises UsageError, and DataError for unusable tables, a loss that is
+    not finite or diverges, a folder that cannot be written and a checkpoint of another run.
     """
     _check(method, recipe, seed, start)
     torch.set_num_threads(machine.threads)
@@ -228,8 +229,9 @@ def _phases(loop: Loop, setup: _Setup, name: str, watch: Watch | None, save_s: f
         loop.steps, loop.warm = state.steps, state.warm
         evaluation = Evaluation(loop, state)
         while state.epoch < length.epochs:
-            entry = _epoch(loop, state, phase, setup.seed, evaluation)
-            done = state.epoch == length.epochs
+            done = state.epoch + 1 == length.epochs
+            last = done and number + 1 == len(phases)
+            entry = _epoch(loop, state, phase, setup.seed, evaluation, last)
             if main and (done or time.monotonic() - saved >= save_s):
                 checkpoint.save(path, state, loop.model, loop.optimiser, name)
                 _write_history(loop.folder, state)
@@ -242,8 +244,9 @@ def _phases(loop: Loop, setup: _Setup, name: str, watch: Watch | None, save_s: f
 
 
 def _epoch(
-    loop: Loop, state: State, phase: Phase, seed: int, evaluation: Evaluation
+    loop: Loop, state: State, phase: Phase, seed: int, evaluation: Evaluation, last: bool
 ) -> dict[str, Any]:
+    """Train and test; last: of the run."""
     begun = time.monotonic()
     part = 1 + len(state.history)
     rng, _ = _randomness(seed, part, int(loop.accelerator.process_index))
@@ -258,14 +261,15 @@ def _epoch(
             loss, images, levels = loop.last_pass(rows), rows.height, state.memory["levels"]
     except DataError as error:
         checkpoint_path = loop.folder / "checkpoint.pt"
-        last = f"; {checkpoint_path} holds the last good epoch" if checkpoint_path.exists() else ""
-        raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{last}") from error
+        good = f"; {checkpoint_path} holds the last good epoch" if checkpoint_path.exists() else ""
+        raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{good}") from error
     train_s = time.monotonic() - begun
     behaviour.count_epoch(
         state.memory, phase.name, loop.batches, loop.first_loss, rows,
         loop.recipe.threshold, len(loop.data.counts),
     )  # fmt: skip
-    accuracy = evaluation.look()
+    looks = last or (state.epoch + 1) % loop.recipe.look_every == 0
+    accuracy = evaluation.look(last) if looks else None
     entry = {
         "phase": phase.name,
         "epoch": state.epoch,

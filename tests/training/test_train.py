@@ -440,6 +440,35 @@ def test_an_epoch_selected_on_a_validation_split(data, tmp_path):
     assert right[0] == max(right)
 
 
+def test_looks_may_be_rarer_and_at_fewer_images(data, tmp_path):
+    recipes = {"all": MINI, "some": replace(MINI, look_every=4, look_share=0.25)}
+    for name, recipe in recipes.items():
+        fit(compose("CE"), data, recipe, 0, tmp_path / name, CPU)
+
+    def predicted(name, selection):
+        return pl.read_parquet(tmp_path / name / f"predictions-{selection}.parquet")
+
+    whole = predicted("all", "last")
+    assert predicted("some", "last").equals(whole)  # looks change no weights
+    part = whole.group_by("label").head(3)  # 2.5 of 10
+    oracle = predicted("some", "oracle")
+    assert oracle["id"].to_list() == part["id"].sort().to_list()
+    seen = [e["accuracy"] for e in history(tmp_path / "some")]
+    assert [accuracy is None for accuracy in seen] == [True, True, True, False, True, False]
+    assert seen[-1] == (whole["label"] == whole["prediction"]).mean()
+    # of the fourth and the last epoch, the better one on the part, and of two the earlier
+    last = part["label"].eq(part["prediction"]).mean()
+    assert oracle["label"].eq(oracle["prediction"]).mean() == max(seen[3], last)
+
+
+def test_the_first_pictures_of_each_class_are_looked_at():
+    ids, labels = np.array([9, 1, 8, 2, 7, 3]), np.array([0, 0, 0, 2, 0, 0])
+    split = Split(None, labels, ids)
+    assert split.first(0.2).tolist() == [1, 3]  # one of five, and the only one
+    assert split.first(0.4).tolist() == [1, 3, 5]
+    assert split.first(1).tolist() == list(range(6))
+
+
 @pytest.mark.parametrize("expression", ["CE", "BS"])
 def test_classes_with_no_image_and_with_one(data, tmp_path, expression):
     rows = pl.concat([data.rows.filter(data.rows["label"] == 0), data.rows[40:41]])
