@@ -32,7 +32,8 @@ def crop_flip(pictures: Pictures, draws: Draws, side: int) -> Tensor:
     """
     images = _of_size(pictures, side)
     pad, n = side // 8, len(images)
-    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    padded = np.zeros((n, side + 2 * pad, side + 2 * pad, 3), np.uint8)
+    padded[:, pad : pad + side, pad : pad + side] = images
     places = 2 * pad + 1  # of a crop, in each direction
     step = padded.strides
     crops = np.lib.stride_tricks.as_strided(  # all of them; a row of pixels is one run of bytes
@@ -40,10 +41,11 @@ def crop_flip(pictures: Pictures, draws: Draws, side: int) -> Tensor:
     )
     u = draws.uniform(3)
     y, x = (u[:, :2] * places).astype(np.int64).T
-    cropped = crops[np.arange(n), y, x].reshape(images.shape)
+    cropped = crops[np.arange(n), y, x]
     flip = np.flatnonzero(u[:, 2] < 0.5)
-    cropped[flip] = cropped[flip, :, ::-1]
-    return torch.from_numpy(cropped)
+    mirrored = np.arange(3 * side).reshape(side, 3)[::-1].ravel()
+    cropped[flip] = cropped[flip].take(mirrored, axis=2)
+    return torch.from_numpy(cropped.reshape(images.shape))
 
 
 def none(pictures: Pictures, draws: Draws | None, side: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,14 +37,17 @@ class View:
         return change(pictures, draws, self.side)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) on the device, in the memory format."""
+        """uint8 (B, H, side, 3) -> float32 (B, 3, H, side) on the device, in the memory format."""
         n, h, w, _ = images.shape
-        scale, shift = (1 / (255 * self.std)).repeat(w), (self.mean / self.std).repeat(w)
-        flat = images.to(self.mean.device).reshape(n, h, 3 * w)
-        flat = flat.to(torch.float32).mul_(scale).sub_(shift)
-        return (
-            flat.view(n, h, w, 3).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
-        )
+        scale, shift = self._line
+        flat = images.to(self.mean.device).reshape(n, h, 3 * w).to(torch.float32)
+        scaled = torch.addcmul(shift, flat, scale).view(n, h, w, 3).permute(0, 3, 1, 2)
+        return scaled.contiguous(memory_format=self.memory_format)
+
+    @cached_property
+    def _line(self) -> tuple[Tensor, Tensor]:
+        """Factors and summands of the bytes of a line of pixels, (3 * side,) each."""
+        return (1 / (255 * self.std)).repeat(self.side), (-self.mean / self.std).repeat(self.side)
 
 
 def features(

@@ -289,7 +289,7 @@ def test_crops_and_flips_are_those_of_single_images():
 def test_normalise_is_channels_last_and_exact_enough():
     images = torch.randint(0, 256, (2, 5, 4, 3), dtype=torch.uint8)
     mean, std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.25, 0.3])
-    found = View(augmentation.none, augmentation.none, 5, mean, std).normalised(images)
+    found = View(augmentation.none, augmentation.none, 4, mean, std).normalised(images)
     expected = ((images / 255 - mean) / std).permute(0, 3, 1, 2)
     torch.testing.assert_close(found, expected)
     assert found.is_contiguous(memory_format=torch.channels_last)
