@@ -82,9 +82,10 @@ class Loop:
             parameter.requires_grad_(name.split(".")[0] in trains)
         chosen = [p for p in self.model.parameters() if p.requires_grad]
         step = Step(self.model, self.method.objective, self.method.augment)
-        self.step, self.optimiser = self.accelerator.prepare(
-            step, optimiser(chosen, schedule), device_placement=[False, False]
-        )
+        self.step = self.accelerator.prepare_model(step, device_placement=False)
+        self.optimiser = optimiser(chosen, schedule)
+        if self.accelerator.scaler is not None:  # its wrapper looks for packages at each step
+            self.optimiser = self.accelerator.prepare_optimizer(self.optimiser, False)
 
     @property
     def frozen(self) -> bool:
