@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import polars as pl
     import torch
 
+    from harness.core.draws import Draws
+
 NAME = "CUDA"
 ROWS = ("CE+CUDA", "BS+CUDA")
 STATE = "class_levels"  # in Progress.state: the level of every class, 0..10
@@ -54,18 +56,16 @@ class ClassLevels(Augment):
         self.levels = torch.from_numpy(_levels(progress))
         return rows
 
-    def pixels(
-        self, images: torch.Tensor, y: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def pixels(self, images: torch.Tensor, y: torch.Tensor, draws: Draws) -> torch.Tensor:
         import torch
 
         from harness.training import operations, operations_fast
 
         assert self.levels is not None
-        chosen = torch.rand(len(y), generator=generator) < self.probability
-        plan = operations.draw((self.levels[y] * chosen).numpy(), generator)
+        chosen = draws.of("chosen").uniform(1)[:, 0] < self.probability
+        plan = operations.draw(self.levels[y].numpy() * chosen, draws)
         changed = torch.from_numpy(operations_fast.apply(images.numpy(), plan))
-        return _cut_out(changed, self.hole_px, generator) if self.hole_px else changed
+        return _cut_out(changed, self.hole_px, draws) if self.hole_px else changed
 
     def _updated(self, levels: np.ndarray, tools: Tools, rng: np.random.Generator) -> np.ndarray:
         """Levels (C,) after one update; 0 for a class without images.
@@ -115,26 +115,21 @@ def _right(
 
     from harness.training import operations, operations_fast
 
-    generator = torch.Generator().manual_seed(seed)
-    plan, start = operations.draw(states, generator), 0
+    def change(images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        plan = operations.draw(states[draws.positions], draws)
+        return torch.from_numpy(operations_fast.apply(images.numpy(), plan))
 
-    def change(images: torch.Tensor) -> torch.Tensor:
-        nonlocal start
-        part = plan.part(slice(start, start + len(images)))
-        start += len(images)
-        return torch.from_numpy(operations_fast.apply(images.numpy(), part))
-
-    guesses, _ = tools.probe(rows, change, generator)
+    guesses, _ = tools.probe(rows, change, seed)
     return guesses == labels
 
 
-def _cut_out(images: torch.Tensor, hole_px: int, generator: torch.Generator) -> torch.Tensor:
+def _cut_out(images: torch.Tensor, hole_px: int, draws: Draws) -> torch.Tensor:
     """Black squares, one per image, whose centres are anywhere in it (DeVries and Taylor 2017)."""
     import torch
 
-    n, h, w, _ = images.shape
-    y = torch.randint(h, (n, 1), generator=generator) - hole_px // 2
-    x = torch.randint(w, (n, 1), generator=generator) - hole_px // 2
+    _, h, w, _ = images.shape
+    centres = torch.from_numpy(draws.of("hole").uniform(2))
+    y, x = ((centres[:, i : i + 1] * size).long() - hole_px // 2 for i, size in enumerate((h, w)))
     rows, columns = torch.arange(h) - y, torch.arange(w) - x
     inside_y, inside_x = ((at >= 0) & (at < hole_px) for at in (rows, columns))
     return images * ~(inside_y[:, :, None] & inside_x[:, None, :])[..., None]

@@ -126,7 +126,7 @@ class LatentDiffusion(Finetune):
         rows = tools.data.rows
         rows = rows[torch.randperm(rows.height, generator=generator).tolist()]
         size = self.settings.encode_batch
-        z = tools.features(rows, generator, batch=size, batch_statistics=True)
+        z = tools.features(rows, self.settings.seed, batch=size, batch_statistics=True)
         return z, torch.tensor(rows["label"].to_list())
 
     def _labels(self, counts: Sequence[int]) -> torch.Tensor:

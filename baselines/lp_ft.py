@@ -98,12 +98,9 @@ class ProbeFirst(Finetune):
 
     def _features(self, tools: Tools) -> torch.Tensor:
         """(N, D) of the training rows, augmented once."""
-        import torch
-
         if self.z is None:
-            generator = torch.Generator().manual_seed(self.settings.seed)
-            rows = tools.data.rows
-            self.z = tools.features(rows, generator, batch=BATCH, batch_statistics=False)
+            rows, seed = tools.data.rows, self.settings.seed
+            self.z = tools.features(rows, seed, batch=BATCH, batch_statistics=False)
         return self.z
 
     def _name(self, model: Any, rows: pl.DataFrame) -> str:

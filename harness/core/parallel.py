@@ -20,6 +20,12 @@ from harness.core.errors import DataError, UsageError, brief
 J = TypeVar("J")
 R = TypeVar("R")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+# What every worker starts with. glibc keeps memory that was freed for the next batch, as large:
+# given back and asked for again, each of its pages is a fault (MALLOC_..._ in mallopt(3)).
+ENVIRONMENT = dict.fromkeys(THREADS, "1") | {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
+}
 
 
 def cores() -> int:
@@ -69,8 +75,8 @@ def run(
         states = () if start is None else (start(*arguments),)
         yield from ((job, function(*states, job)) for job in jobs)
         return
-    saved = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+    saved = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (start, arguments))
     try:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Interval, MinLen, Predicate
@@ -30,6 +30,12 @@ Count = Annotated[int, Interval(ge=0, le=10**9), "a whole number from 0"]
 
 
 Epochs = Annotated[int, Interval(ge=0, le=100_000), "a number of epochs from 0 to 100000"]
+
+
+Every = Annotated[int, Interval(ge=1, le=100_000), "a number of epochs from 1 to 100000"]
+
+
+AboveNothing = Annotated[float, Interval(gt=0, le=1), "a fraction in (0, 1]"]
 
 
 Number = Annotated[float, Predicate(math.isfinite), "a finite number"]
@@ -172,7 +178,8 @@ class Schedule:
     nesterov: bool = False
     decay: Literal["steps", "cosine"] = "steps"  # cosine: to 0, per batch
     warmup: Epochs = 0  # epochs with lr * (epoch + 1) / warmup
-    warmup_steps: Count = 0  # batches with lr * (batch + 1) / warmup_steps; the decay begins there
+    # optimiser steps with lr * (step + 1) / warmup_steps; the decay begins there
+    warmup_steps: Count = 0
     milestones: Distinct[Epochs] = ()  # 0-based epochs from which lr is multiplied by gamma
     gamma: Share = 0.1
     clip_norm: NotNegative = 0.0  # largest norm of a batch's gradient; 0: any
@@ -227,9 +234,13 @@ class Recipe:
     height_px: Height = 0  # of the generator's images; 0: squares
     approximate: Distinct[Text] = ()  # approximations of the generator that change pixels
     # the method whose p(true class) says which images are hard; None: the data set's HARD_BY
-    hard_by: Text | None = dataclasses.field(default=None, metadata=ADDED_LATER)
+    hard_by: Text | None = field(default=None, metadata=ADDED_LATER)
     # how many of the least probable images are hard; 0: as many as the data set says
-    hard_images: Count = dataclasses.field(default=0, metadata=ADDED_LATER)
+    hard_images: Count = field(default=0, metadata=ADDED_LATER)
+    # epochs from one look at the test and validation splits to the next; the last one always is
+    look_every: Every = field(default=1, metadata=ADDED_LATER)
+    # of each class's images of a split, the first by id: what looks before the last epoch see
+    look_share: AboveNothing = field(default=1.0, metadata=ADDED_LATER)
     version: int = 3
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import polars as pl
     import torch
 
+    from harness.core.draws import Draws
+
 
 @dataclass
 class Batch:
@@ -66,10 +68,11 @@ class Tools(Protocol):
         ...
 
     def features(
-        self, rows: pl.DataFrame, generator: torch.Generator, *, batch: int, batch_statistics: bool
+        self, rows: pl.DataFrame, seed: int, *, batch: int, batch_statistics: bool
     ) -> torch.Tensor:
         """z (N, D) float32 on the CPU of rows, in their order, augmented as in training.
 
+        seed: from 0, of the augmentation.
         batch_statistics: batch norm in training mode (its running statistics stay as they were).
         """
         ...
@@ -81,13 +84,14 @@ class Tools(Protocol):
     def probe(
         self,
         rows: pl.DataFrame,
-        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        generator: torch.Generator | None = None,
+        change: Callable[[torch.Tensor, Draws], torch.Tensor] | None = None,
+        seed: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Predicted class (N,) int32 and probability of the true class (N,) float32, eval mode.
 
-        Images as in testing; with a generator augmented as in training; `change` then takes the
-        batch of images uint8 (B, H, W, 3) and returns it changed.
+        Images as in testing; with a seed augmented as in training; `change` then takes a batch of
+        images uint8 (B, H, W, 3) and their random numbers, whose positions are those of the rows,
+        and returns it changed.
         """
         ...
 
@@ -149,10 +153,12 @@ class Augment:
         """The rows of every pass, those of an adaptive curriculum's too, after all `rows`."""
         return rows
 
-    def pixels(
-        self, images: torch.Tensor, y: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
-        """uint8 (B, H, W, 3) and labels (B,), both on the CPU, after the recipe's augmentation."""
+    def pixels(self, images: torch.Tensor, y: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """uint8 (B, H, W, 3) and labels (B,), both on the CPU, after the recipe's augmentation.
+
+        draws: the random numbers of these pictures for this hook. With no others, what a picture
+        gets follows from the run's seed, the epoch and its place in it, whatever its batch.
+        """
         return images
 
     def features(self, z: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

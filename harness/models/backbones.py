@@ -25,6 +25,24 @@ class Network(nn.Module):
         return logits
 
 
+class Conv3x3(nn.Conv2d):
+    """3x3 conv of maps with a border of zeros, without a bias.
+
+    Where a single pixel comes out of it, most of its weights meet the border alone: what is left is
+    a linear layer, which takes a third of the time on a CPU.
+    """
+
+    def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
+        super().__init__(channels_in, channels, 3, stride, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[-2:]
+        if max(h, w) > min(self.stride):
+            return super().forward(x)
+        met = self.weight[:, :, 1 : 1 + h, 1 : 1 + w].permute(0, 2, 3, 1).flatten(1)
+        return nn.functional.linear(x.permute(0, 2, 3, 1).flatten(1), met)[:, :, None, None]
+
+
 class BasicBlock(nn.Module):
     """3x3 conv, BN, ReLU, 3x3 conv, BN, plus the shortcut, ReLU (He et al. 2016)."""
 
@@ -32,9 +50,9 @@ class BasicBlock(nn.Module):
         self, channels_in: int, channels: int, stride: int, shortcut: nn.Module | None = None
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+        self.conv1 = Conv3x3(channels_in, channels, stride)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = Conv3x3(channels, channels)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.shortcut: nn.Module = shortcut or nn.Identity()
@@ -104,8 +122,8 @@ def _imagenet_resnet(
     layers: list[nn.Module] = [
         nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
         nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
         nn.MaxPool2d(3, stride=2, padding=1),
+        nn.ReLU(inplace=True),  # of the maxima: what it would be before them, on a quarter
     ]
     channels = width
     for stage, count in enumerate(blocks):

@@ -108,14 +108,19 @@ class DryRun:
             trains = phase.trains or self.method.objective.trains
             images += [] if phase.on_features else self._phase(trains)
             epochs += self.schedule.epochs
-            looks = self.schedule.epochs if "encoder" in trains else 1
-            self.tally["forward"] += tests * looks  # features of a frozen encoder are kept
+            self.tally["forward"] += self._tested(tests) if "encoder" in trains else tests
         self.tally["forward"] += tests if epochs else 2 * tests
         ends = (min(images), max(images)) if images else (0, 0)
         fitted = self._fitted()
         names = ("batches", "trained", "texts", "forward", "looked")
         sums = {name: self.tally[name] for name in names}
         return Passes(epochs=epochs, images=ends, fitted_tflop=fitted, **sums)
+
+    def _tested(self, tests: int) -> int:
+        """Test images that a phase looks at, of so many; features of a frozen encoder are kept."""
+        recipe, epochs = self.recipe, self.schedule.epochs
+        before = (epochs - 1) // recipe.look_every
+        return round(before * recipe.look_share * tests) + tests
 
     def _fitted(self) -> float | None:
         """TFLOP of what the method fits before its first epoch, as its `price` says.
@@ -160,7 +165,7 @@ class DryRun:
         self.tally["batches"] += _batches(rows.height, self.batch)
 
     def probe(
-        self, rows: pl.DataFrame, change: Any = None, generator: Any = None
+        self, rows: pl.DataFrame, change: Any = None, seed: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Always wrong, so that what follows from right answers is not counted."""
         self.tally["forward"] += rows.height

@@ -110,7 +110,8 @@ def spread(model: nn.Module, groups: np.ndarray) -> float:
     """
     x = torch.from_numpy(groups.reshape(-1, *groups.shape[2:])).permute(0, 3, 1, 2).float() / 255
     x = (x - clip.MEAN[0]) / clip.STD[0]
-    z = torch.cat([model.encoder(part) for part in x.split(256)])
+    encoder = model.get_submodule("encoder")
+    z = torch.cat([encoder(part) for part in x.split(256)])
     z = F.normalize(z.float(), dim=1).reshape(*groups.shape[:2], -1)
     n = groups.shape[1]
     pairs = torch.einsum("gid,gjd->g", z, z) - n

@@ -86,7 +86,7 @@ def contrast(
     if score.classes == ():
         return None
     flat, signs = [r for some in runs for r in some], [sign for sign, _ in terms]
-    _check_images(flat, score.split)
+    _check_images(flat, score.split, select)
     images = measures.guesses(flat[0], score, select)[0]
     guessed = [measures.guesses(r, score, select)[1] for r in flat]
     points, resampled = bootstrap.scores(score, images, guessed, DRAWS)
@@ -98,7 +98,7 @@ def contrast(
         values = functools.partial(_value, path=path, score=score, select=select)
         spread = _seed_spread(by_seed, signs, values, runs, comparable)
     interval = crossed(value, by_seed, _sum(signs, resampled, len(seeds)), spread=spread)
-    locations, by_image = _locations(flat, score), None
+    locations, by_image = _locations(flat, score, select), None
     if locations is not None:
         by_image, units = interval, int(locations.max()) + 1
         resampled = bootstrap.scores_by_location(score, locations, guessed, DRAWS)
@@ -132,22 +132,22 @@ def _merged(
     return list(merged.values())
 
 
-def _check_images(runs: Sequence[Record], split: str) -> None:
+def _check_images(runs: Sequence[Record], split: str, select: str) -> None:
     """DataError for runs that were tested on different images."""
-    splits = [predictions.of_split(r, split) for r in runs]
+    splits = [predictions.of_split(r, split, select) for r in runs]
     if any((k["ids"], k["images"]) != (splits[0]["ids"], splits[0]["images"]) for k in splits):
         names = " and ".join(dict.fromkeys(r["method"] for r in runs))
         raise DataError(f"{names} were tested on other images of {split}; nothing to compare")
 
 
-def _locations(runs: Sequence[Record], score: Score) -> np.ndarray | None:
+def _locations(runs: Sequence[Record], score: Score, select: str) -> np.ndarray | None:
     """Of each image, from whichever run has them; None where none has, or there is only one.
 
     Nor for accuracies of some classes: few locations have images of all of them.
     """
     if score.classes is not None or not score.pooled:
         return None
-    each = (predictions.locations(r, score.split) for r in runs)
+    each = (predictions.locations(r, score.split, select) for r in runs)
     known = next((some for some in each if some is not None), None)
     return known if known is not None and known.max() > 0 else None
 

@@ -45,7 +45,8 @@ def notes(
     )
     if any(c.by_rule for c in paper.columns):
         yield f"Groups: rule {rule}, training images per class {RULES[rule].says}."
-    yield f"Selection: {select} epoch{' (chosen on the test set)' * (select == 'oracle')}."
+    chosen = " (chosen on the test set)" * (select == "oracle")
+    yield f"Selection: {select} epoch{chosen}{_looks(used, select)}."
     yield from _notes_on_runs(paper, used, rule)
     labels = [(row.method, row.label) for row in paper.rows]
     yield from differences(labels, {b.imbalance: b.title for b in paper.blocks}, budgets)
@@ -57,6 +58,30 @@ def notes(
     yield from _notes_on_groupings(paper, rule)
     yield from _notes_on_v1(paper)
     yield from paper.caveats
+
+
+_ORDINALS = ("", "", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+
+
+def _looks(used: Sequence[Record], select: str) -> str:
+    """Which epochs, and how much of the test images, a selection is of where not of all."""
+    recipe = used[0]["spec"]["recipe"] if used and select != "last" else {}
+    every, share = recipe.get("look_every", 1), recipe.get("look_share", 1.0)
+    if (every, share) == (1, 1):
+        return ""
+    epochs = f"best of every {_ordinal(every)} epoch" if every > 1 else "best epoch"
+    return f": {epochs}{f', on {_share(share)} of the test images' if share < 1 else ''}"
+
+
+def _ordinal(n: int) -> str:
+    return _ORDINALS[n] if n < len(_ORDINALS) else f"{n}th"
+
+
+def _share(share: float) -> str:
+    parts = round(1 / share)
+    if abs(parts * share - 1) > 1e-6:
+        return f"{100 * share:g} %"
+    return "half" if parts == 2 else f"one {_ordinal(parts)}"
 
 
 def _meaning(profile: str) -> str:

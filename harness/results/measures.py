@@ -56,7 +56,7 @@ def guesses(record: Record, score: Score, select: str) -> tuple[tuple[int, ...],
     """
     import numpy as np
 
-    images = predictions.of_split(record, score.split)["images"]
+    images = predictions.of_split(record, score.split, select)["images"]
     labels, guessed = predictions.unpack(record, score.split, select)
     if not score.halves:
         return tuple(images), (labels, guessed)

@@ -4,8 +4,9 @@ Of each split: `images`, how many there are of each label; `ids`, a digest that 
 by selection ("last", ...) the predictions in the order of (label, id), as base64 of one byte per
 image, two (little-endian) where there are more than 256 classes. Labels follow from `images`.
 Where the data set knows the locations of its test images, `locations` has the number of each
-image's location within the split, from 0, in the same order and coded likewise. Nothing is
-compressed, because compressors differ in their bytes.
+image's location within the split, from 0, in the same order and coded likewise. A selection whose
+looks see only some of a split's images has its own `images`, `ids` and `locations`, under its name
+in `parts`. Nothing is compressed, because compressors differ in their bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-_OTHER = ("images", "ids", "locations")  # what else is kept of a split
+_OTHER = ("images", "ids", "locations", "parts")  # what else is kept of a split
 
 
 def pack(
@@ -32,20 +33,24 @@ def pack(
 ) -> dict[str, dict[str, Any]]:
     """By split: images, ids, locations where there are any, and the predictions by selection.
 
-    predictions: by selection, with columns split, id, label, prediction. splits: the test images
-    (id, location) by split, see harness.datasets.base.Split. DataError for selections that are not
-    of the same images, and for labels or predictions outside 0..classes-1.
+    predictions: by selection, with columns split, id, label, prediction; the first one's are of all
+    images. splits: the test images (id, location) by split, see harness.datasets.base.Split.
+    DataError for selections of other images, and for labels or predictions outside 0..classes-1.
     """
     by_split: dict[str, dict[str, Any]] = {}
     for selection, table in predictions.items():
         for (split,), part in sorted(table.group_by("split"), key=lambda pair: str(pair[0])):
-            about, text = _pack(part.sort("label", "id"), classes)
-            entry = by_split.setdefault(str(split), about)
+            part = part.sort("label", "id")
+            about, text = _pack(part, classes)
+            if splits is not None:
+                about |= _packed_locations(part, splits[str(split)])
+            entry = by_split.setdefault(str(split), dict(about))
             if entry["ids"] != about["ids"]:
-                raise DataError(f"predictions of split {split}: {selection} has other images")
+                first = next(iter(predictions.values()))
+                if part.join(first, on=("split", "id", "label"), how="anti").height:
+                    raise DataError(f"predictions of split {split}: {selection} has other images")
+                entry.setdefault("parts", {})[selection] = about
             entry[selection] = text
-            if splits is not None and "locations" not in entry:
-                entry |= _packed_locations(part.sort("label", "id"), splits[str(split)])
     return by_split
 
 
@@ -83,7 +88,7 @@ def unpack(record: Mapping[str, Any], split: str, selection: str) -> tuple[np.nd
     """
     import numpy as np
 
-    some = of_split(record, split)
+    some = of_split(record, split, selection)
     if selection not in some or selection in _OTHER:
         known = ", ".join(sorted(some.keys() - set(_OTHER)))
         raise UsageError(f"no selection {selection!r} of {_run(record)}; there are {known}")
@@ -97,12 +102,12 @@ def unpack(record: Mapping[str, Any], split: str, selection: str) -> tuple[np.nd
     return np.repeat(np.arange(len(images)), images), predicted
 
 
-def locations(record: Mapping[str, Any], split: str) -> np.ndarray | None:
+def locations(record: Mapping[str, Any], split: str, selection: str = "last") -> np.ndarray | None:
     """Location of each image (N,) int64, 0..G-1, in the order of `unpack`; None where unknown.
 
     DataError for damaged ones.
     """
-    some = of_split(record, split)
+    some = of_split(record, split, selection)
     if "locations" not in some:
         return None
     where, total = f"{_run(record)}: locations of {split}", sum(some["images"])
@@ -123,13 +128,17 @@ def _decoded(text: str, width: str, where: str) -> np.ndarray:
         raise DataError(f"damaged predictions of {where} ({error})") from error
 
 
-def of_split(record: Mapping[str, Any], split: str) -> dict[str, Any]:
-    """What a record keeps of a split; UsageError names those there are."""
+def of_split(record: Mapping[str, Any], split: str, selection: str = "last") -> dict[str, Any]:
+    """What a record keeps of a split; UsageError names those there are.
+
+    `images` and `ids` are of the images that this selection's predictions are of.
+    """
     packed: dict[str, dict[str, Any]] = record["predictions"]
     if split not in packed:
         known = ", ".join(packed) or "none"
         raise UsageError(f"no predictions of split {split!r} of {_run(record)}; there are {known}")
-    return packed[split]
+    some = packed[split]
+    return {**some, **some.get("parts", {}).get(selection, {})}
 
 
 def fault(packed: Any) -> str | None:
@@ -139,9 +148,16 @@ def fault(packed: Any) -> str | None:
     for split, some in packed.items():
         if not isinstance(some, Mapping) or not isinstance(some.get("images"), list):
             return f"predictions of {split!r} are not of any images"
-        if any(not isinstance(some[name], str) for name in some if name != "images"):
+        parts = some.get("parts", {})
+        if not isinstance(parts, Mapping) or not all(map(_is_part, parts.values())):
+            return f"predictions of {split!r} are of parts that are none"
+        if any(not isinstance(some[name], str) for name in some.keys() - {"images", "parts"}):
             return f"predictions of {split!r} are no text"
     return None
+
+
+def _is_part(part: Any) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("images"), list)
 
 
 def _width(classes: int) -> str:

@@ -1,12 +1,13 @@
 """Views of images: each public function is one, named by a recipe.
 
-A view takes pictures uint8, an array (B, H, W, 3) or a list of (H, W, 3), a CPU generator, and the
-side in pixels that the network wants, and returns uint8 (B, side, side, 3). Those for testing draw
-nothing.
+A view takes pictures uint8, an array (B, H, W, 3) or a list of (H, W, 3), the random numbers of
+these pictures, and the side in pixels that the network wants, and returns uint8
+(B, side, side, 3). Those for testing draw nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,76 +16,87 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.core.draws import Draws
 from harness.core.errors import UsageError
 
 Pictures = np.ndarray | Sequence[np.ndarray]
 
+TRIES = 10  # of a random crop
+ORDERS = tuple(itertools.permutations(range(3)))  # of the three changes of colour
 
-def crop_flip(pictures: Pictures, generator: torch.Generator, side: int) -> Tensor:
+
+def crop_flip(pictures: Pictures, draws: Draws, side: int) -> Tensor:
     """Pad an eighth with black (4 of 32 px), crop to the old size, flip half of the images.
 
     Every image has its own crop and flip.
     """
-    images = none(pictures, generator, side)
-    pad = side // 8
-    n, h, w, channels = images.shape
-    place = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator)
-    flip = torch.randint(0, 2, (n, 1), generator=generator).bool()
-    columns = torch.arange(w)
-    y = place[0] + torch.arange(h)  # (B, H) row of the padded image
-    x = place[1] + torch.where(flip, columns.flip(0), columns)  # (B, W)
-    padded = torch.nn.functional.pad(images, (0, 0, pad, pad, pad, pad))
-    high, wide = h + 2 * pad, w + 2 * pad
-    row = torch.arange(n)[:, None] * high + y
-    pixel = (row * wide)[:, :, None] + x[:, None, :]  # (B, H, W) into the pixels of all images
-    flat = padded.view(-1, channels).index_select(0, pixel.flatten())
-    return flat.view(n, h, w, channels)
+    images = _of_size(pictures, side)
+    pad, n = side // 8, len(images)
+    padded = np.zeros((n, side + 2 * pad, side + 2 * pad, 3), np.uint8)
+    padded[:, pad : pad + side, pad : pad + side] = images
+    places = 2 * pad + 1  # of a crop, in each direction
+    step = padded.strides
+    crops = np.lib.stride_tricks.as_strided(  # all of them; a row of pixels is one run of bytes
+        padded, (n, places, places, side, 3 * side), (*step[:3], step[1], 1), writeable=False
+    )
+    u = draws.uniform(3)
+    y, x = (u[:, :2] * places).astype(np.int64).T
+    cropped = crops[np.arange(n), y, x]
+    flip = np.flatnonzero(u[:, 2] < 0.5)
+    mirrored = np.arange(3 * side).reshape(side, 3)[::-1].ravel()
+    cropped[flip] = cropped[flip].take(mirrored, axis=2)
+    return torch.from_numpy(cropped.reshape(images.shape))
 
 
-def none(pictures: Pictures, generator: torch.Generator | None, side: int) -> Tensor:
+def none(pictures: Pictures, draws: Draws | None, side: int) -> Tensor:
     """Images as they are; UsageError for another size than the network's."""
+    return torch.from_numpy(_of_size(pictures, side))
+
+
+def _of_size(pictures: Pictures, side: int) -> np.ndarray:
     sizes = [pictures.shape[1:]] if isinstance(pictures, np.ndarray) else map(np.shape, pictures)
     if wrong := next((size for size in sizes if size != (side, side, 3)), None):
         size = "x".join(map(str, wrong[:2]))
         raise UsageError(f"images are {size} px and the network wants {side}: name another view")
-    return torch.from_numpy(np.asarray(pictures))
+    return np.asarray(pictures)
 
 
-def imagenet(pictures: Pictures, generator: torch.Generator, side: int) -> Tensor:
+def imagenet(pictures: Pictures, draws: Draws, side: int) -> Tensor:
     """Random crop of 8 to 100 % resized, flip, colour jitter 0.4 (the long-tail codes)."""
-    return _each(
-        pictures, lambda x: _jitter(_flip(_crop(x, generator, side), generator), generator)
-    )
+    crop, flip, colour = _crop(pictures, draws, side), _flip(draws), _jitter(draws)
+    return _each(pictures, lambda x, i: colour(flip(crop(x, i), i), i))
 
 
-def inaturalist(pictures: Pictures, generator: torch.Generator, side: int) -> Tensor:
+def inaturalist(pictures: Pictures, draws: Draws, side: int) -> Tensor:
     """Random crop of 8 to 100 % resized, and flip (the long-tail codes, for iNaturalist)."""
-    return _each(pictures, lambda x: _flip(_crop(x, generator, side), generator))
+    crop, flip = _crop(pictures, draws, side), _flip(draws)
+    return _each(pictures, lambda x, i: flip(crop(x, i), i))
 
 
-def image_text(pictures: Pictures, generator: torch.Generator, side: int) -> Tensor:
+def image_text(pictures: Pictures, draws: Draws, side: int) -> Tensor:
     """Random crop of 90 to 100 % resized bicubically, no flip (codes that fine-tune CLIP)."""
-    return _each(pictures, lambda x: _crop(x, generator, side, (0.9, 1.0), "bicubic"))
+    return _each(pictures, _crop(pictures, draws, side, (0.9, 1.0), "bicubic"))
 
 
-def centre(pictures: Pictures, generator: torch.Generator | None, side: int) -> Tensor:
+def centre(pictures: Pictures, draws: Draws | None, side: int) -> Tensor:
     """Shorter side to 8/7 of the network's, then its centre: 256 and 224 px (long-tail codes)."""
-    return _each(pictures, lambda x: _centre(x, round(side * 8 / 7), side, "bilinear"))
+    return _each(pictures, lambda x, i: _centre(x, round(side * 8 / 7), side, "bilinear"))
 
 
-def image_text_centre(pictures: Pictures, generator: torch.Generator | None, side: int) -> Tensor:
+def image_text_centre(pictures: Pictures, draws: Draws | None, side: int) -> Tensor:
     """Shorter side to the network's, bicubically, then its centre (CLIP)."""
-    return _each(pictures, lambda x: _centre(x, side, side, "bicubic"))
+    return _each(pictures, lambda x, i: _centre(x, side, side, "bicubic"))
 
 
-def _each(pictures: Pictures, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """`change` takes and returns (3, H, W)."""
-    changed = [change(torch.from_numpy(np.array(p)).permute(2, 0, 1)) for p in pictures]
+# ---------------------------------------------------------------- of one picture after the other
+
+Change = Callable[[Tensor, int], Tensor]  # of a picture (3, H, W) and its number in the batch
+
+
+def _each(pictures: Pictures, change: Change) -> Tensor:
+    parts = (torch.from_numpy(np.array(p)).permute(2, 0, 1) for p in pictures)
+    changed = [change(part, index) for index, part in enumerate(parts)]
     return torch.stack(changed).permute(0, 2, 3, 1).contiguous()
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
 
 
 def _functional() -> Any:
@@ -94,43 +106,66 @@ def _functional() -> Any:
 
 
 def _crop(
-    x: Tensor,
-    generator: torch.Generator,
+    pictures: Pictures,
+    draws: Draws,
     side: int,
     scale: tuple[float, float] = (0.08, 1.0),
     how: str = "bilinear",
-) -> Tensor:
-    """RandomResizedCrop: area in `scale`, aspect 3/4 to 4/3; after ten misses the centre."""
+) -> Change:
+    """RandomResizedCrop."""
     f = _functional()
-    h, w = x.shape[-2:]
-    for _ in range(10):
-        area = h * w * _uniform(generator, *scale)
-        aspect = math.exp(_uniform(generator, math.log(3 / 4), math.log(4 / 3)))
-        high, wide = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
-        if 0 < high <= h and 0 < wide <= w:
-            top = int(torch.randint(0, h - high + 1, (), generator=generator))
-            left = int(torch.randint(0, w - wide + 1, (), generator=generator))
-            break
-    else:
-        high, wide = min(h, round(w * 4 / 3)), min(w, round(h * 4 / 3))
-        top, left = (h - high) // 2, (w - wide) // 2
-    cut = f.resized_crop(
-        x, top, left, high, wide, [side, side], f.InterpolationMode(how), antialias=True
-    )
-    return torch.as_tensor(cut)
+    sizes = np.array([np.shape(p)[:2] for p in pictures], np.int64).reshape(-1, 2)
+    boxes = crop_boxes(sizes, draws.of("crop").uniform(4 * TRIES), scale).tolist()
+    mode = f.InterpolationMode(how)
+
+    def cut(x: Tensor, index: int) -> Tensor:
+        part = f.resized_crop(x, *boxes[index], [side, side], mode, antialias=True)
+        return torch.as_tensor(part)
+
+    return cut
 
 
-def _flip(x: Tensor, generator: torch.Generator) -> Tensor:
-    return x.flip(-1) if _uniform(generator, 0, 1) < 0.5 else x
+def crop_boxes(sizes: np.ndarray, u: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    """top, left, height, width (B, 4) in pictures of these heights and widths (B, 2).
+
+    Area in `scale`, aspect 3/4 to 4/3; after ten misses the centre. u: (B, 4 * TRIES) in [0, 1).
+    """
+    h, w = sizes.T[..., None]
+    share, slope, at_y, at_x = u.reshape(-1, TRIES, 4).transpose(2, 0, 1)
+    area = h * w * (scale[0] + (scale[1] - scale[0]) * share)
+    aspect = np.exp(math.log(3 / 4) + (math.log(4 / 3) - math.log(3 / 4)) * slope)
+    high, wide = np.rint(np.sqrt(area / aspect)), np.rint(np.sqrt(area * aspect))
+    top, left = np.floor(at_y * (h - high + 1)), np.floor(at_x * (w - wide + 1))
+    fits = (high > 0) & (high <= h) & (wide > 0) & (wide <= w)
+    tries = np.stack([top, left, high, wide], -1)
+    first = tries[np.arange(len(sizes)), fits.argmax(1)]
+    return np.where(fits.any(1)[:, None], first, _middles(sizes)).astype(np.int64)
 
 
-def _jitter(x: Tensor, generator: torch.Generator) -> Tensor:
+def _middles(sizes: np.ndarray) -> np.ndarray:
+    """The largest boxes in the middle with an aspect of 3/4 to 4/3."""
+    h, w = sizes.T
+    high, wide = np.minimum(h, np.rint(w * 4 / 3)), np.minimum(w, np.rint(h * 4 / 3))
+    return np.stack([(h - high) // 2, (w - wide) // 2, high, wide], -1)
+
+
+def _flip(draws: Draws) -> Change:
+    flips = (draws.of("flip").uniform(1)[:, 0] < 0.5).tolist()
+    return lambda x, index: x.flip(-1) if flips[index] else x
+
+
+def _jitter(draws: Draws) -> Change:
     """Brightness, contrast and saturation by factors in 0.6 to 1.4, in random order."""
-    f = _functional()
+    f, u = _functional(), draws.of("jitter").uniform(4)
     changes = (f.adjust_brightness, f.adjust_contrast, f.adjust_saturation)
-    for index in torch.randperm(3, generator=generator).tolist():
-        x = torch.as_tensor(changes[index](x, _uniform(generator, 0.6, 1.4)))
-    return x
+    factors, orders = (0.6 + 0.8 * u[:, :3]).tolist(), (len(ORDERS) * u[:, 3]).astype(int)
+
+    def jitter(x: Tensor, index: int) -> Tensor:
+        for which in ORDERS[orders[index]]:
+            x = torch.as_tensor(changes[which](x, factors[index][which]))
+        return x
+
+    return jitter
 
 
 def _centre(x: Tensor, shorter: int, side: int, how: str) -> Tensor:

@@ -53,16 +53,19 @@ def count_epoch(
 def count_pictures(memory: dict[str, Any], pictures: Any, labels: np.ndarray, classes: int) -> None:
     """Add pictures, uint8 (B, H, W, 3) as the recipe's augmentation left them, labels (B,)."""
     sums = memory.setdefault(GREY, [[0.0] * classes, [0] * classes])
-    brightness = np.asarray(pictures, np.float64).reshape(len(labels), -1).mean(1)
+    brightness = np.asarray(pictures).reshape(len(labels), -1).mean(1, dtype=np.float64)
     sums[0] = (np.array(sums[0]) + np.bincount(labels, brightness, minlength=classes)).tolist()
     sums[1] = (np.array(sums[1]) + np.bincount(labels, minlength=classes)).tolist()
 
 
 def count_change(memory: dict[str, Any], hook: object, before: Any, after: Any) -> None:
     """Add what a hook made of a batch of pictures, uint8 (B, H, W, 3)."""
-    changed = (np.asarray(before) != np.asarray(after)).reshape(len(before), -1).any(1)
+    changed = 0
+    if after is not before:
+        differ = np.asarray(before) != np.asarray(after)
+        changed = int(differ.reshape(len(before), -1).any(1).sum())
     pair = memory.setdefault(CHANGED, {}).setdefault(type(hook).__name__, [0, 0])
-    pair[:] = [pair[0] + int(changed.sum()), pair[1] + len(changed)]
+    pair[:] = [pair[0] + changed, pair[1] + len(before)]
 
 
 def fingerprint(

@@ -15,7 +15,7 @@ import torch
 from harness.core.errors import DataError
 from harness.models import torch_files
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass
@@ -24,6 +24,8 @@ class State:
 
     phase: int = 0
     epoch: int = 0  # epochs done in this phase
+    steps: int = 0  # of the optimiser in this phase
+    warm: float = 0.0  # position in the phase, in epochs, where its warm-up steps ended
     memory: dict[str, Any] = field(default_factory=dict)  # Progress.state
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per epoch of all phases
     best: dict[str, dict[str, Any]] = field(default_factory=dict)  # selection -> see evaluate.py
@@ -31,7 +33,7 @@ class State:
     optimiser: dict[str, Any] | None = None  # likewise
 
 
-_KEPT = ("phase", "epoch", "memory", "history", "best")
+_KEPT = ("phase", "epoch", "steps", "warm", "memory", "history", "best")
 
 
 def save(path: Path, state: State, model: Any, optimiser: torch.optim.Optimizer, run: str) -> None:

@@ -40,6 +40,17 @@ class Split:
     labels: np.ndarray  # (N,)
     ids: np.ndarray  # (N,) as the predictions name them
 
+    def first(self, share: float) -> np.ndarray:
+        """Places (n,), ascending, of this share of each class's pictures, the first by id.
+
+        Rounded up: a class that has pictures keeps one.
+        """
+        order = np.lexsort((self.ids, self.labels))
+        n = np.bincount(self.labels)
+        rank = np.arange(len(order)) - (np.cumsum(n) - n)[self.labels[order]]
+        most = np.ceil((share * n).round(9))
+        return np.sort(order[rank < most[self.labels[order]]])
+
 
 @dataclass(frozen=True)
 class TrainData:

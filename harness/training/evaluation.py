@@ -1,4 +1,4 @@
-"""Testing a run after every epoch, and the predictions it leaves behind."""
+"""Testing a run between its epochs, and the predictions it leaves behind."""
 
 from __future__ import annotations
 
@@ -18,85 +18,124 @@ from harness.training import inference
 from harness.training.checkpoint import State
 from harness.training.loop import Loop
 
-Guesses = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> predicted class, p of the true class
+Predictions = tuple[np.ndarray, np.ndarray]  # predicted class, p of the true class
+Guesses = dict[str, Predictions]  # by split
+Places = dict[str, np.ndarray | None]  # by split
 
 
 class Evaluation:
     """Looks at the splits of a run's data with the loop's model.
 
     `state.best` keeps, by selection ("oracle": the test split, "best_val": the validation split),
-    the score and the predictions of the best epoch so far, the earlier of two.
+    the score and the predictions of the best epoch so far, the earlier of two. Where the recipe's
+    look_share is below 1, these are of that part of the splits, the last epoch's too.
     """
 
     def __init__(self, loop: Loop, state: State) -> None:
         self.loop, self.state = loop, state
         self.z: dict[str, list[Tensor]] = {}  # features by split while the encoder is frozen
-        self.by_split: Guesses = {}  # of the present weights
-        data = loop.data
+        self.whole: Guesses = {}  # of the present weights
+        self.part: Guesses = {}  # likewise
+        data, share = loop.data, loop.recipe.look_share
         self.selections = {"oracle": data.test} | ({"best_val": data.val} if data.val else {})
+        # numbers of the pictures that looks see; None: all
+        self.places: Places = {
+            name: split.first(share) if share < 1 else None for name, split in data.splits.items()
+        }
 
-    def look(self) -> float:
-        """Score of the test split by new weights; keeps the predictions of the best epochs."""
+    def look(self, last: bool = False) -> float:
+        """Score of the test split by new weights; keeps the predictions of the best epochs.
+
+        last: the run ends with these, so all of the split is looked at and scored.
+        """
         self.changed()
+        if last:
+            self.guesses()  # which are kept anyway, and hold those of a part
         for selection, split in self.selections.items():
-            score, best = self.score(split), self.state.best.get(selection)
+            score, best = self.score(split, self._looked), self.state.best.get(selection)
             if best is None or score > best["score"]:
                 tensors = {
-                    k: (torch.from_numpy(g), torch.from_numpy(p))
-                    for k, (g, p) in self.guesses().items()
+                    name: tuple(map(torch.from_numpy, self._looked(name)))
+                    for name in self.loop.data.splits
                 }
                 self.state.best[selection] = {"score": score, "guesses": tensors}
-        return self.score(self.loop.data.test)
+        return self.score(self.loop.data.test, self._all if last else self._looked)
 
     def changed(self) -> None:
         """The model has new weights: what is known of the earlier ones goes."""
-        self.by_split = {}
+        self.whole, self.part = {}, {}
 
-    def score(self, split: str) -> float:
-        """The data's metric on a split, by the present weights."""
-        data = self.loop.data
-        return data.metric(data.splits[split].labels, self._of(split)[0])
+    def score(self, split: str, of: Callable[[str], Predictions] | None = None) -> float:
+        """The data's metric on a split, by the present weights; of: those on all of it, or not."""
+        predictions, places = (of or self._all)(split), self.places[split]
+        labels = self.loop.data.splits[split].labels
+        if places is not None and len(predictions[0]) < len(labels):
+            labels = labels[places]
+        return self.loop.data.metric(labels, predictions[0])
 
     def guesses(self) -> Guesses:
         """Predictions of every split; DataError when the weights are not finite."""
-        return {name: self._of(name) for name in self.loop.data.splits}
+        return {name: self._all(name) for name in self.loop.data.splits}
 
-    def _of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _all(self, name: str) -> Predictions:
         """Predictions of a split, made once for the present weights."""
-        loop = self.loop
-        if name not in self.by_split:
-            labels = loop.data.splits[name].labels
-            predictions = inference.true_class(
-                loop.model, loop.method.objective, self._features(name), labels
-            )
-            if not np.isfinite(predictions[1]).all():
-                raise DataError(f"{loop.method.expression}: the weights left are not finite")
-            self.by_split[name] = predictions
-        return self.by_split[name]
+        if name not in self.whole:
+            self.whole[name] = self._predicted(name, None)
+        return self.whole[name]
 
-    def _features(self, name: str) -> Callable[[], Iterable[Tensor]]:
+    def _looked(self, name: str) -> Predictions:
+        """The same of the part of a split that looks see."""
+        places = self.places[name]
+        if places is None:
+            return self._all(name)
+        if name in self.whole or self.loop.frozen:
+            guesses, p = self._all(name)
+            return guesses[places], p[places]
+        if name not in self.part:
+            self.part[name] = self._predicted(name, places)
+        return self.part[name]
+
+    def _predicted(self, name: str, places: np.ndarray | None) -> Predictions:
+        loop, labels = self.loop, self.loop.data.splits[name].labels
+        if places is not None:
+            labels = labels[places]
+        predictions = inference.true_class(
+            loop.model, loop.method.objective, self._features(name, places), labels
+        )
+        if not np.isfinite(predictions[1]).all():
+            raise DataError(f"{loop.method.expression}: the weights left are not finite")
+        return predictions
+
+    def _features(self, name: str, places: np.ndarray | None) -> Callable[[], Iterable[Tensor]]:
         def once() -> Iterable[Tensor]:
             if name not in self.z:
                 self.z[name] = list(self.loop.split_features(name))
             return self.z[name]
 
-        return once if self.loop.frozen else lambda: self.loop.split_features(name)
+        return once if self.loop.frozen else lambda: self.loop.split_features(name, places)
 
     def write(self, folder: Path) -> None:
         """predictions-<selection>.parquet of the last and the best epochs."""
         if not self.state.best:  # nothing was trained
-            self.look()
+            self.look(last=True)
         write(self.loop, folder, "last", self.guesses())
         for selection, best in self.state.best.items():
             arrays = {k: (g.numpy(), p.numpy()) for k, (g, p) in best["guesses"].items()}
-            write(self.loop, folder, selection, arrays)
+            write(self.loop, folder, selection, arrays, self.places)
 
 
-def write(loop: Loop, folder: Path, selection: str, by_split: Guesses) -> None:
-    """predictions-<selection>.parquet: split, id, label, prediction, p_true."""
+def write(
+    loop: Loop, folder: Path, selection: str, by_split: Guesses, places: Places | None = None
+) -> None:
+    """predictions-<selection>.parquet: split, id, label, prediction, p_true.
+
+    places: by split, of which of its pictures these are; None: of all.
+    """
     tables: list[Any] = []
     for name, split in loop.data.splits.items():
-        tables.append(inference.table(split.ids, split.labels, *by_split[name], name))
+        some = None if places is None else places[name]
+        of = slice(None) if some is None else some
+        tables.append(inference.table(split.ids[of], split.labels[of], *by_split[name], name))
     buffer = io.BytesIO()
     pl.concat(tables).write_parquet(buffer)
     write_atomic(folder / f"predictions-{selection}.parquet", buffer.getbuffer())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from harness.core.draws import Draws
 from harness.methods.terms import Objective
 from harness.training.augmentation import Pictures
 
 BATCH = 256
-Change = Callable[[Pictures, "torch.Generator | None", int], Tensor]
+Change = Callable[[Pictures, Any, int], Tensor]  # Any: Draws, or None in testing
 
 
 @dataclass(frozen=True)
@@ -29,20 +31,23 @@ class View:
     std: Tensor
     memory_format: torch.memory_format = torch.channels_last  # of what the network reads
 
-    def images(self, pictures: Pictures, generator: torch.Generator | None = None) -> Tensor:
-        """uint8 (B, side, side, 3) on the CPU: as in training with a generator, else as tested."""
-        change = self.test if generator is None else self.train
-        return change(pictures, generator, self.side)
+    def images(self, pictures: Pictures, draws: Draws | None = None) -> Tensor:
+        """uint8 (B, side, side, 3) on the CPU: as in training with `draws`, else as tested."""
+        change = self.test if draws is None else self.train
+        return change(pictures, draws, self.side)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) on the device, in the memory format."""
+        """uint8 (B, H, side, 3) -> float32 (B, 3, H, side) on the device, in the memory format."""
         n, h, w, _ = images.shape
-        scale, shift = (1 / (255 * self.std)).repeat(w), (self.mean / self.std).repeat(w)
-        flat = images.to(self.mean.device).reshape(n, h, 3 * w)
-        flat = flat.to(torch.float32).mul_(scale).sub_(shift)
-        return (
-            flat.view(n, h, w, 3).permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)
-        )
+        scale, shift = self._line
+        flat = images.to(self.mean.device).reshape(n, h, 3 * w).to(torch.float32)
+        scaled = torch.addcmul(shift, flat, scale).view(n, h, w, 3).permute(0, 3, 1, 2)
+        return scaled.contiguous(memory_format=self.memory_format)
+
+    @cached_property
+    def _line(self) -> tuple[Tensor, Tensor]:
+        """Factors and summands of the bytes of a line of pixels, (3 * side,) each."""
+        return (1 / (255 * self.std)).repeat(self.side), (-self.mean / self.std).repeat(self.side)
 
 
 def features(
@@ -50,16 +55,21 @@ def features(
     view: View,
     take: Callable[[slice], Pictures],
     n: int,
-    change: Callable[[Tensor], Tensor] | None = None,
-    generator: torch.Generator | None = None,
+    change: Callable[[Tensor, Draws], Tensor] | None = None,
+    draws: Draws | None = None,
 ) -> Iterator[Tensor]:
     """z of `n` pictures in batches, on the device; call it in inference mode.
 
-    take: rows -> pictures. change: takes uint8 images (B, H, W, 3), returns them changed.
+    take: rows -> pictures. change: takes uint8 images (B, H, W, 3), returns them changed; it goes
+    with `draws`, those of the first row.
     """
     for part in parts(n, BATCH):
-        images = view.images(take(part), generator)
-        yield model.encoder(view.normalised(images if change is None else change(images)))
+        own = None if draws is None else draws.at(part)
+        images = view.images(take(part), None if own is None else own.of("view"))
+        if change is not None:
+            assert own is not None
+            images = change(images, own)
+        yield model.encoder(view.normalised(images))
 
 
 def true_class(

@@ -13,6 +13,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
+from harness.core.draws import Draws
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Recipe, Schedule
 from harness.methods.terms import Augment, Batch, Method, Objective, Phase, Progress
@@ -59,11 +60,15 @@ class Loop:
     on_features: bool = False
     step: Any = None  # Step, as the accelerator prepared it
     optimiser: Any = None
+    steps: int = 0  # of the optimiser in this phase
+    warm: float = 0.0  # position in the phase, in epochs, where its warm-up steps ended
     # of the present epoch
     epoch: int = 0
     rng: np.random.Generator | None = None
-    generator: torch.Generator | None = None
+    seed: tuple[int, ...] = ()  # of what its pictures get
     progress: Progress | None = None
+    lr: float = 0.0  # of its first batch
+    passes: int = 0  # begun
     before: int = 0  # images in passes of this epoch that `train` made
     batches: int = 0  # of this epoch, in all passes
     first_loss: float = 0.0  # of the first batch of the epoch's last pass
@@ -71,14 +76,16 @@ class Loop:
     def enter(self, phase: Phase, schedule: Schedule) -> None:
         """Begin a phase: its parts of the model get gradients, and a fresh optimiser."""
         self.schedule, self.on_features = schedule, phase.on_features
+        self.steps, self.warm = 0, 0.0
         trains = phase.trains or self.method.objective.trains
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name.split(".")[0] in trains)
         chosen = [p for p in self.model.parameters() if p.requires_grad]
         step = Step(self.model, self.method.objective, self.method.augment)
-        self.step, self.optimiser = self.accelerator.prepare(
-            step, optimiser(chosen, schedule), device_placement=[False, False]
-        )
+        self.step = self.accelerator.prepare_model(step, device_placement=False)
+        self.optimiser = optimiser(chosen, schedule)
+        if self.accelerator.scaler is not None:  # its wrapper looks for packages at each step
+            self.optimiser = self.accelerator.prepare_optimizer(self.optimiser, False)
 
     @property
     def frozen(self) -> bool:
@@ -90,19 +97,21 @@ class Loop:
         return self.schedule.batch
 
     @property
-    def usual(self) -> int:
-        """Batches of an epoch of all real images."""
-        return -(-self.data.rows.height // self.schedule.batch)
-
-    @property
     def ranks(self) -> int:
         return int(self.accelerator.num_processes)
 
     # ------------------------------------------------------------ passes
 
-    def begin(self, epoch: int, rng: np.random.Generator, generator: torch.Generator) -> None:
-        self.epoch, self.rng, self.generator = epoch, rng, generator
-        self.before, self.batches = 0, 0
+    def begin(self, epoch: int, rng: np.random.Generator, seed: tuple[int, ...]) -> None:
+        self.epoch, self.rng, self.seed = epoch, rng, seed
+        self.passes, self.before, self.batches = 0, 0, 0
+        self.lr = self._learning_rate(epoch)
+
+    def _learning_rate(self, position: float) -> float:
+        """Of the next step, at this position in the phase, in epochs."""
+        if self.steps == self.schedule.warmup_steps:
+            self.warm = position
+        return learning_rate(self.schedule, position, self.steps, self.warm)
 
     def train(self, rows: pl.DataFrame) -> None:
         """A pass before the epoch's own: Tools."""
@@ -125,11 +134,13 @@ class Loop:
         order = self.rng.permutation(rows.height)
         images, labels = rows["image"].to_numpy()[order], rows["label"].to_numpy()[order]
         captions = torch.from_numpy(rows["caption"].to_numpy()[order].astype(np.int64))
-        prior = self._prior(labels)
+        prior, targets = self._prior(labels), torch.from_numpy(labels.astype(np.int64))
+        draws = Draws((*self.seed, self.passes))
+        self.passes += 1
 
         def batch(part: slice) -> tuple[Tensor, Batch]:
-            y = torch.from_numpy(labels[part]).to(torch.int64)
-            x = self._pixels(images[part], y, self.generator, part.start)
+            y = targets[part]
+            x = self._pixels(images[part], y, draws.at(part))
             y, caption = y.to(self.device), captions[part].to(self.device)
             return x, Batch(y, prior, caption, self.epoch, self.schedule.epochs)
 
@@ -159,7 +170,7 @@ class Loop:
         total, images = torch.zeros((), device=self.device), 0
         for index, part in enumerate(slices):
             position = self.epoch + first + (last - first) * index / len(slices)
-            lr = learning_rate(self.schedule, position, self.usual)
+            lr = self._learning_rate(position)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
             own = self._rank_part(part)
@@ -174,6 +185,7 @@ class Loop:
             if index == 0:
                 self.first_loss = float(loss.detach())
             self.batches += 1
+            self.steps += 1
             size = own.stop - own.start
             total, images = total + loss.detach() * size, images + size
             if (index + 1) % LOOK_EVERY == 0 or index + 1 == len(slices):
@@ -191,16 +203,16 @@ class Loop:
         first = part.start + size * int(self.accelerator.process_index)
         return slice(first, first + size)
 
-    def _pixels(self, ids: np.ndarray, y: Tensor, generator: Any, first: int) -> Tensor:
-        """The network's view of a batch that begins at row `first` of its pass."""
+    def _pixels(self, ids: np.ndarray, y: Tensor, draws: Draws) -> Tensor:
+        """The network's view of a batch."""
         assert self.progress is not None
         memory = self.progress.state
-        images = self.view.images(self.data.images.take(ids), generator)
-        looks = first < behaviour.BATCHES * self.schedule.batch
+        images = self.view.images(self.data.images.take(ids), draws.of("view"))
+        looks = draws.first < behaviour.BATCHES * self.schedule.batch
         if looks and self.epoch == 0:
             behaviour.count_pictures(memory, images, y.numpy(), len(self.data.counts))
-        for hook in self.method.augment:
-            before, images = images, hook.pixels(images, y, generator)
+        for number, hook in enumerate(self.method.augment):
+            before, images = images, hook.pixels(images, y, draws.of(f"hook {number}"))
             if looks:
                 behaviour.count_change(memory, hook, before, images)
         return self.view.normalised(images)
@@ -216,16 +228,17 @@ class Loop:
     # ------------------------------------------------------------ what terms may ask
 
     def features(
-        self, rows: pl.DataFrame, generator: torch.Generator, *, batch: int, batch_statistics: bool
+        self, rows: pl.DataFrame, seed: int, *, batch: int, batch_statistics: bool
     ) -> Tensor:
         """Tools."""
         ids, was_training = rows["image"].to_numpy(), self.model.training
+        draws = Draws((seed,)).of("view")
         buffers = copy.deepcopy(dict(self.model.named_buffers())) if batch_statistics else {}
         self.model.train(batch_statistics)
         parts = []
         with torch.inference_mode():
             for part in batches(len(ids), batch, 1):
-                images = self.view.images(self.data.images.take(ids[part]), generator)
+                images = self.view.images(self.data.images.take(ids[part]), draws.at(part))
                 parts.append(self.model.encoder(self.view.normalised(images)).float().cpu())
             for name, buffer in buffers.items():
                 self.model.get_buffer(name).copy_(buffer)
@@ -241,20 +254,25 @@ class Loop:
         self.model.train(was_training)
         return torch.as_tensor(self._same(torch.cat(parts).clone()))
 
-    def split_features(self, split: str) -> Iterator[Tensor]:
-        """z of a split's images in batches; call it in inference mode, with the model in eval."""
+    def split_features(self, split: str, places: np.ndarray | None = None) -> Iterator[Tensor]:
+        """z of a split's images in batches; call it in inference mode, with the model in eval.
+
+        places: numbers of some of them; None: all.
+        """
         images, ids = self.data.splits[split].images, np.arange(len(self.data.splits[split].ids))
-        return inference.features(self.model, self.view, lambda p: images.take(ids[p]), len(ids))
+        some = ids if places is None else places
+        return inference.features(self.model, self.view, lambda p: images.take(some[p]), len(some))
 
     def probe(
         self,
         rows: pl.DataFrame,
-        change: Callable[[Tensor], Tensor] | None = None,
-        generator: torch.Generator | None = None,
+        change: Callable[[Tensor, Draws], Tensor] | None = None,
+        seed: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Tools."""
         labels = rows["label"].to_numpy()
-        some = self._some(self.model, rows, change, generator)
+        draws = None if seed is None else Draws((seed,))
+        some = self._some(self.model, rows, change, draws)
         return self._same(inference.true_class(self.model, self.method.objective, some, labels))
 
     def consult(self, rows: pl.DataFrame) -> np.ndarray:
@@ -265,11 +283,11 @@ class Loop:
         return inference.probabilities(model, objective, self._some(model, rows))
 
     def _some(
-        self, model: Any, rows: pl.DataFrame, change: Any = None, generator: Any = None
+        self, model: Any, rows: pl.DataFrame, change: Any = None, draws: Draws | None = None
     ) -> Callable[[], Iterator[Tensor]]:
         ids, take = rows["image"].to_numpy(), self.data.images.take
         return lambda: inference.features(
-            model, self.view, lambda part: take(ids[part]), len(ids), change, generator
+            model, self.view, lambda part: take(ids[part]), len(ids), change, draws
         )
 
     def _same(self, value: Any) -> Any:

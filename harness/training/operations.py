@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-if TYPE_CHECKING:
-    import torch
+from harness.core.draws import Draws
 
 TOP = 10  # the highest state
 
@@ -119,14 +117,11 @@ class Plan:
         return Plan(self.states[rows], self.operations[rows], self.minus[rows])
 
 
-def draw(states: Array, generator: torch.Generator) -> Plan:
-    """A chain of operations for each state (B,) in 0..10, from a CPU generator."""
-    import torch
-
-    shape = (len(states), TOP)
-    operations = torch.randint(len(OPERATIONS), shape, generator=generator)
-    minus = torch.rand(shape, generator=generator) > 0.5
-    return Plan(np.asarray(states, np.int64), operations.numpy(), minus.numpy())
+def draw(states: Array, draws: Draws) -> Plan:
+    """A chain of operations for each state (B,) in 0..10, from the pictures' random numbers."""
+    u = draws.of("chain").uniform(2 * TOP)
+    operations = (len(OPERATIONS) * u[:, :TOP]).astype(np.int64)
+    return Plan(np.asarray(states, np.int64), operations, u[:, TOP:] >= 0.5)
 
 
 def apply_one_by_one(images: Array, plan: Plan) -> Array:

@@ -27,18 +27,17 @@ def optimiser(parameters: Iterable[nn.Parameter], schedule: Schedule) -> torch.o
     return (torch.optim.Adam if name == "adam" else torch.optim.AdamW)(parameters, **common)
 
 
-def learning_rate(schedule: Schedule, position: float, batches: int) -> float:
-    """Learning rate at `position`, in epochs from 0; an epoch usually has so many batches.
+def learning_rate(schedule: Schedule, position: float, step: int, begun: float = 0.0) -> float:
+    """Learning rate of an optimiser step, both numbered from 0, at `position`, in epochs.
 
     Steps: constant in an epoch. Cosine: to 0 at the end of the last epoch, per batch. Both times
-    (epoch + 1) / warmup in the warm-up epochs, or (batch + 1) / warmup_steps in the warm-up
-    batches, after which the cosine begins.
+    (epoch + 1) / warmup in the warm-up epochs, or (step + 1) / warmup_steps in the warm-up steps,
+    after which, at the position `begun`, the cosine begins.
     """
     decay = one_of("decay", schedule.decay, ("steps", "cosine"))
-    batch, first = round(position * batches), schedule.warmup_steps
-    if batch < first:
-        return schedule.lr * (batch + 1) / first
-    epoch, begun = math.floor(position), first / batches
+    if step < schedule.warmup_steps:
+        return schedule.lr * (step + 1) / schedule.warmup_steps
+    epoch = math.floor(position)
     if decay == "cosine":
         done = (position - begun) / (schedule.epochs - begun)
         factor = (1 + math.cos(math.pi * done)) / 2

@@ -30,7 +30,6 @@ from harness.training.epoch_rows import epoch_rows, progress_of
 from harness.training.evaluation import Evaluation
 from harness.training.inference import View
 from harness.training.loop import Loop
-from harness.training.optimisation import learning_rate
 
 __all__ = ["first_weights", "fit", "weights_of"]
 
@@ -77,13 +76,14 @@ def fit(
 
     start: weights to go on from, then with the recipe's `onward` schedule; otherwise random or
     pretrained ones. reference: objective and weights of the run that the method consults.
-    watch: called after every epoch with phase, epoch, epochs, levels, images, lr, loss, accuracy,
-    train_s. folder gets checkpoint.pt (about every save_s seconds; a second call goes on from it
-    and ends with the same bits), epochs.jsonl, and predictions-last.parquet, -oracle and, with a
-    validation split, -best_val (split, id, label, prediction, p_true; oracle and best_val: the
-    epoch that is best by the data's metric on the test and on the validation split, the earlier
-    of two). Raises UsageError, and DataError for unusable tables, a loss that is not finite or
-    diverges, a folder that cannot be written and a checkpoint of another run.
+    watch: called after every epoch with phase, epoch, epochs, levels, images, lr, loss, accuracy
+    (None where the recipe looks at no split after it), train_s. folder gets checkpoint.pt (about
+    every save_s seconds; a second call goes on from it and ends with the same bits), epochs.jsonl,
+    and predictions-last.parquet, -oracle and, with a validation split, -best_val (split, id, label,
+    prediction, p_true; oracle and best_val: the epoch that is best by the data's metric on the test
+    and on the validation split, the earlier of two, among those that the recipe looks at, and on
+    the part that it looks at). Raises UsageError, and DataError for unusable tables, a loss that is
+    not finite or diverges, a folder that cannot be written and a checkpoint of another run.
     """
     _check(method, recipe, seed, start)
     torch.set_num_threads(machine.threads)
@@ -226,10 +226,12 @@ def _phases(loop: Loop, setup: _Setup, name: str, watch: Watch | None, save_s: f
         loop.enter(phase, length)
         if number == state.phase and state.optimiser is not None:
             loop.optimiser.load_state_dict(state.optimiser)
+        loop.steps, loop.warm = state.steps, state.warm
         evaluation = Evaluation(loop, state)
         while state.epoch < length.epochs:
-            entry = _epoch(loop, state, phase, setup.seed, evaluation)
-            done = state.epoch == length.epochs
+            done = state.epoch + 1 == length.epochs
+            last = done and number + 1 == len(phases)
+            entry = _epoch(loop, state, phase, setup.seed, evaluation, last)
             if main and (done or time.monotonic() - saved >= save_s):
                 checkpoint.save(path, state, loop.model, loop.optimiser, name)
                 _write_history(loop.folder, state)
@@ -237,15 +239,18 @@ def _phases(loop: Loop, setup: _Setup, name: str, watch: Watch | None, save_s: f
             if watch is not None:
                 watch({**entry, "epochs": length.epochs})
         state.phase, state.epoch, state.optimiser = number + 1, 0, None
+        state.steps, state.warm = 0, 0.0
     return evaluation
 
 
 def _epoch(
-    loop: Loop, state: State, phase: Phase, seed: int, evaluation: Evaluation
+    loop: Loop, state: State, phase: Phase, seed: int, evaluation: Evaluation, last: bool
 ) -> dict[str, Any]:
+    """Train and test; last: of the run."""
     begun = time.monotonic()
-    rng, generator = _randomness(seed, 1 + len(state.history), int(loop.accelerator.process_index))
-    loop.begin(state.epoch, rng, generator)
+    part = 1 + len(state.history)
+    rng, _ = _randomness(seed, part, int(loop.accelerator.process_index))
+    loop.begin(state.epoch, rng, (seed, part))
     levels: list[int] = []
     try:
         rows = None
@@ -256,26 +261,27 @@ def _epoch(
             loss, images, levels = loop.last_pass(rows), rows.height, state.memory["levels"]
     except DataError as error:
         checkpoint_path = loop.folder / "checkpoint.pt"
-        last = f"; {checkpoint_path} holds the last good epoch" if checkpoint_path.exists() else ""
-        raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{last}") from error
+        good = f"; {checkpoint_path} holds the last good epoch" if checkpoint_path.exists() else ""
+        raise DataError(f"{loop.method.expression}, phase {phase.name}: {error}{good}") from error
     train_s = time.monotonic() - begun
     behaviour.count_epoch(
         state.memory, phase.name, loop.batches, loop.before + images, loop.first_loss, rows,
         loop.recipe.threshold, len(loop.data.counts),
     )  # fmt: skip
-    accuracy = evaluation.look()
-    lr = learning_rate(loop.schedule, state.epoch, loop.usual)
+    looks = last or (state.epoch + 1) % loop.recipe.look_every == 0
+    accuracy = evaluation.look(last) if looks else None
     entry = {
         "phase": phase.name,
         "epoch": state.epoch,
         "levels": [fraction(level) for level in levels],
         "images": images,
-        "lr": lr,
+        "lr": loop.lr,
         "loss": loss,
         "accuracy": accuracy,
     }
     state.history.append(entry)
     state.epoch += 1
+    state.steps, state.warm = loop.steps, loop.warm
     return {**entry, "train_s": train_s}
 
 
@@ -291,12 +297,11 @@ def _rows(loop: Loop, state: State, rng: np.random.Generator) -> pl.DataFrame:
 def _randomness(seed: int, part: int, rank: int = 0) -> tuple[np.random.Generator, torch.Generator]:
     """Generators of the start (part 0) or of epoch part - 1, and PyTorch's global one with them.
 
-    The first is the same in all ranks.
+    Those returned are the same in all ranks.
     """
     first, second, third = np.random.SeedSequence((seed, part)).generate_state(3, np.uint64)
     if rank:
-        own = np.random.SeedSequence((seed, part, rank)).generate_state(2, np.uint64)
-        second, third = own
+        third = np.random.SeedSequence((seed, part, rank)).generate_state(1, np.uint64)[0]
     torch.manual_seed(int(third) >> 1)
     return np.random.default_rng(first), torch.Generator().manual_seed(int(second) >> 1)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from baselines import cuda
+from harness.core.draws import Draws
 from harness.core.errors import UsageError
 from harness.methods.arguments import check, declared
 from harness.methods.compose import compose
@@ -33,7 +34,7 @@ class Tools:
         self.right, self.trials, self.batch = right or {}, trials, batch
         self.calls, self.images, self.probed = [], [], []
 
-    def probe(self, rows, change, generator):
+    def probe(self, rows, change, seed):
         labels = rows["label"].to_numpy()
         guesses = np.full(len(labels), -1)
         counts = {}
@@ -46,7 +47,10 @@ class Tools:
         self.calls.append(counts)
         self.images += rows["image"].to_list()
         pixels = NOISE.expand(len(labels), 32, 32, 3)
-        self.probed += [change(part) for part in pixels.split(self.batch)]
+        parts = (
+            slice(i, min(i + self.batch, len(labels))) for i in range(0, len(labels), self.batch)
+        )
+        self.probed += [change(pixels[part], Draws((seed,)).at(part)) for part in parts]
         return guesses, None
 
 
@@ -177,7 +181,7 @@ def batch(n):
 
 def test_half_of_the_images_get_the_level_of_their_class(plans):
     images, y = batch(4000)
-    changed = dressed([0, 2, 10, 1]).pixels(images, y, torch.Generator().manual_seed(0))
+    changed = dressed([0, 2, 10, 1]).pixels(images, y, Draws((1,), 0, len(y)))
     (plan,) = plans
     np.testing.assert_array_equal(changed, operations.apply_one_by_one(images.numpy(), plan))
     levels = np.array([0, 2, 10, 1])[y]
@@ -189,24 +193,29 @@ def test_half_of_the_images_get_the_level_of_their_class(plans):
 @pytest.mark.parametrize("probability", [0, 0.2, 1])
 def test_the_probability_is_an_argument(plans, probability):
     hook = dressed([3] * 4, probability=probability)
-    hook.pixels(*batch(2000), torch.Generator().manual_seed(0))
+    hook.pixels(*batch(2000), Draws((1,), 0, 2000))
     share = (plans[0].states == 3).mean()
     assert share == probability if probability in (0, 1) else abs(share - probability) < 0.05
 
 
-def test_pixels_follow_from_the_generator():
+def test_pixels_follow_from_the_seed():
     hook, (images, y) = dressed([1, 5, 9, 3], cutout=True), batch(64)
-    first, again, other = (
-        hook.pixels(images, y, torch.Generator().manual_seed(seed)) for seed in (4, 4, 5)
-    )
+    first, again, other = (hook.pixels(images, y, Draws((seed,), 0, 64)) for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_pixels_do_not_depend_on_the_batch():
+    hook, (images, y), draws = dressed([1, 5, 9, 3], cutout=True), batch(64), Draws((4,))
+    whole = hook.pixels(images, y, draws.at(slice(0, 64)))
+    for part in (slice(40, 64), slice(0, 25), slice(25, 40)):
+        assert torch.equal(hook.pixels(images[part], y[part], draws.at(part)), whole[part])
 
 
 def test_levels_are_zero_before_the_first_update(plans):
     hook = dressed(None)
     images, y = batch(16)
-    assert torch.equal(hook.pixels(images, y, torch.Generator()), images)
+    assert torch.equal(hook.pixels(images, y, Draws((1,), 0, 16)), images)
     assert not plans[0].states.any()
 
 
@@ -214,7 +223,7 @@ def test_cutout_blackens_one_square_around_any_pixel():
     """A square of 16 is cut by the border down to 8 at the upper left: 8 x 8 to 16 x 16 pixels."""
     white = torch.full((2000, 32, 32, 3), 255, dtype=torch.uint8)
     y = torch.zeros(2000, dtype=torch.int64)
-    cut = dressed(None, cutout=True).pixels(white, y, torch.Generator().manual_seed(0))
+    cut = dressed(None, cutout=True).pixels(white, y, Draws((1,), 0, 2000))
     black = (cut == 0).all(-1)
     assert ((cut == 255).all(-1) | black).all()
     rows, columns = black.any(2).sum(1), black.any(1).sum(1)
@@ -224,7 +233,7 @@ def test_cutout_blackens_one_square_around_any_pixel():
     covered = black.float().mean(0)
     assert covered[16, 16] == pytest.approx(0.25, abs=0.05)  # 16 x 16 of 32 x 32 centres
     assert covered[0, 0] == pytest.approx(81 / 1024, abs=0.03)  # centres 0..8
-    small = dressed(None, cutout=True, hole_px=4).pixels(white, y, torch.Generator())
+    small = dressed(None, cutout=True, hole_px=4).pixels(white, y, Draws((1,), 0, 2000))
     assert (small == 0).all(-1).sum((1, 2)).max() == 16
 
 

@@ -49,10 +49,10 @@ class Tools:
         )
         self.folder, self.device, self.seeds = folder, "cpu", []
 
-    def features(self, rows, generator, *, batch, batch_statistics):
+    def features(self, rows, seed, *, batch, batch_statistics):
         assert rows.equals(self.data.rows)
         assert not batch_statistics
-        self.seeds.append(generator.initial_seed())
+        self.seeds.append(seed)
         return self.z.clone()
 
     def tested(self, split):

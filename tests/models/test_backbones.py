@@ -59,3 +59,13 @@ def test_a_backbone_is_named_by_its_function():
     assert registry.function(backbones, "resnet10") is backbones.resnet10
     with pytest.raises(UsageError, match="unknown name 'resnet11' in backbones; did you mean"):
         registry.function(backbones, "resnet11")
+
+
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 2), (1, 2), (2, 1), (4, 2)])
+def test_convolutions_of_the_smallest_maps_are_those_of_pytorch(side, stride):
+    layer = backbones.Conv3x3(3, 5, stride)
+    x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.conv2d(x, layer.weight, stride=stride, padding=1)
+    torch.testing.assert_close(layer(x), expected)
+    gradients = [torch.autograd.grad(y.square().sum(), layer.weight) for y in (layer(x), expected)]
+    torch.testing.assert_close(*gradients)

@@ -222,6 +222,25 @@ def test_selection_and_rule(small: Path) -> None:
         table(small, [r], "mini", rule="E")
 
 
+@pytest.mark.parametrize(
+    ("every", "share", "words"),
+    [
+        (1, 1.0, "."),
+        (3, 0.2, ": best of every third epoch, on one fifth of the test images."),
+        (12, 1.0, ": best of every 12th epoch."),
+        (1, 0.5, ": best epoch, on half of the test images."),
+        (1, 0.3, ": best epoch, on 30 % of the test images."),
+    ],
+)
+def test_the_selection_says_what_it_looks_at(
+    small: Path, every: int, share: float, words: str
+) -> None:
+    r = run("CE", 0, recipe=replace(MINI, look_every=every, look_share=share))
+    notes = table(small, [r], "mini", select="oracle").notes
+    assert f"Selection: oracle epoch (chosen on the test set){words}" in notes
+    assert "Selection: last epoch." in table(small, [r], "mini").notes
+
+
 def test_a_run_whose_epoch_nothing_selects_is_a_mark(small: Path) -> None:
     """Merged weights have no best epoch; the other rows keep theirs."""
     runs = [run("CE", 0), run("BS", 0)]

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import RunSpec, key
 from harness.datasets.cifar100_lt import MINI
-from harness.results import records
+from harness.results import predictions, records
 
 SPEC = RunSpec(
     dataset="cifar100-lt",
@@ -210,3 +211,26 @@ def test_needs_neither_torch_nor_polars() -> None:
     code += "print({'torch', 'polars', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_selection_may_be_of_fewer_images() -> None:
+    columns = {"split": ["test"] * 6, "id": range(6), "label": [0, 0, 0, 1, 1, 1]}
+    whole = pl.DataFrame(columns | {"prediction": [0, 0, 1, 1, 1, 0]})
+    part = whole[[1, 4]]
+    packed = predictions.pack({"last": whole, "oracle": part}, 2)
+    assert predictions.fault(packed) is None
+    record = sample() | {"predictions": packed}
+    for selection, table in (("last", whole), ("oracle", part)):
+        labels, guesses = predictions.unpack(record, "test", selection)
+        assert labels.tolist() == table["label"].to_list()
+        assert guesses.tolist() == table["prediction"].to_list()
+        images = predictions.of_split(record, "test", selection)["images"]
+        assert images == [len(labels) // 2] * 2
+    assert predictions.pack({"last": whole, "oracle": whole}, 2)["test"].keys() == {
+        "images", "ids", "last", "oracle"
+    }  # fmt: skip
+    other = part.with_columns(id=pl.col("id") + 9)
+    with pytest.raises(DataError, match="oracle has other images"):
+        predictions.pack({"last": whole, "oracle": other}, 2)
+    packed["test"]["parts"] = {"oracle": {}}
+    assert predictions.fault(packed) == "predictions of 'test' are of parts that are none"

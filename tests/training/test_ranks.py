@@ -35,13 +35,13 @@ def two_ranks(expression, recipe, folder):
 
 
 def test_two_processes_end_with_the_weights_of_one(clip_folder, tmp_path):
-    """Without batch norm and random crops nothing but rounding may differ."""
+    """Without batch norm nothing but rounding may differ, crops and flips included."""
     expression = 'FLYP+DisCL(curriculum="adaptive")'  # the loss and the looks cross processes
     config = json.loads((Path(clip_folder) / "open_clip_config.json").read_text())
     recipe = replace(
         RECIPE, backbone="clip", pretrained=f"local-dir:{clip_folder}", onward=None, mixture=None,
         scratch=Schedule("sgd", 1e-2, 12, 3, momentum=0.9), curriculum_epochs=2,
-        levels=(0.0, 0.3, 0.5), threshold=0.2, probe_images=2, probe_train=30, augment="none",
+        levels=(0.0, 0.3, 0.5), threshold=0.2, probe_images=2, probe_train=30,
         view_px=config["model_cfg"]["vision_cfg"]["image_size"],
     )  # fmt: skip
     method = compose(expression, "iwildcam", "smoke")

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 import torch
 from epoch_tables import table
+from torchvision.transforms import RandomResizedCrop
 from training_world import CPU, MINI, SCRATCH, world
 
+from harness.core.draws import Draws
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import Schedule
 from harness.methods.compose import compose
@@ -206,10 +208,10 @@ def test_no_batch_has_a_single_image(n, expected):
 
 def test_learning_rates():
     steps = Schedule("sgd", 1.0, 1, 10, warmup=5, milestones=(6, 8), gamma=0.1)
-    found = [learning_rate(steps, epoch, 7) for epoch in range(10)]
+    found = [learning_rate(steps, epoch, 7 * epoch) for epoch in range(10)]
     assert found == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 0.1, 0.1, 0.01, 0.01])
     cosine = Schedule("adam", 2.0, 1, 2, decay="cosine")
-    found = [learning_rate(cosine, position, 2) for position in (0, 0.5, 1, 1.5)]
+    found = [learning_rate(cosine, step / 2, step) for step in range(4)]
     assert found == pytest.approx([2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5])
     with pytest.raises(UsageError, match="did you mean 'cosine'"):
         learning_rate(replace(cosine, decay="cosin"), 0, 1)
@@ -218,7 +220,8 @@ def test_learning_rates():
 def test_learning_rate_of_image_text_models():
     """508 batches an epoch: 500 of warm-up, then a cosine over the other 9,660 (FLYP's code)."""
     schedule = Schedule("adamw", 1e-5, 256, 20, decay="cosine", warmup_steps=500)
-    found = [learning_rate(schedule, step / 508, 508) for step in (0, 9, 499, 500, 5330, 10_159)]
+    steps, begun = (0, 9, 499, 500, 5330, 10_159), 500 / 508
+    found = [learning_rate(schedule, step / 508, step, begun) for step in steps]
     half = 1e-5 * (1 + math.cos(math.pi / 2)) / 2  # (5330 - 500) / 9660 = 1/2
     last = 1e-5 * (1 + math.cos(math.pi * 9659 / 9660)) / 2
     assert found == pytest.approx([2e-8, 2e-7, 1e-5, 1e-5, half, last], rel=1e-6)
@@ -267,7 +270,7 @@ def test_fused_steps_on_channels_last_weights_are_the_plain_ones(name):
 
 def test_crops_and_flips_are_those_of_single_images():
     images = torch.randint(0, 256, (300, 32, 32, 3), dtype=torch.uint8)
-    found = augmentation.crop_flip(images.numpy(), torch.Generator().manual_seed(5), 32)
+    found = augmentation.crop_flip(images.numpy(), Draws((5,), 0, 300), 32)
     assert found.shape == images.shape
     assert found.dtype == torch.uint8
     padded = torch.nn.functional.pad(images, (0, 0, 4, 4, 4, 4))
@@ -279,14 +282,14 @@ def test_crops_and_flips_are_those_of_single_images():
         assert matches, index
         seen |= matches
     assert len(seen) > 120  # of 162
-    again = augmentation.crop_flip(images.numpy(), torch.Generator().manual_seed(5), 32)
+    again = augmentation.crop_flip(images.numpy(), Draws((5,), 0, 300), 32)
     assert torch.equal(found, again)
 
 
 def test_normalise_is_channels_last_and_exact_enough():
     images = torch.randint(0, 256, (2, 5, 4, 3), dtype=torch.uint8)
     mean, std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.25, 0.3])
-    found = View(augmentation.none, augmentation.none, 5, mean, std).normalised(images)
+    found = View(augmentation.none, augmentation.none, 4, mean, std).normalised(images)
     expected = ((images / 255 - mean) / std).permute(0, 3, 1, 2)
     torch.testing.assert_close(found, expected)
     assert found.is_contiguous(memory_format=torch.channels_last)
@@ -296,7 +299,7 @@ def test_hooks_see_features_levels_and_probes(data, tmp_path):
     class Hook(Augment):
         def start(self, model, tools):
             z = [
-                tools.features(data.rows, torch.Generator(), batch=8, batch_statistics=statistics)
+                tools.features(data.rows, 0, batch=8, batch_statistics=statistics)
                 for statistics in (True, False)
             ]
             self.seen = [("start", z[0].shape, torch.equal(*z))]
@@ -306,9 +309,9 @@ def test_hooks_see_features_levels_and_probes(data, tmp_path):
             self.seen.append((progress.epoch, guess.shape, bool((p >= 0).all() and (p <= 1).all())))
             return rows[:10]
 
-        def pixels(self, images, y, generator):
+        def pixels(self, images, y, draws):
             assert images.dtype == torch.uint8
-            assert len(images) == len(y)
+            assert len(images) == len(y) == draws.n
             return 255 - images
 
         def features(self, z, y):
@@ -326,12 +329,12 @@ def test_looks_leave_the_weights_alone(data, tmp_path):
         def start(self, model, tools):
             before = {k: v.clone() for k, v in model.state_dict().items()}
             settings = {"batch": 8, "batch_statistics": True}
-            tools.features(data.rows, torch.Generator(), **settings)
+            tools.features(data.rows, 0, **settings)
             assert same(before, model.state_dict())
 
         def rows(self, rows, progress):
             before = {k: v.clone() for k, v in progress.tools.model.state_dict().items()}
-            progress.tools.probe(rows, lambda images: images // 2, torch.Generator())
+            progress.tools.probe(rows, lambda images, draws: images // 2, 0)
             assert same(before, progress.tools.model.state_dict())
             return rows
 
@@ -367,7 +370,7 @@ class Heads(Finetune):
     def start(self, model, tools):
         rows = tools.data.rows
         settings = {"batch": 16, "batch_statistics": False}
-        self.z = tools.features(rows, torch.Generator().manual_seed(0), **settings)
+        self.z = tools.features(rows, 0, **settings)
         self.y = torch.from_numpy(rows["label"].to_numpy().astype("int64"))
 
     def phases(self, schedule):
@@ -437,6 +440,35 @@ def test_an_epoch_selected_on_a_validation_split(data, tmp_path):
     assert right[0] == max(right)
 
 
+def test_looks_may_be_rarer_and_at_fewer_images(data, tmp_path):
+    recipes = {"all": MINI, "some": replace(MINI, look_every=4, look_share=0.25)}
+    for name, recipe in recipes.items():
+        fit(compose("CE"), data, recipe, 0, tmp_path / name, CPU)
+
+    def predicted(name, selection):
+        return pl.read_parquet(tmp_path / name / f"predictions-{selection}.parquet")
+
+    whole = predicted("all", "last")
+    assert predicted("some", "last").equals(whole)  # looks change no weights
+    part = whole.group_by("label").head(3)  # 2.5 of 10
+    oracle = predicted("some", "oracle")
+    assert oracle["id"].to_list() == part["id"].sort().to_list()
+    seen = [e["accuracy"] for e in history(tmp_path / "some")]
+    assert [accuracy is None for accuracy in seen] == [True, True, True, False, True, False]
+    assert seen[-1] == (whole["label"] == whole["prediction"]).mean()
+    # of the fourth and the last epoch, the better one on the part, and of two the earlier
+    last = part["label"].eq(part["prediction"]).mean()
+    assert oracle["label"].eq(oracle["prediction"]).mean() == max(seen[3], last)
+
+
+def test_the_first_pictures_of_each_class_are_looked_at():
+    ids, labels = np.array([9, 1, 8, 2, 7, 3]), np.array([0, 0, 0, 2, 0, 0])
+    split = Split(None, labels, ids)
+    assert split.first(0.2).tolist() == [1, 3]  # one of five, and the only one
+    assert split.first(0.4).tolist() == [1, 3, 5]
+    assert split.first(1).tolist() == list(range(6))
+
+
 @pytest.mark.parametrize("expression", ["CE", "BS"])
 def test_classes_with_no_image_and_with_one(data, tmp_path, expression):
     rows = pl.concat([data.rows.filter(data.rows["label"] == 0), data.rows[40:41]])
@@ -477,13 +509,91 @@ def test_views_of_large_pictures():
     pictures = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 44), (60, 50))]
     for name in ("imagenet", "inaturalist", "image_text", "centre", "image_text_centre"):
         view = getattr(augmentation, name)
-        found = [view(pictures, torch.Generator().manual_seed(s), 32) for s in (0, 0, 1)]
+        found = [view(pictures, Draws((s,), 0, 2), 32) for s in (7, 7, 8)]
         assert found[0].shape == (2, 32, 32, 3)
         assert found[0].dtype == torch.uint8
         assert torch.equal(found[0], found[1])
         assert torch.equal(found[0], found[2]) == name.endswith("centre")
     with pytest.raises(UsageError, match="images are 40x40 px and the network wants 32"):
-        augmentation.crop_flip(np.zeros((1, 40, 40, 3), np.uint8), torch.Generator(), 32)
+        augmentation.crop_flip(np.zeros((1, 40, 40, 3), np.uint8), Draws((0,), 0, 1), 32)
+
+
+@pytest.mark.parametrize("name", ["crop_flip", "imagenet", "inaturalist", "image_text"])
+def test_a_picture_gets_the_same_in_any_batch(name):
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    view, draws = getattr(augmentation, name), Draws((3,))
+    whole = view(pictures, draws.at(slice(0, 12)), 32)
+    for part in (slice(8, 12), slice(0, 3), slice(3, 8)):
+        assert torch.equal(view(pictures[part], draws.at(part), 32), whole[part])
+
+
+def test_crops_stay_within_their_pictures_and_their_areas():
+    sizes = np.array([[40, 60]] * 4000 + [[100, 5]] * 10)
+    u = Draws((1,), 0, len(sizes)).uniform(4 * augmentation.TRIES)
+    top, left, high, wide = augmentation.crop_boxes(sizes, u, (0.08, 1.0)).T
+    assert (np.minimum(top, left) >= 0).all()
+    assert (top + high <= sizes[:, 0]).all()
+    assert (left + wide <= sizes[:, 1]).all()
+    area = (high * wide / (40 * 60))[:4000]
+    assert (area > 0.07).all()
+    picture, ratios = torch.zeros(3, 40, 60), [3 / 4, 4 / 3]
+    torch.manual_seed(0)
+    theirs = [RandomResizedCrop.get_params(picture, [0.08, 1.0], ratios) for _ in range(4000)]
+    expected = np.mean([h * w for _, _, h, w in theirs]) / (40 * 60)
+    assert area.mean() == pytest.approx(expected, abs=0.02)  # five standard deviations
+    # no aspect up to 4/3 and no area from 0.9 fits a strip: its middle is all there is
+    strip = augmentation.crop_boxes(sizes[-1:], u[-1:], (0.9, 1.0))
+    assert strip.tolist() == [[46, 0, 7, 5]]
+
+
+def test_an_epoch_s_pictures_do_not_depend_on_the_batch(data, tmp_path):
+    class Spy(Augment):
+        def __init__(self):
+            self.seen = []
+
+        def pixels(self, images, y, draws):
+            self.seen.append(images)
+            return images
+
+    seen = {}
+    for batch in (8, 16, 48):
+        method = Method("X", "X", compose("CE").objective, augment=(Spy(),))
+        recipe = replace(MINI, scratch=replace(SCRATCH, epochs=2, batch=batch))
+        fit(method, data, recipe, 0, tmp_path / str(batch), CPU)
+        seen[batch] = torch.cat(method.augment[0].seen)
+    assert len(seen[8]) == 2 * 66
+    assert torch.equal(seen[8], seen[16])
+    assert torch.equal(seen[8], seen[48])
+
+
+def test_warm_up_counts_the_steps_that_are_taken(data, tmp_path):
+    """Passes that a curriculum asks for are steps, too; a killed run goes on with its count."""
+
+    class Twice(Augment):
+        def rows(self, rows, progress):
+            progress.tools.train(rows)
+            return rows
+
+    def run(folder, **options):
+        method = Method("X", "X", compose("CE").objective, augment=(Twice(),))
+        fit(method, data, replace(MINI, scratch=schedule), 0, folder, CPU, **options)
+
+    # 66 images in batches of 16 are 5 steps, 10 with the pass before them
+    schedule = Schedule("sgd", 0.1, 16, 3, decay="cosine", warmup_steps=15)
+    run(tmp_path / "whole")
+    rates = [e["lr"] for e in history(tmp_path / "whole")]
+    begun = 1 + 0.5  # half of the second epoch
+    after = 0.1 * (1 + math.cos(math.pi * (2 - begun) / (3 - begun))) / 2
+    assert rates == pytest.approx([0.1 / 15, 0.1 * 11 / 15, after])
+
+    def kill(entry):
+        if entry["epoch"] == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", watch=kill, save_s=0)
+    run(tmp_path / "cut")
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
 
 
 def test_the_centre_is_that_of_the_smaller_picture():
