@@ -115,7 +115,7 @@ def _crop(
     """RandomResizedCrop."""
     f = _functional()
     sizes = np.array([np.shape(p)[:2] for p in pictures], np.int64).reshape(-1, 2)
-    boxes = crop_boxes(sizes, draws.of("crop").uniform(4 * TRIES), scale).tolist()
+    boxes = _crop_boxes(sizes, draws.of("crop").uniform(4 * TRIES), scale).tolist()
     mode = f.InterpolationMode(how)
 
     def cut(x: Tensor, index: int) -> Tensor:
@@ -125,7 +125,7 @@ def _crop(
     return cut
 
 
-def crop_boxes(sizes: np.ndarray, u: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+def _crop_boxes(sizes: np.ndarray, u: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
     """top, left, height, width (B, 4) in pictures of these heights and widths (B, 2).
 
     Area in `scale`, aspect 3/4 to 4/3; after ten misses the centre. u: (B, 4 * TRIES) in [0, 1).

@@ -380,7 +380,7 @@ def test_a_table_and_its_numbers_for_dvc(capsys, home):
     words = ["table", "--table", "table4", "--home", home, "--format", "csv"]
     code, printed, err = harness(capsys, *words, "--out", out, "--metrics", metrics)
     assert (code, printed, err) == (0, "", "")
-    assert out.read_text().count("iwildcam") == 2 * 6
+    assert out.read_text().count("iwildcam") == 2 * 10
     assert metrics.read_text() == '{\n "all": {}\n}\n'
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import official_files
 import pytest
-import torch
 from cifar_files import write_world
 from official_files import edit, encoded, pixels
 from PIL import Image
 
 from harness.cli.main import main
+from harness.core.draws import Draws
 from harness.core.errors import DataError, UsageError
 from harness.core.registry import function_names
 from harness.datasets import cifar as cifar_files
@@ -210,12 +210,12 @@ def test_no_picture_is_opened_where_any_size_will_do(
 def test_views_say_which_sizes_they_take(name: str) -> None:
     view = getattr(augmentation, name.replace("-", "_"))
     mixed = [np.zeros((12, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)]
-    generator = torch.Generator().manual_seed(0)
+    draws = Draws((0,), 0, 2)
     if name in picture_check.SIZED_VIEWS:
         with pytest.raises(UsageError, match="images are 12x8 px and the network wants 8"):
-            view(mixed, generator, 8)
+            view(mixed, draws, 8)
         mixed = mixed[1:] * 2
-    assert view(mixed, generator, 8).shape == (2, 8, 8, 3)
+    assert view(mixed, draws, 8).shape == (2, 8, 8, 3)
 
 
 # ---------------------------------------------------------------- contents

@@ -530,7 +530,7 @@ def test_a_picture_gets_the_same_in_any_batch(name):
 def test_crops_stay_within_their_pictures_and_their_areas():
     sizes = np.array([[40, 60]] * 4000 + [[100, 5]] * 10)
     u = Draws((1,), 0, len(sizes)).uniform(4 * augmentation.TRIES)
-    top, left, high, wide = augmentation.crop_boxes(sizes, u, (0.08, 1.0)).T
+    top, left, high, wide = augmentation._crop_boxes(sizes, u, (0.08, 1.0)).T
     assert (np.minimum(top, left) >= 0).all()
     assert (top + high <= sizes[:, 0]).all()
     assert (left + wide <= sizes[:, 1]).all()
@@ -542,7 +542,7 @@ def test_crops_stay_within_their_pictures_and_their_areas():
     expected = np.mean([h * w for _, _, h, w in theirs]) / (40 * 60)
     assert area.mean() == pytest.approx(expected, abs=0.02)  # five standard deviations
     # no aspect up to 4/3 and no area from 0.9 fits a strip: its middle is all there is
-    strip = augmentation.crop_boxes(sizes[-1:], u[-1:], (0.9, 1.0))
+    strip = augmentation._crop_boxes(sizes[-1:], u[-1:], (0.9, 1.0))
     assert strip.tolist() == [[46, 0, 7, 5]]
 
 
