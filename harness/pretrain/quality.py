@@ -30,6 +30,7 @@ from harness.pretrain.loop import optimise
 DDIM_STEPS, TEXT_GUIDANCE = 12, 3.0
 TRAIN_EACH, TEST_EACH = 80, 8  # field pictures per concept, for the judge
 LEVELS = (100, 90, 70, 50, 30, 10, 0)
+SPREAD_LEVELS = (0, 30, 50, 70)
 
 
 def field(stream: str, each: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,11 +96,36 @@ def text_only(
         for n in range(per_class):
             prompt = NIGHT[n % len(NIGHT)].format(subject=scene.atlas().names[concept])
             if not night:
-                held_out = scene.compose("web", concept, web.PER_CONCEPT + n, web.SIZE_PX)
-                prompt = caption(held_out, rng)
+                prompt = unseen_caption(concept, n, rng)
             requests.append(Request(f"{concept}/{n}", f"grey-{concept}", 0, n, prompt))
     images = draw(source, w, steps, requests, sources)
     return np.stack([images[r.key] for r in requests]), np.repeat(web.concepts(), per_class)
+
+
+def unseen_caption(concept: int, number: int, rng: np.random.Generator) -> str:
+    """Of a web scene that was never trained on."""
+    return caption(scene.compose("web", concept, web.PER_CONCEPT + number, web.SIZE_PX), rng)
+
+
+def diversity(source: str, named_by: nn.Module, w: float, steps: int) -> dict[str, float]:
+    """By level, `spread` of four seeds of one field picture of every second concept.
+
+    Each seed has a caption of its own, as in a pool.
+    """
+    pictures, labels = field("test", 1)
+    sources = {str(c): pictures[c] for c in labels[::2]}
+    requests = []
+    for c in sources:
+        rng = np.random.Generator(np.random.PCG64([10, int(c)]))
+        for n in range(4):
+            prompt = unseen_caption(int(c), n, rng)
+            requests += [Request(f"{c}/{lv}/{n}", c, lv, n, prompt) for lv in SPREAD_LEVELS]
+    images = draw(source, w, steps, requests, sources)
+    results = {}
+    for level in SPREAD_LEVELS:
+        groups = [[images[f"{c}/{level}/{n}"] for n in range(4)] for c in sources]
+        results[f"{fraction(level):g}"] = spread(named_by, np.array(groups))
+    return results
 
 
 @torch.inference_mode()
@@ -200,7 +226,15 @@ def main() -> None:
             right = zero_shot(args.models / size.name, images, labels)
             results[f"{size.name} zero-shot on test"] = right
     source = str(args.models / "generator")
+    results["reconstruction, dB"] = psnr(source)
+    unseen = [
+        [web.picture(c, web.PER_CONCEPT + n).pixels for n in range(4)] for c in web.concepts()
+    ]
+    results["spread of web images of a class"] = spread(named_by, np.array(unseen))
     for w in args.w:
+        results[f"spread of a source's seeds by level, w={w:g}"] = diversity(
+            source, named_by, w, args.ddim
+        )
         images, labels = text_only(source, w, args.ddim, args.per_class)
         right_of = recognised(named_by, images, labels).reshape(-1, args.per_class).mean(1)
         results[f"text-only recognised, w={w:g}"] = float(right_of.mean())
