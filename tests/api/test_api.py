@@ -109,8 +109,10 @@ def test_it_draws_itself(result):
     assert html.count("<table>") == html.count("</table>") == 1
     assert html.count("<tr>") == 1 + len(ROWS)
     assert "CE+DisCL" in html
-    mean = result.table()["Overall"][0]
-    assert f"{100 * mean:.2f} ± " in html
+    first = result.table().row(0, named=True)
+    sd = first["Overall sd"]  # None where seeds change no prediction
+    spread = "" if sd is None else f" ± {100 * sd:.2f}"
+    assert f"{100 * first['Overall']:.2f}{spread} [" in html
     assert "<script" not in html
 
 
