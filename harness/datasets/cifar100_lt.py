@@ -120,8 +120,8 @@ BACKBONES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": recipes.DEEPER,
 }
 
-# Of the built-in world: 60 classes of 200 training and 20 test pictures (harness.mini.world).
-_BUILT_IN = {"counts": sizes(200, 60), "splits": {"test": 60 * 20}}
+# Of the built-in world: 60 classes of 200 training and 100 test pictures (harness.mini.world).
+_BUILT_IN = {"counts": sizes(200, 60), "splits": {"test": 60 * 100}}
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": tuple(f"{cifar.FOLDER}/{name}" for name in ("train", "test", "meta")),
     "paper": {"counts": sizes(500, 100), "splits": {"test": cifar.OFFICIAL[2]}},
@@ -214,10 +214,13 @@ def prompt(
 ) -> str:
     """What the generator is asked for: one of ten scenes, fixed by class and seed.
 
-    sentences: by class name, from a file of prompts; without them the templates.
+    sentences: by class name, from a file of prompts; without them the templates. The built-in
+    generator gets captions of its own world, which name a scene and an art style.
     """
     if sentences is not None:
         return prompts.real_photo(prompts.choose(sentences[classname], classname, seed))
+    if recipe.generator == "mini":
+        return f"a photo of a {prompts.choose(longtail.built_in_scenes(classname), classname, seed)}"
     return prompts.choose(TEMPLATES, classname, seed).format(name=classname)
 
 

@@ -16,10 +16,8 @@ from harness.core.specs import Recipe
 from harness.datasets import prompts, rows, verify
 from harness.datasets.base import Dataset
 from harness.datasets.offences import Report
-from harness.mini.scene import SCENES
+from harness.mini.scene import SCENES, atlas
 
-# The small generator of the built-in world knows captions of this form.
-BUILT_IN_TEMPLATES = tuple(f"a {{name}} {place[0]}." for place in SCENES.values())
 SHARES = {"mini": 1.0, "smoke": 0.5}  # of the built-in world's pictures
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pictures
@@ -43,10 +41,10 @@ def prompt(
     """What the generator is asked for: one of ten scenes, fixed by class and seed.
 
     sentences: by class name, from a file of prompts; without them the grammar's. The built-in
-    generator gets captions of its own world.
+    generator gets captions of its own world, which name a scene and an art style.
     """
     if recipe.generator == "mini":
-        some: Sequence[str] = [form.format(name=classname) for form in BUILT_IN_TEMPLATES]
+        some: Sequence[str] = [f"a {scene}." for scene in built_in_scenes(classname)]
     elif sentences is None:
         some = prompts.scenes(classname)
     elif classname in sentences:
@@ -54,6 +52,12 @@ def prompt(
     else:
         raise DataError(f"the prompts have no sentence of class {classname!r}")
     return prompts.real_photo(prompts.choose(some, classname, seed))
+
+
+def built_in_scenes(classname: str) -> list[str]:
+    """A class in every art style and scene that the small generator's captions know."""
+    styles = ("", *(f"{style['adjective']} " for style in atlas().styles))
+    return [f"{style}{classname} {scene[0]}" for style in styles for scene in SCENES.values()]
 
 
 def captions(classname: str) -> tuple[str, ...]:

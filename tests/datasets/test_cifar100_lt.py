@@ -19,7 +19,7 @@ from cifar_files import dump, official, write_world
 
 from harness.core.errors import DataError, UsageError
 from harness.datasets import cifar100_lt as cifar
-from harness.datasets import subsets
+from harness.datasets import longtail, subsets
 from harness.datasets.unpickle import load as unpickle
 
 MINI, PAPER = cifar.RECIPES["mini"], cifar.RECIPES["paper"]
@@ -430,13 +430,13 @@ def test_a_prompt_may_come_from_sentences() -> None:
 
 
 def test_prompt_is_stable_and_varies() -> None:
-    assert cifar.prompt("apple", 10, MINI) == cifar.prompt("apple", 10, MINI)
-    assert cifar.prompt("apple", 10, MINI) == "a photo of a apple on yellow sand"
-    assert (
-        len({cifar.prompt("apple", seed, MINI) for seed in range(100)})
-        == len(cifar.TEMPLATES)
-        == 10
-    )
+    assert cifar.prompt("apple", 10, PAPER) == "a photo of a apple on yellow sand"
+    drawn = {cifar.prompt("apple", seed, PAPER) for seed in range(100)}
+    assert drawn == {form.format(name="apple") for form in cifar.TEMPLATES}
+    assert len(drawn) == 10
+    built_in = {cifar.prompt("apple", seed, MINI) for seed in range(400)}
+    assert built_in == {f"a photo of a {text}" for text in longtail.built_in_scenes("apple")}
+    assert len(built_in) == 40  # in three art styles and in none
     assert all("aquarium fish" in cifar.prompt("aquarium fish", seed, MINI) for seed in range(20))
     assert cifar.score_prompt("apple") == "a photo of apple"
 
