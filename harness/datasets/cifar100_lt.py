@@ -220,7 +220,8 @@ def prompt(
     if sentences is not None:
         return prompts.real_photo(prompts.choose(sentences[classname], classname, seed))
     if recipe.generator == "mini":
-        return f"a photo of a {prompts.choose(longtail.built_in_scenes(classname), classname, seed)}"
+        scenes = longtail.built_in_scenes(classname)
+        return f"a photo of a {prompts.choose(scenes, classname, seed)}"
     return prompts.choose(TEMPLATES, classname, seed).format(name=classname)
 
 

@@ -28,7 +28,7 @@ CLASSES = (
 LARGEST, SMALLEST = 210, 5  # training pictures of a class; officially 1,280 and 5
 POWER = 6  # of the Pareto distribution that class sizes follow, there as here
 VAL_PER_CLASS = 5  # the official ones are 20 and 50
-TEST_PER_CLASS = 20
+TEST_PER_CLASS = 100
 LOOK = scene.FIELD
 PLACES = tuple(scene.SCENES)
 

@@ -88,11 +88,11 @@ OTHERS = ("bat", "beaver", "cat", "crocodile", "duck", "hedgehog", "koala", "lla
 SPLITS = {
     "train": (2700, 480, 2),
     "val": (400, 72, 3),
-    "test": (800, 136, 6),
+    "test": (4000, 680, 30),
     "id_val": (400, 72, 3),
-    "id_test": (600, 108, 4),
+    "id_test": (3000, 540, 20),
 }
-LOCATIONS = {"train": 24, "val": 6, "test": 10}  # the official ones are 243, 32 and 48
+LOCATIONS = {"train": 24, "val": 8, "test": 24}  # the official ones are 243, 32 and 48
 FIRST_DAY = datetime(2013, 3, 1)
 DAYS = 300
 RATIO = 60  # of the commonest kind to the rarest, before the fewest are added

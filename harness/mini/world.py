@@ -21,7 +21,7 @@ CIFAR100 = (
     "sweet_pepper telephone television tiger tractor train tulip turtle whale wolf"
 ).split()
 TRAIN_PER_CLASS = 200
-TEST_PER_CLASS = 20
+TEST_PER_CLASS = 100
 
 
 @cache
@@ -34,9 +34,9 @@ def rows_of_cifar100() -> tuple[int, ...]:
 def write_cifar100(root: Path) -> Path:
     """Write `root`/cifar-100-python/{train,test,meta} as CIFAR-100's python version has them.
 
-    Same keys, types and kind of pickle as the download; 60 classes, 200 training and 20 test
-    pictures each, in shuffled order. Files that are all there already are left alone. Returns the
-    folder. Raises DataError when it cannot be written.
+    Same keys, types and kind of pickle as the download; 60 classes, 200 training and 100
+    test pictures each, in shuffled order. Files that are all there already are left alone. Returns
+    the folder. Raises DataError when it cannot be written.
     """
     folder = root / "cifar-100-python"
     if all((folder / name).is_file() for name in ("train", "test", "meta")):

@@ -98,7 +98,8 @@ def test_imagenet_files(small):
                 i: max(1, round(SHARE * n)) for i, n in enumerate(imagenet.class_counts())
             }
         else:
-            assert counts == dict.fromkeys(range(60), 1)
+            each = {"val": imagenet.VAL_PER_CLASS, "test": imagenet.TEST_PER_CLASS}[split]
+            assert counts == dict.fromkeys(range(60), max(1, round(SHARE * each)))
         listed[split] = [line.split()[0] for line in text.splitlines()]
     every = [path for paths in listed.values() for path in paths]
     assert len(every) == len(set(every))
@@ -209,12 +210,12 @@ def test_species_are_those_of_the_atlas():
 
 def test_iwildcam_sizes():
     rows = wildcam.plan()
-    splits = {"train": 2700, "val": 400, "test": 800, "id_val": 400, "id_test": 600}
+    splits = {"train": 2700, "val": 400, "test": 4000, "id_val": 400, "id_test": 3000}
     assert Counter(r.split for r in rows) == splits
     counts = Counter((r.split, r.y) for r in rows)
     by_split = {s: [counts[s, y] for y in range(34)] for s in splits}
     assert {s: n[0] for s, n in by_split.items()} == {
-        "train": 480, "val": 72, "test": 136, "id_val": 72, "id_test": 108,
+        "train": 480, "val": 72, "test": 680, "id_val": 72, "id_test": 540,
     }  # fmt: skip
     fewest = {s: min(n[1:]) for s, n in by_split.items()}
     assert fewest == {"train": 6, "val": 3, "test": 7, "id_val": 3, "id_test": 5}
