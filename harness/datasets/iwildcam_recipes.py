@@ -63,13 +63,15 @@ MINI = Recipe(
     generator="mini",
     clip="mini",
     steps=12,
-    text_guidance=3.0,
+    text_guidance=2.0,
     size_px=64,
     view_px=64,
     augment="image-text",
     test_view="image-text-centre",
     probe_images=40,
     probe_train=600,
+    look_every=2,
+    look_share=0.5,
 )
 
 SMOKE = replace(
