@@ -82,6 +82,7 @@ MINI = Recipe(
     view_px=64,
     augment="crop-flip",
     probe_images=30,
+    run_seeds=(0, 1, 2, 3, 4),
     look_every=3,
     look_share=0.2,
 )
