@@ -472,13 +472,18 @@ def test_prompts_of_the_paper() -> None:
 
 
 def test_prompts_of_the_built_in_world() -> None:
-    """Captions that its generator was shown: see harness.mini.captions."""
+    """In the words of captions that its generator was shown: see harness.mini.captions."""
     from harness.mini.captions import WITH_SCENE
-    from harness.mini.scene import SCENES
+    from harness.mini.scene import SCENES, atlas
 
     form = next(form for form in WITH_SCENE if "8k" in form)
-    known = {form.format(subject="fox", place=phrase) for phrase, *_ in SCENES.values()}
-    assert {imagenet.prompt("fox", seed, MINI) for seed in range(100)} == known
+    styles = ["", *(f"{style['adjective']} " for style in atlas().styles)]
+    known = {
+        form.format(subject=f"{style}fox", place=phrase)
+        for style in styles
+        for phrase, *_ in SCENES.values()
+    }
+    assert {imagenet.prompt("fox", seed, MINI) for seed in range(2000)} == known
 
 
 def test_other_words() -> None:

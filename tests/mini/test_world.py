@@ -33,7 +33,7 @@ GOLDEN = [
     ("test", 7, 3, "b6ffc7acec5d327e"),
     ("test", 100, 799, "2130f5a25e5c609a"),
 ]
-GOLDEN_FILES = {"train": "dc1d65e665e362d1", "test": "d93068d2326f3d52"}
+GOLDEN_FILES = {"train": "dc1d65e665e362d1", "test": "f31598e14dfca9b3"}
 CLASSES = 60
 
 
