@@ -104,7 +104,7 @@ MINI = replace(
 SMOKE = replace(
     MINI,
     profile="smoke",
-    scratch=replace(MINI.scratch, epochs=4, warmup=1, milestones=(3,)),
+    scratch=replace(MINI.scratch, lr=0.1, batch=64, epochs=4, warmup=1, milestones=(3,)),
     onward=recipes.SMOKE.onward,
     curriculum_epochs=recipes.SMOKE.curriculum_epochs,
     pool_seeds=recipes.SMOKE.pool_seeds,

@@ -51,7 +51,7 @@ PAPER = Recipe(
     probe_images=100,  # released code
 )
 
-MINI_ONWARD = Schedule(optimiser="adam", lr=1e-3, batch=64, epochs=10, decay="cosine")
+MINI_ONWARD = Schedule(optimiser="adam", lr=2e-3, batch=128, epochs=10, decay="cosine")
 
 MINI = Recipe(
     profile="mini",  # all values ours: minutes on two cores
@@ -59,11 +59,11 @@ MINI = Recipe(
     width=16,
     scratch=Schedule(
         optimiser="sgd",
-        lr=0.1,
+        lr=0.2,  # for 64 images it would be 0.1
         momentum=0.9,
         nesterov=True,
         weight_decay=5e-4,
-        batch=64,
+        batch=128,  # gains on validation images as with 64, in a fifth less time
         epochs=16,
         warmup=2,
         milestones=(12, 15),
@@ -90,8 +90,9 @@ MINI = Recipe(
 SMOKE = replace(
     MINI,
     profile="smoke",
-    scratch=replace(MINI.scratch, epochs=3, warmup=1, milestones=(2,)),
-    onward=replace(MINI_ONWARD, epochs=6),
+    # half the images in smaller batches, or there would be few steps
+    scratch=replace(MINI.scratch, lr=0.1, batch=64, epochs=3, warmup=1, milestones=(2,)),
+    onward=replace(MINI_ONWARD, lr=1e-3, batch=64, epochs=6),
     curriculum_epochs=4,  # one per level and one at the real images
     pool_seeds=(10,),
     steps=6,
