@@ -43,8 +43,8 @@ def test_records_of_the_same_parameters_are_current(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "current", "note"),
     [
-        ({"threshold": 0.5}, ["CE"], "CE+DisCL (1 record): threshold 0.55 there, 0.5 here."),
-        ({"onward.lr": 0.01}, ["CE"], "CE+DisCL (1 record): onward.lr 0.001 there, 0.01 here."),
+        ({"threshold": 0.5}, ["CE"], "CE+DisCL (1 record): threshold 0.35 there, 0.5 here."),
+        ({"onward.lr": 0.01}, ["CE"], "CE+DisCL (1 record): onward.lr 0.002 there, 0.01 here."),
         ({"width": 8}, [], "CE, CE+DisCL (2 records): width 16 there, 8 here."),
         ({"run_seeds": [7]}, ["CE", "CE+DisCL"], None),
     ],
@@ -82,7 +82,7 @@ def test_a_table_shows_what_was_made_with_its_parameters(tmp_path: Path) -> None
         row["method"]: row["seeds"] for row in result.table().to_dicts() if row["imbalance"] == 100
     }
     assert (rows["CE"], rows["CE+DisCL"]) == (1, 0)
-    assert result.leaderboard.notes[0].endswith("threshold 0.55 there, 0.5 here.")
+    assert result.leaderboard.notes[0].endswith("threshold 0.35 there, 0.5 here.")
 
 
 def test_ones_own_results_come_first(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ def test_violins_and_what_the_threshold_keeps() -> None:
 def test_ablations_by_threshold_and_amount(home: Path, page: str) -> None:
     ours = found_figures(page, f"{SET}-threshold")
     trace = ours[f"{SET}-threshold-0"]["data"][0]
-    assert trace["x"] == [0.4, 0.55]  # the recipe's where the expression does not say
+    assert trace["x"] == [0.35, 0.4]  # the recipe's where the expression does not say
     amount = found_figures(page, f"{SET}-scale").popitem()[1]["data"]
     assert amount[0]["x"] == [2, 4]
     assert amount[1]["line"]["dash"] == "dot"  # the recipe's own amount, known from the data only
@@ -252,7 +252,7 @@ def test_ablations_by_threshold_and_amount(home: Path, page: str) -> None:
 def test_one_value_is_no_ablation(home: Path) -> None:
     runs = drawn_records.table(Workspace(SET, "mini"), seeds=[0])
     table = leaderboard.table(published.of(SET), runs, "mini")
-    assert ablations.ablations("x", table, runs, 0.55, "threshold") == []
+    assert ablations.ablations("x", table, runs, 0.35, "threshold") == []
 
 
 def test_colours_run_from_text_to_real() -> None:

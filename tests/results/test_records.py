@@ -43,7 +43,7 @@ def test_round_trip(tmp_path: Path) -> None:
     content = records.read(file)
     assert content == json.loads(json.dumps(sample()))
     assert content["key"] == key(SPEC)
-    assert content["spec"]["recipe"]["levels"] == [0.0, 0.3, 0.5, 0.7]
+    assert content["spec"]["recipe"]["levels"] == [0.0, 0.1, 0.3]
     assert content["selection"]["last"] == SCORES
 
 
