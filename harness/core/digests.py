@@ -28,11 +28,23 @@ class Damaged(DataError):
     """A file that is not what was written."""
 
 
-def damaged(path: Path, why: object, again: str) -> Damaged:
-    """One sentence; again: what to do, such as "`harness hard` makes it again"."""
-    room = max(20, LONGEST - len(f"{path} is damaged: ; {again}"))
+def damaged(path: Path, why: object, again: str, what: str = "") -> Damaged:
+    """One sentence; again: what to do, such as "`harness hard` makes it again".
+
+    what: the content, such as "record".
+    """
+    head = f"{path}: damaged {what}: " if what else f"{path} is damaged: "
+    return Damaged(head + _cut(why, len(head), again))
+
+
+def damaged_by(error: DataError, again: str) -> Damaged:
+    """The same of an error that names the file already."""
+    return Damaged(_cut(error, 0, again))
+
+
+def _cut(why: object, taken: int, again: str) -> str:
     error = why if isinstance(why, BaseException) else ValueError(why)
-    return Damaged(f"{path} is damaged: {brief(error, room)}; {again}")
+    return f"{brief(error, max(20, LONGEST - taken - len(again) - 2))}; {again}"
 
 
 def remade(error: DataError) -> None:
@@ -74,7 +86,7 @@ def read_listing(path: Path, again: str) -> dict[str, str]:
     try:
         lines = documents.text(path).split("\n")
     except DataError as error:
-        raise damaged(path, error, again) from None
+        raise damaged_by(error, again) from None
     if lines.pop():
         raise damaged(path, "its last line is cut off", again)
     digests: dict[str, str] = {}

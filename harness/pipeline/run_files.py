@@ -48,7 +48,7 @@ def read(folder: Path) -> Done | None:
     try:
         content = documents.json_value(path, "run")
     except DataError as error:
-        raise digests.damaged(path, error, AGAIN) from None
+        raise digests.damaged_by(error, AGAIN) from None
     if isinstance(content, dict) and content.get("spec") == "RunSpec" and "files" not in content:
         return Done(None, None)
     rest, fault = digests.opened(content, ())
@@ -94,7 +94,7 @@ def damage(folder: Path) -> list[digests.Damaged]:
         except digests.Damaged as error:
             problems.append(error)
         except DataError as error:
-            problems.append(digests.damaged(folder / name, error, AGAIN))
+            problems.append(digests.damaged_by(error, AGAIN))
     return problems
 
 

@@ -44,12 +44,12 @@ def save(path: Path, state: State, model: Any, optimiser: torch.optim.Optimizer,
 
 
 def read(path: Path, run: str) -> State | None:
-    """The state that was saved, or None.
+    """The state that was saved; None where there is none, or a damaged file, which is told.
 
-    DataError for a damaged file and for one that another run wrote.
+    DataError for one that another run wrote.
     """
-    remedy = "remove it to train from the beginning"
-    saved = torch_files.read(path, ("version", "run"), remedy)
+    again = "the run is trained from the beginning"
+    saved = torch_files.read_or_none(path, ("version", "run"), again)
     if saved is None:
         return None
     identity, content = saved
