@@ -19,6 +19,7 @@ from harness.core.errors import DataError, brief
 from harness.core.files import write_atomic
 
 FIELD = "digest"  # of a JSON object, over everything else in it
+LISTING = "files.sha256"  # below the root of a data set: SHA-256 of its files
 LONGEST = 300  # characters of a sentence
 
 log = logging.getLogger("harness")

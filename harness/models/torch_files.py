@@ -21,6 +21,7 @@ from harness.core.errors import DataError
 from harness.core.files import write_atomic
 
 BROKEN_ZIP = (
+    OSError,  # a place before the file's beginning
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -67,10 +68,12 @@ def read(
 def check(path: Path, again: str) -> None:
     """Damaged unless each member of the archive is what was written; nothing is unpickled."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
+        file = path.open("rb")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        with file, zipfile.ZipFile(file) as archive:
+            broken = archive.testzip()
     except BROKEN_ZIP as error:
         raise damaged(path, error, again) from error
     if broken is not None:
