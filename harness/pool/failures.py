@@ -112,6 +112,11 @@ def _rows(path: Path, generator: str) -> pl.DataFrame:
     return pl.DataFrame(rows if made_by == generator else [], schema=FAILED)
 
 
+def check(path: Path) -> None:
+    """Damaged unless a file is what was written."""
+    _content(path)
+
+
 def _content(path: Path) -> tuple[str, list[dict[str, Any]]]:
     """Generator and rows of a file; no rows before the rest of their shard is there."""
     try:
