@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,15 @@ def _train(work: tuple[Job, Machine]) -> Numbers:
         (job.folder / "checkpoint.pt").unlink(missing_ok=True)
         run_files.write(job.folder, plain(job.spec), inputs)
         records.write(content, job.workspace.records)
+    _wait_for_everyone()  # the next run may start from these weights
+    return headline(job.workspace.module, content["selection"]["last"])
+
+
+def _wait_for_everyone() -> None:
     if parallel.ranks() > 1:
         from accelerate import PartialState
 
-        PartialState().wait_for_everyone()  # the next run may start from these weights
-    return headline(job.workspace.module, content["selection"]["last"])
+        PartialState().wait_for_everyone()
 
 
 def _describe(job: Job, machine: Machine, train_s: float) -> None:
@@ -120,6 +125,7 @@ def _describe(job: Job, machine: Machine, train_s: float) -> None:
 def _fit(job: Job, machine: Machine) -> None:
     from safetensors.torch import save
 
+    from harness.training.checkpoint import OtherRun
     from harness.training.trainer import fit
 
     spec, method, reference = job.spec, job.method(), None
@@ -128,11 +134,18 @@ def _fit(job: Job, machine: Machine) -> None:
         data = replace(data, levels=levels_by_epoch(job.reference))
     elif job.reference is not None:
         reference = (job.reference.method().objective, _weights(job.reference))
-    weights = fit(
-        method, data, spec.recipe, spec.seed, job.folder, machine,
+    train = partial(
+        fit, method, data, spec.recipe, spec.seed, job.folder, machine,
         start=_weights(job.start), reference=reference,
         watch=counter(job.folder) if parallel.rank() == 0 else None,
     )  # fmt: skip
+    try:
+        weights = train()
+    except OtherRun:  # begun from weights or rows that have changed since
+        if parallel.rank() == 0:
+            (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+        _wait_for_everyone()
+        weights = train()
     if parallel.rank() == 0:
         write_atomic(job.folder / run_files.WEIGHTS, save(weights))
 
