@@ -21,7 +21,7 @@ DONE, WEIGHTS, PROBABILITIES = "done.json", "weights.safetensors", "p-train.parq
 VERSION = 2
 FIELDS = ("version", "spec", "files", "read")
 PASSING = (DONE, "checkpoint.pt", "epochs.count", PROBABILITIES)  # not of the run's results
-AGAIN = "`harness train` trains it again"
+AGAIN = "`harness verify --repair` and `harness train` make it again"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from harness.core.errors import DataError, UsageError, brief
 from harness.datasets import prompts
 
 FIELDS = ("class", "prompts", "version", "dataset", "source")  # of a line
-AGAIN = "its class is asked for again; remove the file where its first line is damaged"
+AGAIN = "remove that line to ask for its class again, or the file where it is the first"
 
 
 class Journal:
@@ -49,7 +49,7 @@ class Journal:
         return self
 
     def _take_known(self) -> None:
-        """Answers of the file itself; a damaged one is told, and its classes are asked for again."""
+        """Answers of the file itself; a damaged one is told, and written again."""
         try:
             known = prompts.read(self.out, dataset=self.dataset)
         except Damaged as error:
@@ -82,10 +82,7 @@ class Journal:
             try:
                 self._take(self._opened(line), number)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
-                fault = damaged(self.path, f"line {number}: {brief(error)}", AGAIN)
-                if number == 1:
-                    raise fault from error
-                remade(fault)
+                raise damaged(self.path, f"line {number}: {brief(error)}", AGAIN) from error
         if len(lines) == 1:
             source = {**self.source, "date": self.date}
             version = {"version": prompts.VERSION}
