@@ -115,6 +115,24 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, FIELD: of_value(plain)}
 
 
+def read_json(path: Path, what: str, again: str, names: Iterable[str] | None = None) -> Any:
+    """The value in a JSON file, an object without its digest; what: as harness.core.documents.
+
+    Damaged for what is no JSON or not what was written; names: see `opened`. DataError where there
+    is no such file.
+    """
+    try:
+        value = documents.json_value(path, what)
+    except DataError as error:
+        if path.is_file():
+            raise damaged_by(error, again) from None
+        raise
+    content, fault = opened(value, names)
+    if fault is not None:
+        raise damaged(path, fault, again, what)
+    return content
+
+
 def opened(content: Any, names: Iterable[str] | None = None) -> tuple[Any, str | None]:
     """A JSON value without its digest, and what is wrong with it; None for a sound one.
 

@@ -7,19 +7,20 @@ was read: the weights of the run it starts from ("start"), consults ("reference"
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import digests, documents
+from harness.core import digests
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
+from harness.core.specs import RunSpec
 
 DONE, WEIGHTS, PROBABILITIES = "done.json", "weights.safetensors", "p-train.parquet"
 VERSION = 2
-FIELDS = ("version", "spec", "files", "read")
 PASSING = (DONE, "checkpoint.pt", "epochs.count", PROBABILITIES)  # not of the run's results
 AGAIN = "`harness verify --repair` and `harness train` make it again"
 
@@ -45,18 +46,13 @@ def read(folder: Path) -> Done | None:
     path = folder / DONE
     if not path.is_file():
         return None
-    try:
-        content = documents.json_value(path, "run")
-    except DataError as error:
-        raise digests.damaged_by(error, AGAIN) from None
-    if isinstance(content, dict) and content.get("spec") == "RunSpec" and "files" not in content:
+    before = [field.name for field in dataclasses.fields(RunSpec)]
+    content = digests.read_json(path, "end of a run", AGAIN, ["spec", *before])
+    if isinstance(content, dict) and content.get("spec") == "RunSpec":
         return Done(None, None)
-    rest, fault = digests.opened(content, ())
-    if fault is None and not (isinstance(rest, dict) and rest.get("version") == VERSION):
-        fault = "of another version"
-    if fault is not None:
-        raise digests.damaged(path, fault, AGAIN)
-    return Done({name: tuple(about) for name, about in rest["files"].items()}, rest["read"])
+    if not (isinstance(content, dict) and content.get("version") == VERSION):
+        raise digests.damaged(path, "of another version", AGAIN)
+    return Done({name: tuple(about) for name, about in content["files"].items()}, content["read"])
 
 
 def write(folder: Path, spec: Any, inputs: Mapping[str, str]) -> None:

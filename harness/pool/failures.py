@@ -12,9 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.core import documents
-from harness.core.digests import damaged, opened, sealed
-from harness.core.errors import DataError
+from harness.core.digests import damaged, read_json, sealed
 from harness.core.files import write_atomic
 from harness.core.specs import GeneratorSpec, key
 from harness.pool.cache import read_index
@@ -120,12 +118,10 @@ def check(path: Path) -> None:
 def _content(path: Path) -> tuple[str, list[dict[str, Any]]]:
     """Generator and rows of a file; no rows before the rest of their shard is there."""
     try:
-        content, fault = opened(documents.json_value(path, "list of failures"), FIELDS)
-        if fault is not None:
-            raise ValueError(fault)
+        content = read_json(path, "list of failures", AGAIN, FIELDS)
         rows = [{name: row[name] for name in FAILED} for row in content["rows"]]
         rest = content["rest"]
         whole = rest is None or (path.parents[1] / rest).exists()
         return content["generator"], rows if whole else []
-    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(path, error, AGAIN) from error

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.core import digests, documents
+from harness.core import digests
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.shipped import GOLDEN
@@ -278,12 +278,7 @@ def read(file: Path, profile: str) -> Golden:
         hint = f'`harness check --profile {profile} --update --reason "..."` writes them'
         raise DataError(f"{file}: no golden numbers yet; {hint}")
     hint = f'`harness check --profile {profile} --update --reason "..."` writes them again'
-    try:
-        content, fault = digests.opened(documents.json_value(file, "golden numbers"), FIELDS)
-    except DataError as error:
-        raise digests.damaged_by(error, hint) from None
-    if fault is not None:
-        raise digests.damaged(file, fault, hint, "golden numbers")
+    content = digests.read_json(file, "golden numbers", hint, FIELDS)
     if not isinstance(content, dict) or content.get("version") != VERSION:
         version = content.get("version") if isinstance(content, dict) else None
         raise DataError(f"{file}: version {version!r}, this code reads version {VERSION}")

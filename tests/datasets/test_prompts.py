@@ -247,7 +247,7 @@ def test_what_is_written_is_read(stored):
 
 def test_a_change_that_nobody_owns_up_to_is_refused(stored):
     stored.write_text(stored.read_text("utf-8").replace("tench", "trench"), "utf-8")
-    with pytest.raises(DataError, match=r"is damaged: its digest .* `harness prompts` writes it"):
+    with pytest.raises(DataError, match=r"damaged prompts: its digest .* `harness prompts`"):
         prompts.read(stored)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import digests, documents
+from harness.core import digests
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
 
@@ -48,9 +48,7 @@ def read(path: Path, classes: Iterable[str] = (), dataset: str | None = None) ->
     Raises DataError: no such file, damaged, another version or data set, a class that is missing
     or has not nine or ten texts.
     """
-    value, fault = digests.opened(documents.json_value(path, "prompts"), FIELDS)
-    if fault is not None:
-        raise digests.damaged(path, fault, AGAIN)
+    value = digests.read_json(path, "prompts", AGAIN, FIELDS)
     if not isinstance(value, dict) or value.get("version") != VERSION:
         version = value.get("version") if isinstance(value, dict) else None
         raise DataError(f"the prompts {path} have version {version!r}; this reads {VERSION}")
