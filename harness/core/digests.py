@@ -75,19 +75,34 @@ def check_file(path: Path, expected: str, again: str) -> None:
 
 
 def write_listing(path: Path, digests: Mapping[str, str]) -> None:
-    """SHA-256 by name, a line each, as `sha256sum -c` reads them."""
+    """SHA-256 by name, a line each, as `sha256sum -c` reads them, behind that of these lines."""
     lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
-    write_atomic(path, lines.encode())
+    write_atomic(path, f"{_header(lines)}\n{lines}".encode())
+
+
+def _header(lines: str) -> str:
+    """The first line of a listing: a comment to `sha256sum`."""
+    return f"# sha256 of what follows: {hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 def read_listing(path: Path, again: str) -> dict[str, str]:
-    """SHA-256 by name; nothing without a listing. Damaged for lines of another form."""
+    """SHA-256 by name; nothing without a listing.
+
+    Damaged for one that is not what was written, and for lines of another form. What `sha256sum`
+    wrote has no header.
+    """
     if not path.is_file():
         return {}
     try:
-        lines = documents.text(path).split("\n")
+        content = documents.text(path)
     except DataError as error:
         raise damaged_by(error, again) from None
+    header, _, rest = content.partition("\n")
+    if header.startswith("#"):
+        if header != _header(rest):
+            raise damaged(path, "its SHA-256 is not that of what was written", again)
+        content = rest
+    lines = content.split("\n")
     if lines.pop():
         raise damaged(path, "its last line is cut off", again)
     digests: dict[str, str] = {}

@@ -51,7 +51,6 @@ class Kind:
     path: Path
     read: Callable[[], Any]
     remake: Callable[[], object] | None = None  # None: see the test that is named beside it
-    named: Path | None = None  # another file that the sentence may name
 
 
 class World:
@@ -283,7 +282,7 @@ def listing(world: World) -> Kind:
         path.unlink()
         world.write_pictures()
 
-    return Kind(path, some.read, remake, named=root / "pictures")
+    return Kind(path, some.read, remake)
 
 
 def official_file(world: World) -> Kind:
@@ -413,8 +412,7 @@ def trial(kind: Kind, value: Any, about: str) -> str:
 
 
 def check_sentence(text: str, kind: Kind, about: str) -> None:
-    named = str(kind.path) in text or (kind.named is not None and str(kind.named) in text)
-    assert named, f"{about}: {text}"
+    assert str(kind.path) in text, f"{about}: {text}"
     assert "`" in text, f"no way back, {about}: {text}"
     assert len(text) <= LONGEST + max(0, len(str(kind.path)) - 100), f"{about}: {text}"
     assert "\n" not in text, f"{about}: {text}"
