@@ -228,11 +228,11 @@ def numbers(
 
 
 def _read(tools: Tools, file: str, name: str) -> dict[str, Any] | None:
-    """What a file of that name holds, None when there is none. DataError for a damaged file."""
+    """What a file of that name holds, None when there is none, or a damaged one."""
     from harness.models import torch_files
 
-    remedy = "remove it to make its features again"
-    saved = torch_files.read(tools.folder / file, ("name",), remedy)
+    again = "its features are made again"
+    saved = torch_files.read_or_none(tools.folder / file, ("name",), again)
     if saved is None:
         return None
     identity, content = saved

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "LP-FT"
 ROWS = ("LP-FT", "LP-FT+WE")
-FILE = "probe.safetensors"
+FILE = "probe.pt"
 BATCH = 256  # images whose features are taken at once
 
 
@@ -175,33 +175,22 @@ def stratified(labels: np.ndarray, share: float, rng: np.random.Generator) -> np
 
 
 def _read(tools: Tools, name: str) -> Probe | None:
-    """The probe of that name, None when there is none. DataError for a damaged file."""
-    from safetensors import SafetensorError, safe_open
-
+    """The probe of that name, None when there is none, or a damaged one."""
+    from harness.models import torch_files
     from harness.models.logistic_regression import Probe
 
-    path = tools.folder / FILE
-    if not path.exists():
+    saved = torch_files.read_or_none(tools.folder / FILE, ("name",), "the probe is fitted again")
+    if saved is None or saved[0] != (name,):
         return None
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("name") != name:
-                return None
-            weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
-            return Probe(weight, bias, float(metadata["C"]), float(metadata["accuracy"]))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is damaged; remove it to fit the probe again") from error
+    about = saved[1]
+    return Probe(about["weight"], about["bias"], about["C"], about["accuracy"])
 
 
 def _write(tools: Tools, name: str, probe: Probe) -> None:
-    from safetensors.torch import save
+    from harness.models import torch_files
 
-    from harness.core.files import write_atomic
-
-    metadata = {"name": name, "C": repr(probe.strength), "accuracy": repr(probe.accuracy)}
-    tensors = {"weight": probe.weight, "bias": probe.bias}
-    write_atomic(tools.folder / FILE, save(tensors, metadata=metadata))
+    about = {"name": name, "C": float(probe.strength), "accuracy": float(probe.accuracy)}
+    torch_files.write(tools.folder / FILE, about | {"weight": probe.weight, "bias": probe.bias})
 
 
 # ---------------------------------------------------------------- the term

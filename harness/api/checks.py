@@ -154,7 +154,7 @@ def update(
     DataError where there are no records: golden numbers of nothing would guard nothing.
     """
     file = golden.find(profile, home)
-    before = golden.read(file, profile) if file.exists() else Golden(profile, ())
+    before = golden.read_to_replace(file, profile)
     sets = _read(profile, home, datasets, settings)
     empty = [name for name, some in sets.items() if not some.matched.current]
     if empty or not sets:
@@ -255,7 +255,7 @@ def _golden(profile: str, home: Path, reason: str, found: Mapping[str, Sequence[
     repeated = [*rest, *(r for kind in kinds[1:] for r in found[kind])]
     rows = golden.rows(reference, repeated)
     file = golden.find(profile, home)
-    before = golden.read(file, profile) if file.exists() else Golden(profile, ())
+    before = golden.read_to_replace(file, profile)
     about = _about(rows, kinds, found)
     new = Golden(profile, rows, before.throughput, (*before.reasons, reason), about)
     golden.write(new, golden.path(profile, home))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from harness.core.digests import check_file, read_listing
 from harness.core.errors import DataError, brief
 from harness.core.specs import key
 from harness.datasets.codec import decode
-from harness.pool.exports import COLUMNS, TEXTS, plain_cell
+from harness.pool.exports import COLUMNS, LISTING, TEXTS, plain_cell
 
 if TYPE_CHECKING:
     from harness.pipeline.workspace import Workspace
@@ -64,6 +65,9 @@ def _provenance(workspace: Workspace, images: pl.DataFrame) -> Provenance:
     )
 
 
+AGAIN = "`harness cache export` makes the export again, in another folder"
+
+
 class Encoded:
     """Images by their number; read and decoded when one is taken. `read` gives an image's bytes."""
 
@@ -80,10 +84,18 @@ def is_export(folder: Path) -> bool:
 
 
 def open_export(folder: Path) -> tuple[pl.DataFrame, Encoded]:
-    """Rows (COLUMNS) and images of an export; DataError where it cannot be read."""
+    """Rows (COLUMNS) and images of an export; DataError where it cannot be read.
+
+    Damaged for an index, a tar or a Parquet file that is not what was written; plain image files
+    are checked when they are taken.
+    """
+    known = read_listing(folder / LISTING, AGAIN)
+    index, parts = folder / "metadata.csv", [*_tars(folder), *_parquets(folder)]
+    for path in [index] if index.is_file() else parts:
+        _check(path, known.get(path.relative_to(folder).as_posix()))
     try:
-        if (folder / "metadata.csv").is_file():
-            return _files(folder)
+        if index.is_file():
+            return _files(folder, known)
         return _webdataset(_tars(folder)) if _tars(folder) else _hf(_parquets(folder))
     except (OSError, ValueError, KeyError, tarfile.TarError, pl.exceptions.PolarsError) as error:
         raise DataError(f"cannot read the export in {folder}: {brief(error)}") from error
@@ -97,15 +109,24 @@ def _parquets(folder: Path) -> list[Path]:
     return sorted((folder / "data").glob("train-*.parquet"))
 
 
-def _files(folder: Path) -> tuple[pl.DataFrame, Encoded]:
+def _check(path: Path, expected: str | None) -> None:
+    """Nothing is known of the exports of before."""
+    if expected is not None:
+        check_file(path, expected, AGAIN)
+
+
+def _files(folder: Path, known: Mapping[str, str]) -> tuple[pl.DataFrame, Encoded]:
     table = pl.read_csv(folder / "metadata.csv", schema_overrides=COLUMNS)
-    paths = [folder / name for name in table["file_name"]]
+    names = table["file_name"].to_list()
+    paths = [folder / name for name in names]
     table = table.with_columns(plain_cell(name) for name in TEXTS).select(list(COLUMNS))
-    return table, Encoded(partial(_file_bytes, paths))
+    expected = [known.get(name) for name in names]
+    return table, Encoded(partial(_file_bytes, paths, expected))
 
 
-def _file_bytes(paths: Sequence[Path], i: int) -> bytes:
+def _file_bytes(paths: Sequence[Path], expected: Sequence[str | None], i: int) -> bytes:
     try:
+        _check(paths[i], expected[i])
         return paths[i].read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {paths[i]}: {brief(error)}") from error

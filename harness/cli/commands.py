@@ -139,6 +139,30 @@ def table(args: argparse.Namespace) -> None:
     give(_rendered(result, args, args.format), args.out)
 
 
+def verify(args: argparse.Namespace) -> None:
+    """Print what is damaged; DataError where something is, unless all of it was repaired."""
+    from harness.pipeline import verification
+
+    workspace = request_of(args).workspace
+    problems = verification.verify(workspace)
+    for name, some in problems.items():
+        print(f"{name}: {len(some) or 'nothing'} wrong")
+        for problem in some:
+            print(f"  {problem.text}")
+    count = sum(map(len, problems.values()))
+    if count and not args.repair:
+        raise DataError(f"{_number(count)}; `harness verify --repair` removes what is damaged")
+    if count:
+        left = verification.repair(problems)
+        print("repaired; `harness compare` makes again what is missing now")
+        if left:
+            raise DataError(f"{_number(len(left))} left: nothing of the harness's makes them again")
+
+
+def _number(count: int) -> str:
+    return f"{count} {'problem' if count == 1 else 'problems'}"
+
+
 def cache(args: argparse.Namespace) -> None:
     from harness.api.exports import write_export
     from harness.pipeline import stages
@@ -146,17 +170,7 @@ def cache(args: argparse.Namespace) -> None:
 
     workspace = request_of(args).workspace
     pool = workspace.pool
-    if args.action == "verify":
-        problems = cache.verify(pool)
-        for problem in problems:
-            print(problem)
-        if problems:
-            raise DataError(f"{len(problems)} problems in {pool}; `harness cache gc` clears")
-        images = cache.read_index(pool)
-        generators = images["generator"].n_unique()
-        several = f" by {generators} generators" if generators > 1 else ""
-        print(f"{len(images)} images{several}, nothing wrong")
-    elif args.action == "gc":
+    if args.action == "gc":
         removed = cache.gc(pool, [stages.generator_key(workspace)])
         old = failures.stale(pool, [stages.generator_key(workspace)])
         for path in old:

@@ -117,9 +117,13 @@ def _parser() -> argparse.ArgumentParser:
         help="the project's results (default: your own where there are any)",
     )  # fmt: skip
     table.add_argument("--metrics", type=Path, help="write the means to this file, for DVC")
-    about = "check, clean or export the synthetic images, or give them the keys that hold now"
+    about = "read all that is kept to the last byte: data, tables, pool, scores, runs, records"
+    verify = _command(every, "verify", commands.verify, about)
+    about_repair = "remove what is damaged; `harness compare` then makes it again"
+    verify.add_argument("--repair", action="store_true", help=about_repair)
+    about = "clean or export the synthetic images, or give them the keys that hold now"
     cache = _command(every, "cache", commands.cache, about)
-    cache.add_argument("action", choices=("verify", "gc", "rekey", "export"))
+    cache.add_argument("action", choices=("gc", "rekey", "export"))
     cache.add_argument("--to", type=Path, help="export: a folder that does not exist yet")
     cache.add_argument("--format", choices=("files", "webdataset", "hf"), default="files")
     _preparing(every)

@@ -141,6 +141,7 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
     an imbalance that no subset has.
     """
     folder = Path(root) / cifar.FOLDER
+    cifar.unchanged(folder)
     classes = cifar.class_names(folder / "meta")
     of = of_all(
         {name: partial(cifar.images, folder / name, len(classes)) for name in ("train", "test")}

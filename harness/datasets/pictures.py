@@ -7,7 +7,7 @@ import io
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, pairwise
@@ -18,6 +18,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from harness.core.digests import LISTING, damaged, read_listing
 from harness.core.errors import DataError, brief
 from harness.core.parallel import cores
 from harness.core.registry import one_of
@@ -25,6 +26,7 @@ from harness.datasets.codec import rgb
 
 T = TypeVar("T")
 
+AGAIN = "`harness verify --repair` and `harness index` write the built-in world's files again"
 JPEG = b"\xff\xd8\xff"
 EXIF = b"Exif\x00\x00"
 EXIF_VARIABLE = "HARNESS_EXIF"  # "apply" (default) or "ignore"
@@ -45,9 +47,26 @@ _DAMAGED = (
 )
 
 
-def read(path: str | os.PathLike[str]) -> np.ndarray:
-    """The picture in a file, uint8 (H, W, 3); DataError when it is missing or damaged."""
-    return decode(_bytes(path), str(path))
+def read(path: str | os.PathLike[str], expected: str | None = None) -> np.ndarray:
+    """The picture in a file, uint8 (H, W, 3); DataError when it is missing or damaged.
+
+    expected: SHA-256 of the file's bytes, where a listing says it.
+    """
+    data = _bytes(path)
+    if expected is not None:
+        check(data, Path(path), expected)
+    return decode(data, str(path))
+
+
+def check(data: bytes, path: Path, expected: str) -> None:
+    """Damaged unless these bytes of a picture file have that SHA-256."""
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise damaged(path, f"its SHA-256 is not that in {LISTING}", AGAIN)
+
+
+def listed(root: Path) -> dict[str, str]:
+    """SHA-256 of the files below the root of a data set, by path, where it has a listing."""
+    return read_listing(root / LISTING, AGAIN)
 
 
 def decode(data: bytes, name: str = "picture") -> np.ndarray:
@@ -138,13 +157,15 @@ def examined(path: str | os.PathLike[str]) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 (hex) of a file's bytes.
+def digest(path: str | os.PathLike[str], expected: str | None = None) -> str:
+    """SHA-256 (hex) of a file's bytes; expected: as in `read`.
 
     Of a picture that EXIF turns, while that is ignored, it is another one: other pixels come of the
     same bytes.
     """
     data = _bytes(path)
+    if expected is not None:
+        check(data, Path(path), expected)
     if not _exif_applies() and orientation(data) != 1:
         data += reading().encode()
     return hashlib.sha256(data).hexdigest()
@@ -171,6 +192,7 @@ class Files:
 
     budget_gib: when all pictures have one size and fit, they are decoded once, into one block of
     memory of at most so many GiB; otherwise each time. Several threads may take at once.
+    listing: SHA-256 by path: each picture that it names is checked whenever it is read.
     """
 
     def __init__(
@@ -179,8 +201,9 @@ class Files:
         paths: Sequence[str],
         budget_gib: float = 1.0,
         workers: int | None = None,
+        listing: Mapping[str, str] | None = None,
     ) -> None:
-        self.root, self.paths = Path(root), paths
+        self.root, self.paths, self.listing = Path(root), paths, listing or {}
         self.budget_gib, self.workers = budget_gib, workers or threads()
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -190,7 +213,7 @@ class Files:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets the names, not the pixels."""
-        return Files, (self.root, self.paths, self.budget_gib, self.workers)
+        return Files, (self.root, self.paths, self.budget_gib, self.workers, self.listing)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -203,22 +226,28 @@ class Files:
         ids = _inside(ids, len(self))
         block = self._block
         if block is None:
-            pictures = self._map(read, ids)
+            pictures = self._map(self._read, ids)
             self._begin(ids, pictures)
             return _together(pictures)
         new = np.unique(ids[~self._filled[ids]])
         if len(new):
-            pictures = self._map(read, new)
+            pictures = self._map(self._read, new)
             if any(picture.shape != block.shape[1:] for picture in pictures):
                 self._block, self._keep = None, False  # sizes differ after all
-                return _together(self._map(read, ids))
+                return _together(self._map(self._read, ids))
             block[new] = pictures
             self._filled[new] = True
         return block[ids]
 
     def digests(self, ids: np.ndarray) -> list[str]:
         """SHA-256 (hex) of the bytes of these files."""
-        return self._map(digest, _inside(ids, len(self)))
+        return self._map(self._digest, _inside(ids, len(self)))
+
+    def _read(self, path: str) -> np.ndarray:
+        return read(self.root / path, self.listing.get(path))
+
+    def _digest(self, path: str) -> str:
+        return digest(self.root / path, self.listing.get(path))
 
     def _begin(self, ids: np.ndarray, pictures: list[np.ndarray]) -> None:
         """Make the block, once the first pictures say how large it is."""
@@ -236,9 +265,9 @@ class Files:
             self._filled[ids] = True
             self._block = block
 
-    def _map(self, function: Callable[[Path], T], ids: np.ndarray) -> list[T]:
+    def _map(self, function: Callable[[str], T], ids: np.ndarray) -> list[T]:
         """function(path) of each, in order; each thread does a run of neighbours."""
-        paths = [self.root / self.paths[i] for i in ids.tolist()]
+        paths = [self.paths[i] for i in ids.tolist()]
         if self.workers == 1 or len(paths) < 2:
             return [function(path) for path in paths]
         with self._lock:
@@ -281,7 +310,7 @@ def _together(pictures: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
     return np.stack(pictures) if one_size else pictures
 
 
-def _runs(items: list[Path], n: int) -> Iterator[list[Path]]:
+def _runs(items: list[str], n: int) -> Iterator[list[str]]:
     """At most n runs of neighbours that differ in length by one at most."""
     ends = np.linspace(0, len(items), min(n, len(items)) + 1).astype(int)
     return (items[a:b] for a, b in pairwise(ends))

@@ -12,7 +12,7 @@ import polars as pl
 
 from harness.datasets.base import Dataset, Split, index_hash
 from harness.datasets.offences import SHOWN, Faults
-from harness.datasets.pictures import Files, reading
+from harness.datasets.pictures import Files, listed, reading
 
 COLUMNS = {
     "place": pl.Int64,  # of the entry in its file
@@ -115,11 +115,13 @@ def dataset(
         "path",
         "location",
     )
+    known = listed(root)
     tested = {
-        split: Split(_stored(some), Files(root, some.paths)) for split, some in splits.items()
+        split: Split(_stored(some), Files(root, some.paths, listing=known))
+        for split, some in splits.items()
     }
     counts = tuple(of_class[label] for label in range(len(classes)))
-    images = Files(root, train.paths)
+    images = Files(root, train.paths, listing=known)
     return Dataset(name, None, classes, counts, table, images, tested, index_hash(table, reading()))
 
 

@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.core.digests import LISTING, check_file
 from harness.core.errors import DataError
 from harness.core.progress import ProgressBar
 from harness.core.specs import Recipe
-from harness.datasets import picture_check, unpacking
+from harness.datasets import picture_check, pictures, unpacking
 from harness.datasets.base import Dataset, Source
 from harness.datasets.offences import SHOWN, Faults, Report
 from harness.datasets.rows import Listing
@@ -39,6 +40,7 @@ def finished(
     unfinished(report, root, sources)
     if downloads:
         archives(report, root, sources)
+        unchanged(report, root)
     report.faults.refuse()
     if decode:
         # The official sets hold a few pictures twice: their files are as they are.
@@ -103,6 +105,22 @@ def unfinished(report: Report, root: Path, sources: Sequence[Source]) -> None:
     for source in sources:
         with report.faults.gathering():
             unpacking.check(root, source.file)
+
+
+def unchanged(report: Report, root: Path) -> None:
+    """At fault are files whose SHA-256 is not that of the listing below the root, if there is one.
+
+    That they are there is not asked: the lists of the data set say which ones it needs.
+    """
+    faults = Faults()
+    with report.faults.gathering():
+        known = pictures.listed(root)
+        for name, expected in known.items():
+            if (root / name).is_file():
+                with faults.gathering():
+                    check_file(root / name, expected, pictures.AGAIN)
+        if known:
+            report.add(f"{len(known)} files are those of {LISTING}", faults)
 
 
 def archives(report: Report, root: Path, sources: Sequence[Source]) -> None:

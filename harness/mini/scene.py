@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from harness.core import package_files
+
 SPRITES = Path(__file__).parent / "sprites"
 STREAMS = {"web": 1, "train": 2, "test": 3}  # stored in seeds: never renumber
 
@@ -36,8 +38,8 @@ class Atlas:
 @cache
 def atlas() -> Atlas:
     """Read the sprite atlas that ships with the package."""
-    index = json.loads((SPRITES / "index.json").read_text())
-    sheet = np.asarray(Image.open(SPRITES / "atlas.webp").convert("RGBA"))
+    index = json.loads(package_files.check(SPRITES / "index.json").read_text())
+    sheet = np.asarray(Image.open(package_files.check(SPRITES / "atlas.webp")).convert("RGBA"))
     n, s, cell = len(index["concepts"]), len(index["styles"]), index["cell_px"]
     cells = sheet.reshape(n, cell, s, cell, 4).swapaxes(1, 2)
     return Atlas(tuple(index["concepts"]), tuple(index["styles"]), np.ascontiguousarray(cells))

@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from harness.core import documents
+from harness.core import documents, package_files
 from harness.core.errors import DataError
 
 MODELS = Path(__file__).parent / "models"
@@ -37,9 +37,11 @@ def built_in_px() -> int | None:
 def weights_digest(source: str) -> str:
     """SHA-256 over the model files of a folder: their names below it, and their bytes.
 
-    DataError for a folder without any. Files are read once per process, unless they change.
+    DataError for a folder without any, Damaged for one of the package that is not as it was
+    shipped. Files are read once per process, unless they change.
     """
     folder = Path(source)
+    package_files.check_folder(folder)
     files = sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES)
     if not files:
         raise DataError(f"no model files in {folder}")

@@ -10,7 +10,7 @@ import numpy as np
 from harness.core.files import write_atomic
 from harness.core.progress import ProgressBar
 from harness.mini import python2, scene
-from harness.mini.writing import AT_ONCE, each
+from harness.mini.writing import AT_ONCE, each, list_files
 
 # The CIFAR-100 classes whose sprites can be told apart at 32 px.
 CIFAR100 = (
@@ -20,6 +20,7 @@ CIFAR100 = (
     "rabbit raccoon rocket rose shark skunk snail snake spider squirrel streetcar sunflower "
     "sweet_pepper telephone television tiger tractor train tulip turtle whale wolf"
 ).split()
+FILES = ("train", "test", "meta")
 TRAIN_PER_CLASS = 200
 TEST_PER_CLASS = 100
 
@@ -39,7 +40,8 @@ def write_cifar100(root: Path) -> Path:
     the folder. Raises DataError when it cannot be written.
     """
     folder = root / "cifar-100-python"
-    if all((folder / name).is_file() for name in ("train", "test", "meta")):
+    if all((folder / name).is_file() for name in FILES):
+        list_files(folder, FILES, unless_listed=True)
         return folder
     concepts = [scene.atlas().concepts[i] for i in rows_of_cifar100()]
     coarse = sorted({c["group"] for c in concepts})
@@ -49,6 +51,7 @@ def write_cifar100(root: Path) -> Path:
     write_atomic(folder / "meta", python2.dumps(names))
     for split, count in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS)):
         write_atomic(folder / split, python2.dumps(_batch(split, count, coarse_of)))
+    list_files(folder, FILES)
     return folder
 
 

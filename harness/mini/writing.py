@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from harness.core import parallel
+from harness.core import digests, parallel
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
 from harness.core.progress import ProgressBar
@@ -93,6 +93,7 @@ def write(
     Raises DataError when one cannot be written.
     """
     if _complete(root, pictures, lists):
+        list_files(root, (*pictures, *lists), unless_listed=True)
         return
     jobs = list(pictures.items())
     parts = [jobs[i : i + AT_ONCE] for i in range(0, len(jobs), AT_ONCE)]
@@ -102,6 +103,17 @@ def write(
             bar.update(len(part))
     for path, data in lists.items():
         write_atomic(root / path, data)
+    list_files(root, (*pictures, *lists))
+
+
+def list_files(root: Path, names: Iterable[str], unless_listed: bool = False) -> None:
+    """Write the digests of these files below `root`, by which their readers check them.
+
+    unless_listed: for files that are there already, only where there is no listing.
+    """
+    if not (unless_listed and (root / digests.LISTING).is_file()):
+        found = {name: digests.of_file(root / name) for name in names}
+        digests.write_listing(root / digests.LISTING, found)
 
 
 def each(
@@ -117,8 +129,10 @@ def each(
 def _complete(root: Path, pictures: Mapping[str, Any], lists: Mapping[str, bytes]) -> bool:
     try:
         same = all((root / path).read_bytes() == data for path, data in lists.items())
+        listed = digests.read_listing(root / digests.LISTING, "it is written again").keys()
+        same = same and (not listed or listed == {*pictures, *lists})
         return same and all((root / path).stat().st_size > 0 for path in pictures)
-    except OSError:
+    except (OSError, digests.Damaged):
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from harness.core import documents
+from harness.core import documents, package_files
 
 COUNTS = Path(__file__).with_name(
     "diffusion_counts.json"
@@ -29,7 +29,7 @@ def name(features: int, classes: int, settings: tuple[object, ...]) -> str:
 
 @lru_cache(maxsize=1)
 def _known() -> dict[str, int]:
-    counts: dict[str, int] = documents.json_value(COUNTS, "counts")
+    counts: dict[str, int] = documents.json_value(package_files.check(COUNTS), "counts")
     return counts
 
 

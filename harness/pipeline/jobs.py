@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
+from harness.core import digests
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import RunSpec, key
 from harness.methods.compose import compose
 from harness.methods.terms import Method
-from harness.pipeline import stages
+from harness.pipeline import run_files, stages
 from harness.pipeline.recipe_fields import relevant
 from harness.pipeline.workspace import Workspace
+from harness.pool import cache
 from harness.results import records
 
 
@@ -29,6 +32,7 @@ class Job:
     start: Job | None  # whose weights it starts from
     reference: Job | None = None  # which it consults
     merges: Job | None = None  # whose weights its ensemble merges; then nothing is trained
+    tables: tuple[tuple[str, str], ...] = ()  # digests of the hard samples and pictures it reads
 
     @property
     def needs(self) -> tuple[Job, ...]:
@@ -58,10 +62,40 @@ class Job:
 
     @property
     def trained(self) -> bool:
-        """Whether it came to its end, and weights and predictions are there."""
-        files = ["done.json", "predictions-last.parquet"]
-        files += [] if self.merges else ["weights.safetensors", "predictions-oracle.parquet"]
-        return all((self.folder / name).is_file() for name in files)
+        """Whether it came to its end, its files are there, and it read what is there now.
+
+        The bytes of its files are checked when they are read.
+        """
+        try:
+            done = run_files.read(self.folder)
+        except DataError:
+            return False
+        if done is None:
+            return False
+        files = ["predictions-last.parquet"]
+        files += [] if self.merges else [run_files.WEIGHTS, "predictions-oracle.parquet"]
+        there = all((self.folder / name).is_file() for name in files)
+        return there and done.whole(self.folder) and done.read in (None, self.reads)
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Digests of what it reads beside the data set: see run_files."""
+        needs = {role: getattr(self, role) for role in NEEDS}
+        weights = {role: job.weights for role, job in needs.items() if job is not None}
+        return weights | dict(self.tables)
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of its weights as it wrote them; "" where there are none."""
+        name = run_files.WEIGHTS
+        try:
+            done = run_files.read(self.folder)
+        except DataError:
+            return ""
+        if done is None or not (self.folder / name).is_file():
+            return ""
+        files = done.files or {}
+        return files[name][1] if name in files else digests.of_file(self.folder / name)
 
     @property
     def recorded(self) -> bool:
@@ -116,13 +150,13 @@ def plan(
     methods = method_runs(workspace, expressions)
     for run in methods.values():
         check_text(run.method, workspace)
-    pool_key = functools.cache(functools.partial(_pool_key, workspace))
+    tables = _Tables(workspace)
     jobs: list[Job] = []
     for imbalance, seed in itertools.product(dict.fromkeys(imbalances), dict.fromkeys(seeds)):
         by_method: dict[str, Job] = {}
         for name, run in methods.items():
             needs = {role: by_method[other] for role, other in run.needs.items()}
-            by_method[name] = _job(workspace, run.method, imbalance, seed, needs, pool_key)
+            by_method[name] = _job(workspace, run.method, imbalance, seed, needs, tables)
         jobs += by_method.values()
     return jobs
 
@@ -133,7 +167,7 @@ def _job(
     imbalance: int | None,
     seed: int,
     needs: dict[str, Job],
-    pool_key: Callable[[int | None, str, tuple[int, ...] | None], str],
+    tables: _Tables,
 ) -> Job:
     keys = {role: key(job.spec) for role, job in needs.items()}
     spec = RunSpec(
@@ -144,20 +178,52 @@ def _job(
         seed=seed,
         recipe=relevant(workspace.recipe, method),
         index=stages.load(workspace, imbalance).index_hash,
-        pool=pool_key(imbalance, method.reads, method.levels) if method.reads else None,
+        pool=tables.pool_key(imbalance, method.reads, method.levels) if method.reads else None,
         start=keys.get("merges") or keys.get("start"),
         reference=keys.get("reference"),
         pretrained=workspace.pretrained,
     )
-    return Job(workspace, spec, **{role: needs.get(role) for role in NEEDS})
+    roles = {role: needs.get(role) for role in NEEDS}
+    return Job(workspace, spec, **roles, tables=tuple(tables.read_by(method, imbalance)))
 
 
-def _pool_key(
-    workspace: Workspace, imbalance: int | None, kind: str, levels: tuple[int, ...] | None
-) -> str:
-    rows = spectrum(workspace, imbalance, kind, levels)
-    _check_spectrum(workspace, rows, imbalance, kind, levels)
-    return stages.pool_key(rows, stages.scorer(workspace, kind))
+class _Tables:
+    """Keys and digests of the tables that runs of a workspace read, each made once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.hard = functools.cache(self._hard)
+        self.pictures = functools.cache(self._pictures)
+        self.pool_key = functools.cache(self._pool_key)
+        self.spectrum = functools.cache(functools.partial(spectrum, workspace))
+
+    def read_by(self, method: Method, imbalance: int | None) -> Iterator[tuple[str, str]]:
+        """Digests by name, as run_files keeps them."""
+        if needs_hard(method):
+            yield "hard", self.hard(imbalance)
+        if method.reads is not None:
+            yield "pool", self.pictures(imbalance, method.reads, method.levels)
+
+    def _hard(self, imbalance: int | None) -> str:
+        rows = hard(self.workspace, imbalance).select("id", "label", "source")
+        return _digest(rows.sort("id", "label"))
+
+    def _pictures(self, imbalance: int | None, kind: str, levels: tuple[int, ...] | None) -> str:
+        """Over the pictures' bytes, as their crc32 stand for them."""
+        keys = self.spectrum(imbalance, kind, levels).select("key").unique()
+        index = cache.read_index(self.workspace.pool).select("key", "crc32")
+        return _digest(keys.join(index, on="key", how="left").sort("key"))
+
+    def _pool_key(self, imbalance: int | None, kind: str, levels: tuple[int, ...] | None) -> str:
+        rows = self.spectrum(imbalance, kind, levels)
+        _check_spectrum(self.workspace, rows, imbalance, kind, levels)
+        return stages.pool_key(rows, stages.scorer(self.workspace, kind))
+
+
+def _digest(rows: pl.DataFrame) -> str:
+    """SHA-256 over rows as text, whatever their layout in memory."""
+    text = "".join(f"{' '.join(map(str, row))}\n" for row in rows.iter_rows())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_text(method: Method, workspace: Workspace) -> None:
@@ -215,7 +281,7 @@ def scored(workspace: Workspace, kind: str = "spectrum") -> pl.DataFrame:
     path = workspace.work / f"{kind}.parquet"
     rows = stages.read(path, "harness score")
     if set(rows.columns) != set(stages.SCORE_COLUMNS):
-        raise DataError(f"{path} has other columns than now; `harness score` makes it anew")
+        raise DataError(f"{path} has other columns than now; `harness score` makes it again")
     return rows
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from harness.core import documents, parallel
+from harness.core import parallel, parquet
+from harness.core.digests import Damaged, damaged, remade
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
-from harness.core.guidance import REAL, hundredths
+from harness.core.guidance import REAL
 from harness.core.machine import cpu_name, system_name
 from harness.core.progress import ProgressBar
 from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
@@ -23,17 +24,17 @@ from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
 from harness.methods.compose import compose
 from harness.methods.terms import Method
-from harness.pipeline import stages
+from harness.pipeline import run_files, stages
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
 from harness.pipeline.run_progress import Numbers, RunProgress, counter, headline
+from harness.pipeline.run_record import ABOUT, json_of, levels_by_epoch, record
+from harness.pipeline.run_todo import Todo
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
-from harness.results import predictions, records
+from harness.results import records
 from harness.training.numbered_images import Store
-
-ABOUT, BEHAVIOUR, HISTORY = "run.json", "behaviour.json", "epochs.jsonl"  # in a run's folder
 
 
 def run(
@@ -50,44 +51,37 @@ def run(
     first, ranks = parallel.rank() == 0, parallel.ranks()
     if rerun and first:
         _forget_other_code(jobs)
-    for job in jobs:
-        if job.trained and not job.recorded and first:
-            records.write(record(job), job.workspace.records)
-    todo = [job for job in jobs if not job.trained]
+    todo = Todo(jobs)
+    if first:
+        todo.complete()
     workers = 1 if ranks > 1 else workers or parallel.cores()
     machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
-    with RunProgress(todo, shown=first) as progress:
-        for wave in _waves(todo):
+    with RunProgress(todo.jobs(), shown=first) as progress:
+        while wave := todo.wave():
             work = [(job, machine) for job in wave]
             for (job, _), numbers in parallel.run(_train, work, workers):
                 progress.end(job, numbers)
-    return len(todo)
+                todo.ended.add(key(job.spec))
+    return len(todo.ended)
 
 
 def _forget_other_code(jobs: Sequence[Job]) -> None:
     """Runs of other code count as not done, and those that need them."""
     code, again = code_of("train"), set()
     for job in jobs:
-        if _json(job, ABOUT).get("code") != code or any(key(n.spec) in again for n in job.needs):
+        if json_of(job, ABOUT).get("code") != code or any(key(n.spec) in again for n in job.needs):
             again.add(key(job.spec))
-            (job.folder / "done.json").unlink(missing_ok=True)
-
-
-def _waves(todo: Sequence[Job]) -> Iterator[list[Job]]:
-    left = {key(job.spec): job for job in todo}
-    while left:
-        ready = [j for j in left.values() if not any(key(n.spec) in left for n in j.needs)]
-        yield ready
-        for job in ready:
-            del left[key(job.spec)]
+            (job.folder / run_files.DONE).unlink(missing_ok=True)
 
 
 def _train(work: tuple[Job, Machine]) -> Numbers:
     """Train or merge, keep weights and predictions, write the record; its headline numbers."""
     job, machine = work
-    begun = time.perf_counter()
+    begun, inputs = time.perf_counter(), job.reads
     if parallel.rank() == 0:
         sweep(job.folder)
+        for name in (run_files.DONE, run_files.PROBABILITIES):  # of other weights
+            (job.folder / name).unlink(missing_ok=True)
     if machine.workers > 1:
         ProgressBar.monitor_interval = 0
     if job.merges is None:
@@ -99,13 +93,17 @@ def _train(work: tuple[Job, Machine]) -> Numbers:
     content = record(job)
     if parallel.rank() == 0:
         (job.folder / "checkpoint.pt").unlink(missing_ok=True)
-        write_atomic(job.folder / "done.json", json.dumps(plain(job.spec), sort_keys=True).encode())
+        run_files.write(job.folder, plain(job.spec), inputs)
         records.write(content, job.workspace.records)
+    _wait_for_everyone()  # the next run may start from these weights
+    return headline(job.workspace.module, content["selection"]["last"])
+
+
+def _wait_for_everyone() -> None:
     if parallel.ranks() > 1:
         from accelerate import PartialState
 
-        PartialState().wait_for_everyone()  # the next run may start from these weights
-    return headline(job.workspace.module, content["selection"]["last"])
+        PartialState().wait_for_everyone()
 
 
 def _describe(job: Job, machine: Machine, train_s: float) -> None:
@@ -127,21 +125,29 @@ def _describe(job: Job, machine: Machine, train_s: float) -> None:
 def _fit(job: Job, machine: Machine) -> None:
     from safetensors.torch import save
 
+    from harness.training.checkpoint import OtherRun
     from harness.training.trainer import fit
 
     spec, method, reference = job.spec, job.method(), None
     data = train_data(job.workspace, spec.imbalance, method)
     if job.reference is not None and method.repeats:
-        data = replace(data, levels=_levels_by_epoch(job.reference))
+        data = replace(data, levels=levels_by_epoch(job.reference))
     elif job.reference is not None:
         reference = (job.reference.method().objective, _weights(job.reference))
-    weights = fit(
-        method, data, spec.recipe, spec.seed, job.folder, machine,
+    train = partial(
+        fit, method, data, spec.recipe, spec.seed, job.folder, machine,
         start=_weights(job.start), reference=reference,
         watch=counter(job.folder) if parallel.rank() == 0 else None,
     )  # fmt: skip
+    try:
+        weights = train()
+    except OtherRun:  # begun from weights or rows that have changed since
+        if parallel.rank() == 0:
+            (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+        _wait_for_everyone()
+        weights = train()
     if parallel.rank() == 0:
-        write_atomic(job.folder / "weights.safetensors", save(weights))
+        write_atomic(job.folder / run_files.WEIGHTS, save(weights))
 
 
 def _merge(job: Job, machine: Machine) -> None:
@@ -157,51 +163,16 @@ def _merge(job: Job, machine: Machine) -> None:
 
 
 def _weights(job: Job | None) -> Any:
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    return None if job is None else load_file(job.folder / "weights.safetensors")
-
-
-def record(job: Job) -> dict[str, Any]:
-    """Metrics of the stored predictions, as a record; nothing is trained or loaded."""
-    workspace, spec = job.workspace, job.spec
-    data = stages.load(workspace, spec.imbalance)
-    counts, tables = data.counts, {}
-    for name in records.SELECTIONS:
-        path = job.folder / f"predictions-{name}.parquet"
-        if name == "last" or path.exists():
-            tables[name] = stages.read(path, "harness train")
-    selection = {name: workspace.module.metrics(tables[name], counts) for name in tables}
-    splits = {name: split.table for name, split in data.splits.items()}
-    packed = predictions.pack(tables, len(counts), splits)
-    n_test = len(tables["last"])
-    about = {**_json(job, ABOUT), "behaviour": _json(job, BEHAVIOUR) or None}
-    return records.record(
-        spec, selection, counts, n_test, packed=packed, levels=_levels(job), about=about
-    )
-
-
-def _json(job: Job, name: str) -> dict[str, Any]:
-    """A file of the run's folder; empty where the run wrote none."""
-    path = job.folder / name
-    return dict(documents.json_value(path, "run")) if path.is_file() else {}
-
-
-def _levels(job: Job) -> list[list[Any]] | None:
-    """Guidance levels (hundredths) of each epoch, as [levels, epochs in a row]; [] is real images.
-
-    None where nothing was trained.
-    """
-    if not (job.folder / HISTORY).is_file():
+    if job is None:
         return None
-    groups = itertools.groupby(_levels_by_epoch(job))
-    return [[list(levels), len(list(some))] for levels, some in groups]
-
-
-def _levels_by_epoch(job: Job) -> tuple[tuple[int, ...], ...]:
-    """Guidance levels (hundredths) of each epoch of a run that was trained."""
-    epochs = documents.json_lines(job.folder / HISTORY, "history of a run")
-    return tuple(tuple(hundredths(level) for level in epoch["levels"]) for epoch in epochs)
+    path = run_files.check(job.folder, run_files.WEIGHTS)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise damaged(path, error, run_files.AGAIN) from None
 
 
 def train_data(workspace: Workspace, imbalance: int | None, method: Method) -> Any:
@@ -312,14 +283,24 @@ def _p_train(job: Job, machine: Machine) -> Any:
     """p(true class) (N,) of a run's training images, kept in its folder."""
     from harness.training.trainer import first_weights
 
-    path = job.folder / "p-train.parquet"
-    if not path.is_file():
+    path = job.folder / run_files.PROBABILITIES
+    known = _known_probabilities(path)
+    if known is None:
         method, spec = job.method(), job.spec
         data = train_data(job.workspace, spec.imbalance, method)
         loop, _ = first_weights(
             method, data, spec.recipe, spec.seed, job.folder, machine, _weights(job)
         )
-        buffer = io.BytesIO()
-        pl.DataFrame({"p_true": loop.probe(data.rows)[1]}).write_parquet(buffer)
-        write_atomic(path, buffer.getbuffer())
-    return stages.read(path, "harness hard")["p_true"].to_numpy().astype("float64")
+        known = pl.DataFrame({"p_true": loop.probe(data.rows)[1]})
+        parquet.write(path, known)
+    return known["p_true"].to_numpy().astype("float64")
+
+
+def _known_probabilities(path: Path) -> pl.DataFrame | None:
+    if not path.is_file():
+        return None
+    try:
+        return stages.read(path, "harness hard")
+    except Damaged as error:
+        remade(error)
+        return None

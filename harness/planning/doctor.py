@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from harness.core import parallel, registry
+from harness.core import package_files, parallel, registry
 from harness.core.errors import UsageError
 from harness.pipeline.config import PROFILES
 from harness.pipeline.workspace import DATASETS, Workspace
@@ -24,6 +24,7 @@ from harness.planning.devices import (
     nearest_folder,
 )
 from harness.planning.local_files import (
+    DAMAGED,
     Files,
     official_files,
     other_weights,
@@ -73,6 +74,8 @@ def doctor(
     official = {name: official_files(modules[name], folders[name], name) for name in names}
     weights: dict[str, Files] = {}
     ready: dict[str, dict[str, tuple[str, ...]]] = {profile: {} for profile in PROFILES}
+    for nth, error in enumerate(package_files.damage(), 1):
+        weights[f"file {nth} of the package"] = Files("a file of the package", DAMAGED, str(error))
     for profile in PROFILES:
         for name, module in modules.items():
             some = () if module is None else weights_of(module.RECIPES[profile], cache)

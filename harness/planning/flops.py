@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.core import documents, registry
+from harness.core import documents, package_files, registry
 from harness.core.specs import Recipe
 
 COUNTS = Path(__file__).with_name("network_counts.json")  # of the networks of all recipes
@@ -115,7 +115,7 @@ def is_known(shape: Shape) -> bool:
 
 @lru_cache(maxsize=1)
 def _shipped() -> dict[str, Network]:
-    counts = documents.json_value(COUNTS, "counts")
+    counts = documents.json_value(package_files.check(COUNTS), "counts")
     return {name: Network(**numbers) for name, numbers in counts.items()}
 
 

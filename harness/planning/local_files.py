@@ -14,12 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness.core.digests import Damaged
 from harness.core.errors import DataError
 from harness.core.specs import Recipe
 from harness.mini import weights
 from harness.models.identity import FOLDER, HUB, OPENAI, revised
 from harness.planning.packages import MISSING, OK, version
 
+DAMAGED = "damaged"
 DATA = "HARNESS_DATA"  # environment variable: a folder with a folder for each data set
 # What diffusers loads of a pipeline on the hub, as the generator asks for it.
 PIPELINE = (
@@ -122,6 +124,8 @@ def _clip(name: str, cache: Path | None) -> Files:
 def _folder(label: str, folder: Path) -> Files:
     try:
         return Files(label, OK, f"SHA-256 {weights.weights_digest(str(folder))[:12]}")
+    except Damaged as error:
+        return Files(label, DAMAGED, str(error))
     except DataError:
         return Files(label, MISSING, f"no model files in {folder}")
 

@@ -21,15 +21,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from harness.core import parquet
+from harness.core.digests import Damaged, damaged
 from harness.core.errors import DataError, UsageError
 from harness.core.files import atomic, leftovers, sweep
 from harness.core.specs import SMALL_UP_TO_PX
 from harness.datasets.codec import decode, encode, resized
-from harness.pool.scores import SCORES, keep_scores, read_scores, write_scores, write_table
+from harness.pool.scores import (
+    SCORES,
+    keep_scores,
+    read_scores,
+    scores_to_extend,
+    write_scores,
+)
 from harness.pool.shards import (
+    AGAIN,
     REQUEST,
     ROWS_PER_SHARD,
-    Damaged,
     Shard,
     open_shard,
     pending,
@@ -42,7 +50,7 @@ from harness.pool.shards import (
 __all__ = [
     "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Shard", "build_index", "decode", "encode",
     "gc", "images_by", "pending", "pixels", "plan_shards", "read_bytes", "read_index",
-    "read_scores", "request_rows", "verify", "write_scores", "write_shard",
+    "read_scores", "request_rows", "scores_to_extend", "verify", "write_scores", "write_shard",
 ]  # fmt: skip
 
 INDEX: dict[str, Any] = REQUEST | {
@@ -69,7 +77,7 @@ def build_index(pool: Path) -> pl.DataFrame:
     sweep(pool)
     state = _state(pool)
     index = _index_of(pool)
-    write_table(pool / "index.parquet", index, {"shards": json.dumps(state)})
+    parquet.write(pool / "index.parquet", index, {"shards": json.dumps(state)})
     return index
 
 
@@ -113,11 +121,10 @@ def _current_index(pool: Path) -> pl.DataFrame | None:
     """index.parquet, or None when it is missing, damaged or not that of the shards."""
     path = pool / "index.parquet"
     try:
-        if json.loads(pl.read_parquet_metadata(path)["shards"]) == _state(pool):
-            return pl.read_parquet(path).select(list(INDEX))
-    except (OSError, KeyError, ValueError, pl.exceptions.PolarsError):
-        pass
-    return None
+        index, about = parquet.read_with_metadata(path, "it is made again", list(INDEX))
+        return index if json.loads(about["shards"]) == _state(pool) else None
+    except (FileNotFoundError, KeyError, ValueError, DataError):
+        return None
 
 
 # ---------------------------------------------------------------- reading
@@ -138,7 +145,8 @@ def read_bytes(pool: Path, rows: pl.DataFrame) -> list[bytes]:
                 for _, place, offset, size, crc32, image in group:
                     images[place] = os.pread(file.fileno(), size, offset)
                     if zlib.crc32(images[place]) != crc32:
-                        raise Damaged(f"{path} is damaged: image {image} is not what was written")
+                        why = f"image {image} is not what was written"
+                        raise damaged(path, why, AGAIN)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}") from error
     return images
@@ -211,7 +219,7 @@ def _whole(path: Path, shape: tuple[int, ...]) -> bool:
 
 
 def verify(pool: Path) -> list[str]:
-    """Read every byte of the pool; what is wrong with it, one sentence each, [] for nothing."""
+    """Read every byte of the images; what is wrong, one sentence each, [] for nothing."""
     problems = [f"{tmp}: left by a writer that was killed" for tmp in leftovers(pool)]
     known = shard_paths(pool)
     others = sorted(p for p in (pool / "images").rglob("*") if p.is_file() and p not in known)
@@ -247,6 +255,20 @@ def gc(pool: Path, keep_generators: Collection[str]) -> list[Path]:
         raise DataError(f"cannot remove {error.filename}: {error.strerror}") from error
     removed = sweep(pool) + stale
     keep_scores(pool, build_index(pool))
+    return removed
+
+
+def repair(pool: Path) -> list[Path]:
+    """Remove damaged shards, of whatever generator, and what killed writers left; returns them.
+
+    The index then follows the shards that are left.
+    """
+    removed = sweep(pool)
+    for path in shard_paths(pool):
+        if isinstance(_damage(pool, path), Damaged):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    build_index(pool)
     return removed
 
 

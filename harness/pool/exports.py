@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.core import digests
 from harness.core.errors import DataError, UsageError
 from harness.core.guidance import REAL
 from harness.core.registry import one_of
@@ -24,6 +25,8 @@ from harness.pool import export_card
 from harness.pool.cache import read_bytes
 from harness.pool.export_card import Provenance
 
+# SHA-256 of all files of an export; hidden, for `datasets` takes other files for data
+LISTING = f".{digests.LISTING}"
 ROWS_PER_FILE = 1000  # of a tar or Parquet file
 COLUMNS: dict[str, Any] = {
     "key": pl.String,
@@ -53,6 +56,7 @@ def export(
                   torchvision's ImageFolder and the `imagefolder` of datasets read it
     "webdataset"  00000.tar ... with <key>.webp|jpg and <key>.json, in the order of the rows
     "hf"          data/train-00000-of-0000N.parquet with an Image column; load_dataset(out)
+    Beside them, LISTING has the SHA-256 of all files, as `sha256sum -c` reads it.
     Raises UsageError for another format or an `out` that has something in it. The folder appears
     when it is complete.
     """
@@ -68,6 +72,8 @@ def export(
             ending = extension(read_bytes(pool, images[:1])[0]) if len(images) else "webp"
             card = export_card.render(images, origin, format, TYPES, ending)
             (tmp / "README.md").write_text(card, encoding="utf-8")
+        names = sorted(p.relative_to(tmp).as_posix() for p in tmp.rglob("*") if p.is_file())
+        digests.write_listing(tmp / LISTING, {name: digests.of_file(tmp / name) for name in names})
         os.replace(tmp, out)
     except OSError as error:
         raise DataError(f"cannot export to {out}: {error.strerror or error}") from error

@@ -12,12 +12,14 @@ from typing import Any
 
 import polars as pl
 
-from harness.core.errors import DataError
+from harness.core.digests import damaged, read_json, sealed
 from harness.core.files import write_atomic
 from harness.core.specs import GeneratorSpec, key
 from harness.pool.cache import read_index
 from harness.pool.shards import REQUEST, Shard, request_rows
 
+FIELDS = ("generator", "rest", "rows")  # of a file
+AGAIN = "`harness verify --repair` removes it, `harness generate` tries its images again"
 FAILED: dict[str, Any] = REQUEST | {"reason": pl.String}
 
 
@@ -30,7 +32,7 @@ def write(
     known of the failures, and a run that was cut off between the two makes the whole shard again.
     What is known already, from an earlier try, is not written again.
     """
-    known = {row["key"]: row["reason"] for p in _files(pool) for row in _content(p)[1]}
+    known = {row["key"]: row["reason"] for p in files(pool) for row in _content(p)[1]}
     new = [image for image, reason in reasons.items() if known.get(image) != reason]
     if not new:
         return
@@ -42,7 +44,7 @@ def write(
 
 def rekey(pool: Path, specs: Mapping[str, GeneratorSpec]) -> None:
     """File the failures of generators (their keys) under those of the specs."""
-    for path in _files(pool):
+    for path in files(pool):
         generator, rows = _content(path)
         if rows and generator in specs:
             table = pl.DataFrame(rows, schema=FAILED)
@@ -52,7 +54,7 @@ def rekey(pool: Path, specs: Mapping[str, GeneratorSpec]) -> None:
 
 def _write(path: Path, generator: str, rest: str | None, rows: pl.DataFrame) -> None:
     content = {"generator": generator, "rest": rest, "rows": rows.to_dicts()}
-    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(sealed(content), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_atomic(path, text.encode())
 
 
@@ -61,7 +63,7 @@ def read(pool: Path, generator: str) -> pl.DataFrame:
 
     DataError for a file that is damaged.
     """
-    rows = pl.concat([pl.DataFrame(schema=FAILED), *(_rows(p, generator) for p in _files(pool))])
+    rows = pl.concat([pl.DataFrame(schema=FAILED), *(_rows(p, generator) for p in files(pool))])
     if not len(rows):
         return rows
     index = read_index(pool).select("key")
@@ -77,12 +79,12 @@ def outstanding(requests: pl.DataFrame, images: pl.DataFrame, failed: pl.DataFra
 def stale(pool: Path, keep: Collection[str]) -> list[Path]:
     """Files that say nothing any more of generators (keys) to keep."""
     there = {g: set(read(pool, g)["key"]) for g in keep}
-    files = []
-    for path in _files(pool):
+    old = []
+    for path in files(pool):
         generator, rows = _content(path)
         if not there.get(generator, set()) & {row["key"] for row in rows}:
-            files.append(path)
-    return files
+            old.append(path)
+    return old
 
 
 def render(rows: pl.DataFrame) -> str:
@@ -98,7 +100,8 @@ def _path(pool: Path, shard: Shard) -> Path:
     return pool / "failed" / f"{level}-{Path(name).stem}.json"
 
 
-def _files(pool: Path) -> list[Path]:
+def files(pool: Path) -> list[Path]:
+    """Those of a pool."""
     return sorted((pool / "failed").glob("g*-part-*.json"))
 
 
@@ -107,13 +110,18 @@ def _rows(path: Path, generator: str) -> pl.DataFrame:
     return pl.DataFrame(rows if made_by == generator else [], schema=FAILED)
 
 
+def check(path: Path) -> None:
+    """Damaged unless a file is what was written."""
+    _content(path)
+
+
 def _content(path: Path) -> tuple[str, list[dict[str, Any]]]:
     """Generator and rows of a file; no rows before the rest of their shard is there."""
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path, "list of failures", AGAIN, FIELDS)
         rows = [{name: row[name] for name in FAILED} for row in content["rows"]]
         rest = content["rest"]
         whole = rest is None or (path.parents[1] / rest).exists()
         return content["generator"], rows if whole else []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error!r}); delete it and generate again") from error
+        raise damaged(path, error, AGAIN) from error

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
+from harness.core.digests import Damaged, damaged
 from harness.core.errors import DataError, UsageError, brief
 from harness.datasets.codec import decode, resized
 from harness.datasets.pictures import threads
 from harness.pool import cache
-from harness.pool.shards import Damaged
+from harness.pool.shards import AGAIN
 
 T = TypeVar("T")
 Change = Callable[[Any, np.random.Generator], Any]  # of a batch as `take` gives it
@@ -165,9 +166,7 @@ class Pool:
         data = self._map(int(self.shard[row]))[start : start + int(self.size[row])]
         if zlib.crc32(data) != self.crc32[row]:
             where = self.pool / self.shards[self.shard[row]]
-            raise Damaged(
-                f"{where} is damaged: image {self.keys[int(row)]} is not what was written"
-            )
+            raise damaged(where, f"image {self.keys[int(row)]} is not what was written", AGAIN)
         image = decode(data, out)
         return image if self.side_px is None else resized(image, self.side_px)
 

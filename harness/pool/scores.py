@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from harness.core import parquet
+from harness.core.digests import Damaged, remade
 from harness.core.errors import DataError
-from harness.core.files import write_atomic
 
+AGAIN = "`harness score` scores its images again"
 SCORES: dict[str, Any] = {"key": pl.String, "text_score": pl.Float32, "image_score": pl.Float32}
 
 
@@ -29,48 +30,59 @@ def write_scores(pool: Path, clip: str, scores: pl.DataFrame) -> pl.DataFrame:
         raise DataError(f"score of image {wrong['key'][0]} is not in [-1, 1]: {wrong.row(0)[1:]}")
     if new["key"].n_unique() != len(new):
         raise DataError("two scores for one image")
-    old = read_scores(pool, clip)
+    old = scores_to_extend(pool, clip)
     if old is not None:
         new = pl.concat([old.join(new, on="key", how="anti"), new])
     new = new.sort("key")
-    write_table(_scores_path(pool, clip), new, {"clip": clip})
+    parquet.write(_scores_path(pool, clip), new, {"clip": clip})
     return new
 
 
+def scores_to_extend(pool: Path, clip: str) -> pl.DataFrame | None:
+    """As `read_scores`, for who is about to write them: of a damaged file there are none."""
+    try:
+        return read_scores(pool, clip)
+    except Damaged as error:
+        remade(error)
+        return None
+
+
 def read_scores(pool: Path, clip: str) -> pl.DataFrame | None:
-    """Scores of one scoring model (columns SCORES, sorted by key), or None if there are none."""
+    """Scores of one scoring model (columns SCORES, sorted by key), or None if there are none.
+
+    Damaged for a file that is not what was written.
+    """
     path = _scores_path(pool, clip)
     if not path.exists():
         return None
-    try:
-        return pl.read_parquet(path).select(list(SCORES))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete it and score again") from error
+    return parquet.read(path, AGAIN, list(SCORES))
 
 
 def keep_scores(pool: Path, index: pl.DataFrame) -> None:
     """Leave scores of the images in the index only, whatever the scoring model."""
-    for path in _score_files(pool):
-        table = pl.read_parquet(path)
-        _change_scores(path, table, table.join(index, on="key", how="semi", maintain_order="left"))
+    for path in score_files(pool):
+        table, about = parquet.read_with_metadata(path, AGAIN)
+        kept = table.join(index, on="key", how="semi", maintain_order="left")
+        _change_scores(path, table, kept, about["clip"])
 
 
 def add_scores(pool: Path, pairs: pl.DataFrame) -> None:
     """Keep scores of images under another key, too; pairs: key, old."""
-    for path in _score_files(pool):
-        table = pl.read_parquet(path)
+    for path in score_files(pool):
+        table, about = parquet.read_with_metadata(path, AGAIN)
         new = table.rename({"key": "old"}).join(pairs, on="old").select(table.columns)
         both = pl.concat([table, new]).unique("key", keep="first").sort("key")
-        _change_scores(path, table, both)
+        _change_scores(path, table, both, about["clip"])
 
 
-def _score_files(pool: Path) -> list[Path]:
+def score_files(pool: Path) -> list[Path]:
+    """Of all scoring models."""
     return sorted(pool.glob("scores-*.parquet"))
 
 
-def _change_scores(path: Path, before: pl.DataFrame, after: pl.DataFrame) -> None:
+def _change_scores(path: Path, before: pl.DataFrame, after: pl.DataFrame, clip: str) -> None:
     if len(before) != len(after):
-        write_table(path, after, {"clip": pl.read_parquet_metadata(path)["clip"]})
+        parquet.write(path, after, {"clip": clip})
 
 
 def _scores_path(pool: Path, clip: str) -> Path:
@@ -78,10 +90,3 @@ def _scores_path(pool: Path, clip: str) -> Path:
     if name != clip:  # two models must not share a file
         name += "-" + hashlib.sha256(clip.encode()).hexdigest()[:6]
     return pool / f"scores-{name}.parquet"
-
-
-def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str]) -> None:
-    """A Parquet file with such metadata, whole or (DataError) as it was."""
-    out = io.BytesIO()
-    table.write_parquet(out, metadata=metadata)
-    write_atomic(path, out.getbuffer())

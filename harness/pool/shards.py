@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from harness.core.digests import Damaged, damaged
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.guidance import REAL
@@ -42,11 +43,8 @@ _SCHEMA = pa.schema(
     [(name, _ARROW.get(name, pa.string())) for name in REQUEST]
     + [("image", _IMAGE), ("crc32", pa.uint32())]
 )
+AGAIN = "`harness verify --repair` removes it, `harness generate` makes its images again"
 _NAME = re.compile(r"part-[0-9a-f]{12}\.arrow")
-
-
-class Damaged(DataError):
-    """A file among the shards that is not a whole shard."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ def open_shard(path: Path) -> OpenShard:
     try:
         return _open(path)
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        raise Damaged(f"{path} is not a whole shard: {error}") from error
+        raise damaged(path, f"not a whole shard: {error}", AGAIN) from error
 
 
 def _open(path: Path) -> OpenShard:

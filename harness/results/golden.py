@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from harness.core import documents
+from harness.core import digests
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.shipped import GOLDEN
@@ -77,6 +77,9 @@ class Golden:
     throughput: dict[str, Any] | None = None  # ratio_to_stock, machine
     reasons: tuple[str, ...] = field(default=())
     calibration: dict[str, Any] | None = None  # of the reference runs: see harness.api.calibration
+
+
+FIELDS = ("version", "rule", "select", *(f.name for f in fields(Golden)))  # of the file
 
 
 def rows(
@@ -255,16 +258,27 @@ def write(golden: Golden, file: Path) -> None:
     if not golden.reasons or not golden.reasons[-1].strip():
         raise UsageError("golden numbers change for a reason: --reason TEXT")
     content = {"version": VERSION, "rule": RULE, "select": SELECT, **asdict(golden)}
+    content = digests.sealed(content)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomic(file, (records.short_lists(text) + "\n").encode())
 
 
+def read_to_replace(file: Path, profile: str) -> Golden:
+    """As `read`, for who is about to write them: none where there is no file or a damaged one."""
+    try:
+        return read(file, profile) if file.exists() else Golden(profile, ())
+    except digests.Damaged as error:
+        digests.remade(error)
+        return Golden(profile, ())
+
+
 def read(file: Path, profile: str) -> Golden:
-    """DataError, which names the file, when it is not there, damaged, or of another profile."""
+    """DataError, which names the file, when it is not there or of another profile; Damaged."""
     if not file.exists():
         hint = f'`harness check --profile {profile} --update --reason "..."` writes them'
         raise DataError(f"{file}: no golden numbers yet; {hint}")
-    content = documents.json_value(file, "golden numbers")
+    hint = f'`harness check --profile {profile} --update --reason "..."` writes them again'
+    content = digests.read_json(file, "golden numbers", hint, FIELDS)
     if not isinstance(content, dict) or content.get("version") != VERSION:
         version = content.get("version") if isinstance(content, dict) else None
         raise DataError(f"{file}: version {version!r}, this code reads version {VERSION}")
@@ -277,7 +291,7 @@ def read(file: Path, profile: str) -> Golden:
         reasons = tuple(content["reasons"])
         return Golden(profile, known, content["throughput"], reasons, content["calibration"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file}: damaged golden numbers ({error})") from error
+        raise digests.damaged(file, error, hint, "golden numbers") from error
 
 
 def _read_row(row: Any) -> Row:

@@ -18,14 +18,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harness.core import documents
+from harness.core import digests, documents, shipped
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.specs import RunSpec, key, key_of_plain, plain
 from harness.results import predictions
+from harness.results.proof import contradiction
 
 ROOT = Path("results/records")
 VERSION = 4
+AGAIN = "`harness verify --repair` removes it, `harness train` writes it again"
+AGAIN_SHIPPED = "it came with the project: install it again, or `git checkout` it"
 PACKAGES = ("numpy", "polars", "torch")
 ABOUT = ("behaviour", "code", "machine")  # None where nobody wrote it down
 SELECTIONS = ("last", "best_val", "oracle")  # rules by which a run's epoch is chosen
@@ -131,7 +134,8 @@ def write(record: Mapping[str, Any], root: Path = ROOT) -> Path:
         raise UsageError(f"not a record: {fault}")
     target = path(record, root)
     try:
-        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        sealed = digests.sealed(record)
+        text = json.dumps(sealed, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"not a record: {target.name} holds what JSON cannot say, {error}"
@@ -147,29 +151,53 @@ def short_lists(text: str) -> str:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The record in a file; DataError, which names the file, when it is damaged or misplaced."""
-    content: dict[str, Any] = documents.json_value(file, "record")
+    """The record in a file; DataError, which names the file, for one of a newer version.
+
+    Damaged for one that is not what was written, contradicts itself or is misplaced. One without a
+    digest, of before, has to hold the figures that its predictions give.
+    """
+    came_along = file.resolve().is_relative_to(shipped.REFERENCE.resolve())
+    again = AGAIN_SHIPPED if came_along else AGAIN
+    try:
+        value = documents.json_value(file, "record")
+    except DataError as error:
+        raise digests.damaged_by(error, again) from None
+    if isinstance(value, Mapping) and _newer(value.get("version")):
+        raise DataError(f"{file}: {_fault(value)}")
+    content, altered = digests.opened(value, _FIELDS)
     fault = _fault(content)
-    if fault:
-        raise DataError(f"{file}: damaged record: {fault}")
+    if fault is None and (altered is not None or digests.FIELD not in value):
+        fault = contradiction(content) or altered
+    if fault is not None:
+        raise digests.damaged(file, fault, again, "record")
     if path(content).name != file.name:
-        raise DataError(f"{file}: holds the run that belongs into {path(content).name}")
-    return content
+        why = f"holds the run that belongs into {path(content).name}"
+        raise digests.damaged(file, why, again, "record")
+    return dict(content)
+
+
+def sealed(file: Path) -> bool:
+    """Whether a sound record has a digest; those of before have none."""
+    return digests.FIELD in documents.json_value(file, "record")
+
+
+def _newer(version: Any) -> bool:
+    return type(version) is int and version > VERSION
 
 
 def is_of(file: Path, run: str) -> bool:
     """Whether a record of this version, and of the run with this key, lies there.
 
-    False where nothing lies or a record of an older version, which is to be written again;
-    DataError for a damaged one.
+    False where nothing lies, or a record that is to be written again: of an older version, without
+    a digest, or damaged, which is told. DataError for one of a newer version.
     """
     if not file.is_file():
         return False
-    content = documents.json_value(file, "record")
-    older = isinstance(content, dict) and type(content.get("version")) is int
-    if older and 1 <= content["version"] < VERSION:
+    try:
+        return bool(read(file)["key"] == run) and sealed(file)
+    except digests.Damaged as error:
+        digests.remade(error)
         return False
-    return bool(read(file)["key"] == run)
 
 
 def read_all(profile: str, dataset: str, root: Path = ROOT) -> list[dict[str, Any]]:
@@ -189,8 +217,7 @@ def _fault(content: Any) -> str | None:
         return f"a {type(content).__name__}, expected an object"
     version = content.get("version")
     if type(version) is int and version != VERSION:
-        older = "; `harness train` writes it again" if 1 <= version < VERSION else ""
-        return f"version {version}, this code reads version {VERSION}{older}"
+        return f"version {version}, this code reads version {VERSION}"
     for name, kind in _FIELDS.items():
         if name not in content:
             return f"no field {name!r}"

@@ -18,6 +18,10 @@ from harness.models import torch_files
 VERSION = 4
 
 
+class OtherRun(DataError):
+    """A state that another run saved."""
+
+
 @dataclass
 class State:
     """All that a run knows between two epochs; randomness is a function of (seed, epochs done)."""
@@ -44,17 +48,17 @@ def save(path: Path, state: State, model: Any, optimiser: torch.optim.Optimizer,
 
 
 def read(path: Path, run: str) -> State | None:
-    """The state that was saved, or None.
+    """The state that was saved; None where there is none, or a damaged file, which is told.
 
-    DataError for a damaged file and for one that another run wrote.
+    OtherRun for one that another run wrote.
     """
-    remedy = "remove it to train from the beginning"
-    saved = torch_files.read(path, ("version", "run"), remedy)
+    again = "the run is trained from the beginning"
+    saved = torch_files.read_or_none(path, ("version", "run"), again)
     if saved is None:
         return None
     identity, content = saved
     if identity != (VERSION, run):
-        raise DataError(
+        raise OtherRun(
             f"{path} belongs to another run (other method, recipe, seed, rows or start weights); "
             "remove it or name another folder"
         )

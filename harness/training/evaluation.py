@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from harness.core import parquet
 from harness.core.errors import DataError
-from harness.core.files import write_atomic
 from harness.training import inference
 from harness.training.checkpoint import State
 from harness.training.loop import Loop
@@ -136,6 +135,4 @@ def write(
         some = None if places is None else places[name]
         of = slice(None) if some is None else some
         tables.append(inference.table(split.ids[of], split.labels[of], *by_split[name], name))
-    buffer = io.BytesIO()
-    pl.concat(tables).write_parquet(buffer)
-    write_atomic(folder / f"predictions-{selection}.parquet", buffer.getbuffer())
+    parquet.write(folder / f"predictions-{selection}.parquet", pl.concat(tables))

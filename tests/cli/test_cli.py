@@ -305,7 +305,6 @@ def test_a_root_that_is_not_there(capsys, home, tmp_path):
         ("generate", "`harness hard` makes it"),
         ("score", "`harness hard` makes it"),
         ("train", "`harness score` makes it"),
-        ("cache verify", "there is no pool"),
         ("cache gc", "there is no pool"),
         ("cache rekey", "there is no pool"),
     ],

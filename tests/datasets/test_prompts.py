@@ -228,7 +228,9 @@ def stored(tmp_path):
 
 
 def damage(path, change):
+    """As somebody who edits the file would."""
     value = json.loads(path.read_text("utf-8"))
+    del value["digest"]
     change(value)
     path.write_text(json.dumps(value), "utf-8")
 
@@ -238,9 +240,15 @@ def test_what_is_written_is_read(stored):
     assert found == prompts.grammar("imagenet-lt", ["tench", "Ölkännchen"])
     assert found.source == {"kind": "grammar", "grammar": 1}
     value = json.loads(stored.read_bytes())
-    assert list(value) == ["version", "dataset", "source", "prompts"]
+    assert list(value) == ["version", "dataset", "source", "prompts", "digest"]
     assert value["version"] == 1
     assert [p.name for p in stored.parent.iterdir()] == ["prompts.json"]
+
+
+def test_a_change_that_nobody_owns_up_to_is_refused(stored):
+    stored.write_text(stored.read_text("utf-8").replace("tench", "trench"), "utf-8")
+    with pytest.raises(DataError, match=r"damaged prompts: its digest .* `harness prompts`"):
+        prompts.read(stored)
 
 
 def test_the_file_is_the_same_every_time(stored, tmp_path):

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from safetensors import safe_open
 from sklearn.linear_model import LogisticRegression
 from toy_clip import Toy
 
@@ -18,7 +17,7 @@ from harness.core.errors import DataError, UsageError
 from harness.core.specs import Schedule
 from harness.methods.compose import compose
 from harness.methods.terms import Batch
-from harness.models import logistic_regression
+from harness.models import logistic_regression, torch_files
 
 CAPTIONS = (("a", "b"), ("c",), ("d",))
 VECTORS = torch.tensor([[3.0, 0], [0, 5], [0, -2], [-4, 3]])
@@ -135,10 +134,8 @@ def test_it_stops_after_so_many_steps():
 
 
 def file_content(folder: Path) -> dict:
-    with safe_open(folder / "probe.safetensors", "pt") as file:
-        metadata = file.metadata()
-        head = {name: file.get_tensor(name) for name in ("weight", "bias")}
-    return {**head, **metadata, "C": float(metadata["C"]), "accuracy": float(metadata["accuracy"])}
+    (name,), about = torch_files.read(folder / "probe.pt", ("name",), "")
+    return {**about, "name": name}
 
 
 def fitted(tools: Tools, arguments: str = "grid=7, tolerance=1e-9, max_iter=2000") -> dict:
@@ -247,10 +244,11 @@ def test_a_probe_of_something_else_is_not_taken(tmp_path, change):
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"PK\x03\x04"])
-def test_a_damaged_probe(tmp_path, content):
-    (tmp_path / "probe.safetensors").write_bytes(content)
-    with pytest.raises(DataError, match=r"probe.safetensors is damaged; remove it"):
-        compose("LP-FT").finetune.start(toy(), Tools(tmp_path))
+def test_a_damaged_probe_is_fitted_again(tmp_path, caplog, content):
+    (tmp_path / "probe.pt").write_bytes(content)
+    compose("LP-FT").finetune.start(toy(), Tools(tmp_path))
+    assert "probe.pt is damaged: " in caplog.text
+    assert "C" in file_content(tmp_path)
 
 
 def test_then_everything_but_the_text_tower_learns():

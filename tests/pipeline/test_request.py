@@ -17,10 +17,11 @@ from harness.cli.main import main
 from harness.core import parallel
 from harness.core.errors import UsageError
 from harness.mini import weights
-from harness.pipeline import config
+from harness.pipeline import config, run_files
 from harness.pipeline.code import code_of
 from harness.pipeline.request import Choices, resolve
 from harness.pipeline.workspace import Workspace
+from harness.results import records
 
 SET = "cifar100-lt"
 
@@ -73,7 +74,10 @@ def test_runs_of_other_code_are_named_and_repeated(data, tmp_path, capsys):
     (record,) = (tmp_path / "results/records").rglob("*.json")
     assert json.loads(record.read_text())["code"] == first["code"] == code_of("train")
     about.write_text(json.dumps(first | {"code": "0" * 64}))
-    record.write_text(record.read_text().replace(first["code"], "0" * 64))
+    done = json.loads((about.parent / run_files.DONE).read_text())
+    run_files.write(about.parent, done["spec"], done["read"])
+    content = records.read(record) | {"code": "0" * 64}
+    records.write(content, tmp_path / records.ROOT)
     capsys.readouterr()
     assert main(words) == 0
     out, err = capsys.readouterr()

@@ -12,8 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness.core.digests import Damaged, damaged, opened, remade, sealed
 from harness.core.errors import DataError, UsageError, brief
 from harness.datasets import prompts
+
+FIELDS = ("class", "prompts", "version", "dataset", "source")  # of a line
+AGAIN = "remove that line to ask for its class again, or the file where it is the first"
 
 
 class Journal:
@@ -31,9 +35,7 @@ class Journal:
 
     def __enter__(self) -> Journal:
         if self.out.exists():
-            known = prompts.read(self.out, dataset=self.dataset)
-            self._same(known.source, self.out)
-            self.of |= known.of
+            self._take_known()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
@@ -45,6 +47,16 @@ class Journal:
             self._file.close()
             raise
         return self
+
+    def _take_known(self) -> None:
+        """Answers of the file itself; a damaged one is told, and written again."""
+        try:
+            known = prompts.read(self.out, dataset=self.dataset)
+        except Damaged as error:
+            remade(error)
+            return
+        self._same(known.source, self.out)
+        self.of |= known.of
 
     def __exit__(
         self,
@@ -68,13 +80,20 @@ class Journal:
         self._file.truncate(sum(len(line) + 1 for line in lines[:-1]))
         for number, line in enumerate(lines[:-1], 1):
             try:
-                self._take(json.loads(line), number)
+                self._take(self._opened(line), number)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
-                raise DataError(f"{self.path}, line {number}: damaged: {brief(error)}") from error
+                raise damaged(self.path, f"line {number}: {brief(error)}", AGAIN) from error
         if len(lines) == 1:
             source = {**self.source, "date": self.date}
             version = {"version": prompts.VERSION}
             self._append({**version, "dataset": self.dataset, "source": source})
+
+    def _opened(self, line: bytes) -> dict[str, Any]:
+        """The value of a line; ValueError for one that is not what was written."""
+        value, fault = opened(json.loads(line), FIELDS)
+        if fault is not None:
+            raise ValueError(fault)
+        return dict(value)
 
     def _take(self, value: dict[str, Any], number: int) -> None:
         if number > 1:
@@ -105,7 +124,8 @@ class Journal:
 
     def _append(self, value: dict[str, Any]) -> None:
         try:
-            self._file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+            text = json.dumps(sealed(value), ensure_ascii=False)
+            self._file.write(text.encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import documents
+from harness.core import digests
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
 
 VERSION = 1  # of the file
+FIELDS = ("version", "dataset", "source", "prompts")
+# A file that was changed by hand is as good as any other: its digest then goes.
+AGAIN = '`harness prompts` writes it again; where you changed it, remove its line "digest"'
 PER_CLASS = 10
 FEWEST = 9  # sentences of a class that are enough: an answer of eight lines is asked for again
 MIN_WORDS = 15
@@ -35,7 +38,8 @@ def write(path: Path, prompts: Prompts) -> None:
         "source": dict(prompts.source),
         "prompts": {name: list(texts) for name, texts in prompts.of.items()},
     }
-    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(digests.sealed(value), indent=1, ensure_ascii=False)
+    write_atomic(path, f"{text}\n".encode())
 
 
 def read(path: Path, classes: Iterable[str] = (), dataset: str | None = None) -> Prompts:
@@ -44,7 +48,7 @@ def read(path: Path, classes: Iterable[str] = (), dataset: str | None = None) ->
     Raises DataError: no such file, damaged, another version or data set, a class that is missing
     or has not nine or ten texts.
     """
-    value = documents.json_value(path, "prompts")
+    value = digests.read_json(path, "prompts", AGAIN, FIELDS)
     if not isinstance(value, dict) or value.get("version") != VERSION:
         version = value.get("version") if isinstance(value, dict) else None
         raise DataError(f"the prompts {path} have version {version!r}; this reads {VERSION}")

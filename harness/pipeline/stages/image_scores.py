@@ -47,7 +47,7 @@ def score(workspace: Workspace, device: str = "cpu", part: PoolPart = SPECTRUM) 
     labels = labelled_requests(workspace, all_levels).select("key", "label")
     rows = index.join(labels, on="key", how="semi", maintain_order="left")
     name = scorer(workspace, part.kind)
-    scores = cache.read_scores(workspace.pool, name)
+    scores = cache.scores_to_extend(workspace.pool, name)
     todo = rows if scores is None else rows.join(scores, on="key", how="anti")
     if len(todo):
         new = _scores(workspace, todo, device, part.kind)
