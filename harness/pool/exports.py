@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import secrets
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +13,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import UsageError
+from harness.core.files import atomic_folder
 from harness.core.guidance import REAL
 from harness.core.registry import one_of
 from harness.datasets.codec import extension
@@ -60,19 +58,12 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder")
     out = out.absolute()
-    tmp = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        tmp.mkdir(parents=True)
+    with atomic_folder(out) as tmp:
         FORMATS[format](pool, images, tmp)
         if origin is not None:
             ending = extension(read_bytes(pool, images[:1])[0]) if len(images) else "webp"
             card = export_card.render(images, origin, format, TYPES, ending)
             (tmp / "README.md").write_text(card, encoding="utf-8")
-        os.replace(tmp, out)
-    except OSError as error:
-        raise DataError(f"cannot export to {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(tmp, ignore_errors=True)
     return out
 
 

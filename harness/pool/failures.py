@@ -110,10 +110,16 @@ def _rows(path: Path, generator: str) -> pl.DataFrame:
 def _content(path: Path) -> tuple[str, list[dict[str, Any]]]:
     """Generator and rows of a file; no rows before the rest of their shard is there."""
     try:
-        content = json.loads(path.read_text())
+        text = path.read_text()
+    except FileNotFoundError:  # removed since it was listed
+        return "", []
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        content = json.loads(text)
         rows = [{name: row[name] for name in FAILED} for row in content["rows"]]
         rest = content["rest"]
         whole = rest is None or (path.parents[1] / rest).exists()
         return content["generator"], rows if whole else []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error!r}); delete it and generate again") from error

@@ -33,13 +33,13 @@ def write_scores(pool: Path, clip: str, scores: pl.DataFrame) -> pl.DataFrame:
     if old is not None:
         new = pl.concat([old.join(new, on="key", how="anti"), new])
     new = new.sort("key")
-    write_table(_scores_path(pool, clip), new, {"clip": clip})
+    write_table(scores_path(pool, clip), new, {"clip": clip})
     return new
 
 
 def read_scores(pool: Path, clip: str) -> pl.DataFrame | None:
     """Scores of one scoring model (columns SCORES, sorted by key), or None if there are none."""
-    path = _scores_path(pool, clip)
+    path = scores_path(pool, clip)
     if not path.exists():
         return None
     try:
@@ -73,7 +73,8 @@ def _change_scores(path: Path, before: pl.DataFrame, after: pl.DataFrame) -> Non
         write_table(path, after, {"clip": pl.read_parquet_metadata(path)["clip"]})
 
 
-def _scores_path(pool: Path, clip: str) -> Path:
+def scores_path(pool: Path, clip: str) -> Path:
+    """Where the scores of a scoring model lie."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", clip)
     if name != clip:  # two models must not share a file
         name += "-" + hashlib.sha256(clip.encode()).hexdigest()[:6]
