@@ -16,6 +16,7 @@ from harness.core import documents, parallel
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
 from harness.core.guidance import REAL, hundredths
+from harness.core.locks import locked
 from harness.core.machine import cpu_name, system_name
 from harness.core.progress import ProgressBar
 from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
@@ -58,10 +59,27 @@ def run(
     machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
     with RunProgress(todo, shown=first) as progress:
         for wave in _waves(todo):
-            work = [(job, machine) for job in wave]
-            for (job, _), numbers in parallel.run(_train, work, workers):
-                progress.end(job, numbers)
+            _run_wave(wave, machine, progress)
     return len(todo)
+
+
+def _run_wave(wave: Sequence[Job], machine: Machine, progress: RunProgress) -> None:
+    """Do runs that need none of each other; those that others are doing now are waited for."""
+    while wave:
+        work, busy = [(job, machine) for job in wave], []
+        for (job, _), numbers in parallel.run(_train, work, machine.workers):
+            if numbers is None:
+                busy.append(job)
+            else:
+                progress.end(job, numbers)
+        if busy and parallel.ranks() > 1:
+            raise DataError(f"another process does the run {busy[0].name}; start again after it")
+        if busy:
+            progress.bar.say(f"train: waiting for {len(busy)} runs that another process does")
+        for job in busy:
+            with locked(job.folder):
+                pass
+        wave = busy
 
 
 def _forget_other_code(jobs: Sequence[Job]) -> None:
@@ -82,9 +100,30 @@ def _waves(todo: Sequence[Job]) -> Iterator[list[Job]]:
             del left[key(job.spec)]
 
 
-def _train(work: tuple[Job, Machine]) -> Numbers:
-    """Train or merge, keep weights and predictions, write the record; its headline numbers."""
+def _train(work: tuple[Job, Machine]) -> Numbers | None:
+    """Do a run, keep weights and predictions, write the record; its headline numbers.
+
+    None where another process does it now; what another has done meanwhile is taken as it is.
+    """
     job, machine = work
+    if parallel.rank() > 0:
+        return _train_here(job, machine)
+    with locked(job.folder, wait=False) as ours:
+        if not ours:
+            return None
+        if not job.trained:
+            return _train_here(job, machine)
+        content = record(job)
+        if not job.recorded:
+            records.write(content, job.workspace.records)
+    return _numbers(job, content)
+
+
+def _numbers(job: Job, content: dict[str, Any]) -> Numbers:
+    return headline(job.workspace.module, content["selection"]["last"])
+
+
+def _train_here(job: Job, machine: Machine) -> Numbers:
     begun = time.perf_counter()
     if parallel.rank() == 0:
         sweep(job.folder)
@@ -105,7 +144,7 @@ def _train(work: tuple[Job, Machine]) -> Numbers:
         from accelerate import PartialState
 
         PartialState().wait_for_everyone()  # the next run may start from these weights
-    return headline(job.workspace.module, content["selection"]["last"])
+    return _numbers(job, content)
 
 
 def _describe(job: Job, machine: Machine, train_s: float) -> None:
