@@ -24,7 +24,7 @@ NO_MEMORY = "not enough memory; fewer --workers need less"
 # What libraries say where the system had no memory for them, other than by MemoryError.
 MEMORY_WORDS = (
     "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory",
-    "can't start new thread", "std::bad_alloc", "failed to map segment",
+    "can't start new thread", "std::bad_alloc", "failed to map segment", "memoryerror",
 )  # fmt: skip
 
 
@@ -60,8 +60,8 @@ def _explained(command: Callable[[], int]) -> int:
         return command()
     except UsageError as error:
         return _tell(str(error), USAGE)
-    except DataError as error:
-        return _tell(str(error), DATA)
+    except DataError as error:  # a reader that ran out of memory takes its file for damaged
+        return _tell(NO_MEMORY if out_of_memory(error) else str(error), DATA)
     except Regression as error:
         return _tell(str(error), REGRESSION)
     except SystemExit as leaving:  # argparse

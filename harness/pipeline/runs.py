@@ -27,7 +27,7 @@ from harness.methods.terms import Method
 from harness.pipeline import stages
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
-from harness.pipeline.run_progress import Numbers, RunProgress, counter, headline
+from harness.pipeline.run_progress import COUNT, Numbers, RunProgress, counter, headline
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
@@ -137,7 +137,8 @@ def _train_here(job: Job, machine: Machine) -> Numbers:
         _describe(job, machine, time.perf_counter() - begun)
     content = record(job)
     if parallel.rank() == 0:
-        (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+        for name in ("checkpoint.pt", COUNT):
+            (job.folder / name).unlink(missing_ok=True)
         write_atomic(job.folder / "done.json", json.dumps(plain(job.spec), sort_keys=True).encode())
         records.write(content, job.workspace.records)
     if parallel.ranks() > 1:

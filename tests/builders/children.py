@@ -23,7 +23,8 @@ import small_workspace
 SET = "cifar100-lt"
 ROOT = Path(__file__).parents[2]
 PRELOADED = [
-    "torch", "polars", "pyarrow", "pyarrow.parquet", "scipy.stats", "plotly", "open_clip",
+    "encodings.utf_8_sig", "torch", "polars", "pyarrow", "pyarrow.parquet", "scipy.stats", "plotly",
+    "open_clip",
     "diffusers", "children", "small_workspace", "harness.api.steps", "harness.api.result",
     "harness.api.exports", "harness.cli.tools", "harness.report", "harness.generation.engine",
     "harness.generation.clip_scores", "harness.training.trainer", "harness.pipeline.runs",
@@ -48,6 +49,15 @@ def seeds(small: int) -> list[int]:
     """Seeds of the trials of a kind, which pytest prints with their tests; from $ATTACK_SEED."""
     first = int(os.environ.get("ATTACK_SEED", "0"))
     return list(range(first, first + trials(small)))
+
+
+def sampled(values: list[Any], few: int) -> list[Any]:
+    """Some values at even distances, all of them where more trials are wanted."""
+    if "ATTACK_TRIALS" in os.environ or len(values) <= few:
+        return values
+    if few == 1:
+        return values[:1]
+    return [values[round(i * (len(values) - 1) / (few - 1))] for i in range(few)]
 
 
 @dataclass(frozen=True)
