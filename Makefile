@@ -6,15 +6,18 @@ BUILT := .venv/.built-$(shell pwd | cksum | cut -d " " -f 1)
 
 SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
 FORMAT ?= text
+ATTACK_TRIALS ?= 10
+# DVC refuses stages that another of its commands works on: one command at a time, the next waits.
+DVC := flock dvc.yaml $(BIN)/dvc --wait-for-lock
 
-.PHONY: venv compare smoke check test bench lint format clean
+.PHONY: venv compare smoke check test test-long bench lint format clean
 
 venv: $(BUILT)
 
 compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
-	$(BIN)/dvc commit -q -f $(addsuffix @cifar100-lt,index hard generate score train)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro -q -s table@table2
+	$(DVC) commit -q -f $(addsuffix @cifar100-lt,index hard generate score train)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(DVC) repro -q -s table@table2
 
 smoke: $(BUILT)
 	set -e; for set in $(SETS); do $(BIN)/harness compare --profile smoke --dataset $$set; done
@@ -23,7 +26,14 @@ check: $(BUILT)
 	@$(BIN)/harness check --profile smoke --format $(FORMAT)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --max-worker-restart 0
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --max-worker-restart 0 -m "not long"
+
+# Slow tests, and many trials of each attack; ATTACK_SEED chooses others.
+test-long: $(BUILT)
+	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile \
+		--max-worker-restart 0 -m long tests
+	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile \
+		--max-worker-restart 0 -m "not long" tests/attack
 
 bench: $(BUILT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q benchmarks --benchmark-enable -o python_files='bench_*.py' --benchmark-columns=min,mean,rounds

@@ -18,6 +18,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    from harness.cli.main import main as command
-
+    try:
+        from harness.cli.main import main as command
+    except KeyboardInterrupt:  # before the command can say so itself
+        return 130
     return command()

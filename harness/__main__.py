@@ -2,6 +2,6 @@
 
 import sys
 
-from harness.cli.main import main
+from discl_harness import main
 
 sys.exit(main())

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.cli import commands, tools
+from harness.cli.folders import path_of, sweep
+from harness.cli.guard import DONE, USAGE, guarded
 from harness.core import registry
-from harness.core.errors import DataError, Regression, UsageError
 
 EXAMPLES = """examples:
   harness compare --dataset cifar100-lt             every stage, then the leaderboard
@@ -27,7 +28,7 @@ EXAMPLES = """examples:
   harness list --method DisCL                       its arguments: defaults, ranges, help
 
 exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage, 3 a check
-failed (a regression)."""
+failed (a regression), 130 interrupted, 143 terminated."""
 
 ABOUT_SET = "a field of the recipe, such as scratch.lr=0.05; may be repeated"
 FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
@@ -35,27 +36,18 @@ FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(argv)
-    if args.command is None:
-        _parser().print_help()
-        return 2
-    try:
+    args = argparse.Namespace()
+
+    def command() -> int:
+        _parser().parse_args(argv, args)
+        if args.command is None:
+            _parser().print_help()
+            return USAGE
+        sweep(args)
         args.run(args)
-    except UsageError as error:
-        print(f"harness: {error}", file=sys.stderr)
-        return 2
-    except DataError as error:
-        print(f"harness: {error}", file=sys.stderr)
-        return 1
-    except Regression as error:
-        print(f"harness: {error}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        print("harness: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 0
-    return 0
+        return DONE
+
+    return guarded(command, clean=lambda: sweep(args))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -111,12 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     _view(table)
     _rows_alone(table, "what to show; those that nobody published are marked ours")
     table.add_argument("--format", choices=FORMATS, default="text", help="default: text")
-    table.add_argument("--out", type=Path, help="write the table to this file instead")
+    table.add_argument("--out", type=path_of, help="write the table to this file instead")
     table.add_argument(
         "--reference", dest="origin", action="store_const", const="reference",
         help="the project's results (default: your own where there are any)",
     )  # fmt: skip
-    table.add_argument("--metrics", type=Path, help="write the means to this file, for DVC")
+    table.add_argument("--metrics", type=path_of, help="write the means to this file, for DVC")
     about = "read all that is kept to the last byte: data, tables, pool, scores, runs, records"
     verify = _command(every, "verify", commands.verify, about)
     about_repair = "remove what is damaged; `harness compare` then makes it again"
@@ -124,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "clean or export the synthetic images, or give them the keys that hold now"
     cache = _command(every, "cache", commands.cache, about)
     cache.add_argument("action", choices=("gc", "rekey", "export"))
-    cache.add_argument("--to", type=Path, help="export: a folder that does not exist yet")
+    cache.add_argument("--to", type=path_of, help="export: a folder that does not exist yet")
     cache.add_argument("--format", choices=("files", "webdataset", "hf"), default="files")
     _preparing(every)
     _reporting(every)
@@ -151,7 +143,7 @@ def _preparing(every: Any) -> None:
     about = "write ten scene descriptions per class: an offline grammar, or a language model"
     prompts = _command(every, "prompts", tools.prompts, about)
     prompts.add_argument(
-        "--out", type=Path, help="JSON file (default: the one that `harness generate` reads)"
+        "--out", type=path_of, help="JSON file (default: the one that `harness generate` reads)"
     )
     prompts.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible one; else grammar")
     prompts.add_argument("--model", default="gpt-3.5-turbo-0125", help="at the endpoint")
@@ -168,7 +160,7 @@ def _preparing(every: Any) -> None:
     _profile(every)
     about = "what is installed and found here, and what each profile still needs"
     doctor = every.add_parser("doctor", help=about, description=about)
-    doctor.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
+    doctor.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
     doctor.set_defaults(run=tools.doctor)
     _checking(every)
     about = "the published tables against their own class counts: what adds up, and what does not"
@@ -183,7 +175,7 @@ def _reporting(every: Any) -> None:
     about = "the paper's claims, each tested on what was run"
     findings = every.add_parser("findings", help=about, description=about)
     findings.add_argument("--format", choices=("text", "markdown", "json", "short"), default="text")
-    findings.add_argument("--out", type=Path, help="write to this file instead")
+    findings.add_argument("--out", type=path_of, help="write to this file instead")
     findings.add_argument(
         "--power",
         action="store_true",
@@ -193,7 +185,7 @@ def _reporting(every: Any) -> None:
     findings.set_defaults(run=tools.findings)
     about = "one HTML file: leaderboards, findings, charts and a gallery of the spectrum"
     report = every.add_parser("report", help=about, description=about)
-    report.add_argument("--out", type=Path, default=Path("report.html"), help="(report.html)")
+    report.add_argument("--out", type=path_of, default=Path("report.html"), help="(report.html)")
     report.add_argument(
         "--pictures",
         type=_positive,
@@ -206,7 +198,8 @@ def _reporting(every: Any) -> None:
             "--dataset", action="append", help="may be repeated (default: all with records)"
         )
         parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
-        parser.add_argument("--home", type=Path, default=Path(), help="of results (default: here)")
+        about_home = "of results (default: here)"
+        parser.add_argument("--home", type=path_of, default=Path(), help=about_home)
         _set(parser)
         _rule_and_selection(parser)
 
@@ -217,7 +210,7 @@ def _checking(every: Any) -> None:
     check = every.add_parser("check", help=about, description=about, epilog=example)
     check.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
     check.add_argument("--dataset", nargs="+", metavar="NAME", help="default: all")
-    check.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
+    check.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
     _set(check)
     check.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     check.add_argument(
@@ -267,7 +260,7 @@ def _profile(every: Any) -> None:
         help="beside the exact generator: guidance-interval=0.2-0.8, deep-cache=2, fp8-linears",
     )  # fmt: skip
     profile.add_argument(
-        "--trace", type=Path, metavar="FILE", help="of the generation, for Perfetto"
+        "--trace", type=path_of, metavar="FILE", help="of the generation, for Perfetto"
     )
 
 
@@ -311,9 +304,9 @@ def _command(
     parser.add_argument("--dataset", required=needs_dataset, help="see `harness list`")
     parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
     parser.add_argument("--backbone", help="another one than the profile's: resnet34, ...")
-    parser.add_argument("--root", type=Path, help="folder of the data set's official files")
-    parser.add_argument("--home", type=Path, default=Path(), help="for results (default: here)")
-    parser.add_argument("--params", type=Path, help="default: params.yaml in --home, if there")
+    parser.add_argument("--root", type=path_of, help="folder of the data set's official files")
+    parser.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
+    parser.add_argument("--params", type=path_of, help="default: params.yaml in --home, if there")
     _set(parser)
     parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, ...")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.connection import wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, TypeVar
 
 from harness.core.errors import DataError, UsageError, brief
+from harness.core.machine import cpu_quota
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -28,23 +32,47 @@ ENVIRONMENT = dict.fromkeys(THREADS, "1") | {
 }
 
 
+LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets, too
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in prctl(2)
+
+
 def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Cores this process may use: of its affinity, and of its container's share of the machine."""
+    return min(len(os.sched_getaffinity(0)), cpu_quota() or sys.maxsize)
 
 
 def ranks() -> int:
-    """Processes that `accelerate launch` (or torchrun) started to work on one thing; usually 1."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Processes that `accelerate launch` (or torchrun) started to work on one thing; usually 1.
+
+    UsageError where the environment says so and no launcher can have said it.
+    """
+    text = os.environ.get("WORLD_SIZE", "1")
+    count = _whole("WORLD_SIZE", text, 1)
+    missing = [name for name in LAUNCHED if name not in os.environ]
+    if count > 1 and missing:
+        raise UsageError(
+            f"WORLD_SIZE is {count} and {', '.join(missing)} not set: start with `accelerate "
+            "launch`, or unset WORLD_SIZE to work in one process"
+        )
+    if count > 1 and rank() >= count:
+        raise UsageError(f"RANK is {rank()}, expected less than WORLD_SIZE, {count}")
+    return count
 
 
 def rank() -> int:
     """This process's number among them."""
-    return int(os.environ.get("RANK", "0"))
+    return _whole("RANK", os.environ.get("RANK", "0"), 0)
+
+
+def _whole(name: str, text: str, lowest: int) -> int:
+    if not text.isdecimal() or len(text) > 6 or int(text) < lowest:
+        raise UsageError(f"{name} is {text[:60]!r}, expected a whole number from {lowest}")
+    return int(text)
 
 
 def check_device(device: str) -> None:
-    """UsageError unless PyTorch can compute on `device` here."""
+    """UsageError unless PyTorch can compute on `device` here, with the processes started for it."""
+    ranks()
     if device == "cpu":
         return
     import torch
@@ -68,6 +96,7 @@ def run(
     function(what it returned, job): `start` may be a class and `function` a method of it.
     One thread per worker, so that results do not depend on the number of workers. An error in a
     job or in `start` ends all of them and is raised here; jobs that were finished stay finished.
+    An interruption, and the end of this process, ends the workers at once.
     """
     if not jobs:
         return
@@ -75,19 +104,26 @@ def run(
         states = () if start is None else (start(*arguments),)
         yield from ((job, function(*states, job)) for job in jobs)
         return
+    work = pickle.dumps((function, start, arguments))
     saved = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (start, arguments))
+    worker_end, own_end = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (worker_end, work))
     try:
         with _main_hidden(function, start):
-            futures = {pool.submit(_do, function, job): job for job in jobs}
+            futures = {pool.submit(_do, pickle.dumps(job)): job for job in jobs}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool as error:
         raise DataError("a worker process died (out of memory, or killed)") from error
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        own_end.close()  # which ends the workers
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        own_end.close()
+        worker_end.close()
         for name, value in saved.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -112,29 +148,45 @@ def _main_hidden(*functions: Callable[..., Any] | None) -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-_states: list[Any] = []  # what `start` returned in this worker, or the error that it raised
+@dataclass
+class _Worker:
+    """What a worker process does with its jobs, loaded with the first of them."""
+
+    work: bytes = b""
+    function: Callable[..., Any] | None = None
+    states: tuple[Any, ...] = ()  # what `start` returned
+
+    def do(self, job: bytes) -> Any:
+        if self.function is None:
+            function, start, arguments = pickle.loads(self.work)
+            self.states = () if start is None else (start(*arguments),)
+            self.function = function
+        return self.function(*self.states, pickle.loads(job))
 
 
-def _begin(start: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None:
+_worker = _Worker()
+
+
+def _begin(parent: Connection, work: bytes) -> None:
+    """Nothing that may fail: an error here is printed, and one in a job is raised by `run`."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent alone says that it was interrupted
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    try:
-        if start is not None:
-            _states.append(start(*arguments))
-    except (UsageError, DataError) as error:  # raised here, it would only break the pool
-        _states.append(error)
+    _worker.work = work
+    _end_with_parent()
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
 
 
-def _do(function: Callable[..., R], job: J) -> R:
-    for state in _states:
-        if isinstance(state, UsageError | DataError):
-            raise state
-    return function(*_states, job)
+def _do(job: bytes) -> Any:
+    return _worker.do(job)
 
 
-def _follow_parent() -> None:
-    """End this worker when its parent was killed: it would wait for jobs for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+def _end_with_parent() -> None:
+    """On Linux the system ends this worker with its parent, even while no thread can run."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def _follow(parent: Connection) -> None:
+    """End this worker when its parent closes the pipe, or was killed: no job will come."""
+    process = multiprocessing.parent_process()
+    wait([parent] if process is None else [parent, process.sentinel])
+    os._exit(1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,8 +13,7 @@ import simplejpeg
 from PIL import Image
 
 from harness.core import digests, parallel
-from harness.core.errors import DataError
-from harness.core.files import write_atomic
+from harness.core.files import sweep, write_atomic
 from harness.core.progress import ProgressBar
 from harness.mini import scene
 
@@ -95,6 +92,7 @@ def write(
     if _complete(root, pictures, lists):
         list_files(root, (*pictures, *lists), unless_listed=True)
         return
+    sweep(root)
     jobs = list(pictures.items())
     parts = [jobs[i : i + AT_ONCE] for i in range(0, len(jobs), AT_ONCE)]
     write_part = partial(_write_part, root, draw)
@@ -144,13 +142,4 @@ def _write_part(root: Path, draw: Draw, part: Sequence[tuple[str, tuple[Any, ...
 def _save(path: Path, pixels: np.ndarray) -> None:
     """Not synced, unlike the lists: thousands of times, that would take longer than drawing."""
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), QUALITY, "RGB", "444", False)
-    partial_name = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial_name.write_bytes(data)
-        partial_name.replace(path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial_name.unlink()
+    write_atomic(path, data, sync=False)

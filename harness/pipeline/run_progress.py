@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,7 @@ def counter(folder: Path) -> Callable[[dict[str, Any]], None]:
     """What the training loop calls after every epoch, in whatever process."""
 
     def count(entry: dict[str, Any]) -> None:
-        with (folder / COUNT).open("ab") as file:
+        with suppress(OSError), (folder / COUNT).open("ab") as file:  # a bar is not worth a run
             file.write(b".")
 
     return count

@@ -68,3 +68,4 @@ class Todo:
     def _drop(self, job: Job, error: DataError) -> None:
         remade(error)
         self.damaged.add(key(job.spec))
+        (job.folder / run_files.DONE).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from harness.core.digests import Damaged, damaged, remade
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
 from harness.core.guidance import REAL
+from harness.core.locks import locked
 from harness.core.machine import cpu_name, system_name
 from harness.core.progress import ProgressBar
 from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
@@ -27,7 +28,7 @@ from harness.methods.terms import Method
 from harness.pipeline import run_files, stages
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
-from harness.pipeline.run_progress import Numbers, RunProgress, counter, headline
+from harness.pipeline.run_progress import COUNT, Numbers, RunProgress, counter, headline
 from harness.pipeline.run_record import ABOUT, json_of, levels_by_epoch, record
 from harness.pipeline.run_todo import Todo
 from harness.pipeline.workspace import Workspace
@@ -58,11 +59,28 @@ def run(
     machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
     with RunProgress(todo.jobs(), shown=first) as progress:
         while wave := todo.wave():
-            work = [(job, machine) for job in wave]
-            for (job, _), numbers in parallel.run(_train, work, workers):
-                progress.end(job, numbers)
-                todo.ended.add(key(job.spec))
+            _run_wave(wave, machine, progress)
+            todo.ended.update(key(job.spec) for job in wave)
     return len(todo.ended)
+
+
+def _run_wave(wave: Sequence[Job], machine: Machine, progress: RunProgress) -> None:
+    """Do runs that need none of each other; those that others are doing now are waited for."""
+    while wave:
+        work, busy = [(job, machine) for job in wave], []
+        for (job, _), numbers in parallel.run(_train, work, machine.workers):
+            if numbers is None:
+                busy.append(job)
+            else:
+                progress.end(job, numbers)
+        if busy and parallel.ranks() > 1:
+            raise DataError(f"another process does the run {busy[0].name}; start again after it")
+        if busy:
+            progress.bar.say(f"train: waiting for {len(busy)} runs that another process does")
+        for job in busy:
+            with locked(job.folder):
+                pass
+        wave = busy
 
 
 def _forget_other_code(jobs: Sequence[Job]) -> None:
@@ -74,9 +92,30 @@ def _forget_other_code(jobs: Sequence[Job]) -> None:
             (job.folder / run_files.DONE).unlink(missing_ok=True)
 
 
-def _train(work: tuple[Job, Machine]) -> Numbers:
-    """Train or merge, keep weights and predictions, write the record; its headline numbers."""
+def _train(work: tuple[Job, Machine]) -> Numbers | None:
+    """Do a run, keep weights and predictions, write the record; its headline numbers.
+
+    None where another process does it now; what another has done meanwhile is taken as it is.
+    """
     job, machine = work
+    if parallel.rank() > 0:
+        return _train_here(job, machine)
+    with locked(job.folder, wait=False) as ours:
+        if not ours:
+            return None
+        if not job.trained:
+            return _train_here(job, machine)
+        content = record(job)
+        if not job.recorded:
+            records.write(content, job.workspace.records)
+    return _numbers(job, content)
+
+
+def _numbers(job: Job, content: dict[str, Any]) -> Numbers:
+    return headline(job.workspace.module, content["selection"]["last"])
+
+
+def _train_here(job: Job, machine: Machine) -> Numbers:
     begun, inputs = time.perf_counter(), job.reads
     if parallel.rank() == 0:
         sweep(job.folder)
@@ -92,11 +131,12 @@ def _train(work: tuple[Job, Machine]) -> Numbers:
         _describe(job, machine, time.perf_counter() - begun)
     content = record(job)
     if parallel.rank() == 0:
-        (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+        for name in ("checkpoint.pt", COUNT):
+            (job.folder / name).unlink(missing_ok=True)
         run_files.write(job.folder, plain(job.spec), inputs)
         records.write(content, job.workspace.records)
     _wait_for_everyone()  # the next run may start from these weights
-    return headline(job.workspace.module, content["selection"]["last"])
+    return _numbers(job, content)
 
 
 def _wait_for_everyone() -> None:

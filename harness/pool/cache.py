@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -25,12 +26,14 @@ from harness.core import parquet
 from harness.core.digests import Damaged, damaged
 from harness.core.errors import DataError, UsageError
 from harness.core.files import atomic, leftovers, sweep
+from harness.core.locks import is_locked, locked
 from harness.core.specs import SMALL_UP_TO_PX
 from harness.datasets.codec import decode, encode, resized
 from harness.pool.scores import (
     SCORES,
     keep_scores,
     read_scores,
+    scores_path,
     scores_to_extend,
     write_scores,
 )
@@ -39,6 +42,8 @@ from harness.pool.shards import (
     REQUEST,
     ROWS_PER_SHARD,
     Shard,
+    is_shard_name,
+    is_written,
     open_shard,
     pending,
     plan_shards,
@@ -49,8 +54,9 @@ from harness.pool.shards import (
 
 __all__ = [
     "INDEX", "REQUEST", "ROWS_PER_SHARD", "SCORES", "Shard", "build_index", "decode", "encode",
-    "gc", "images_by", "pending", "pixels", "plan_shards", "read_bytes", "read_index",
-    "read_scores", "request_rows", "scores_to_extend", "verify", "write_scores", "write_shard",
+    "gc", "images_by", "is_written", "pending", "pixels", "plan_shards", "read_bytes", "read_index",
+    "read_scores", "request_rows", "scores_path", "scores_to_extend", "verify", "write_scores",
+    "write_shard",
 ]  # fmt: skip
 
 INDEX: dict[str, Any] = REQUEST | {
@@ -93,11 +99,21 @@ def images_by(index: pl.DataFrame, generator: str) -> pl.DataFrame:
 
 
 def _index_of(pool: Path) -> pl.DataFrame:
-    parts = [shard_index(pool, path) for path in shard_paths(pool)]
+    parts = [_index_part(pool, path) for path in shard_paths(pool)]
     rows = pl.concat([pl.DataFrame(schema=INDEX), *parts])
     # a key is there twice when two runs with different requests worked at the same time
     rows = rows.sort("generator", "guidance", "key", "shard")
     return rows.unique("key", keep="first", maintain_order=True)
+
+
+def _index_part(pool: Path, path: Path) -> pl.DataFrame:
+    """Index rows of a shard that was listed; none when another process has removed it since."""
+    try:
+        return shard_index(pool, path)
+    except DataError:
+        if path.exists():
+            raise
+        return pl.DataFrame(schema=INDEX)
 
 
 def shard_index(pool: Path, path: Path) -> pl.DataFrame:
@@ -114,7 +130,11 @@ def shard_index(pool: Path, path: Path) -> pl.DataFrame:
 
 def _state(pool: Path) -> dict[str, int]:
     """What an index is an index of: shards and their sizes in bytes."""
-    return {str(path.relative_to(pool)): path.stat().st_size for path in shard_paths(pool)}
+    sizes = {}
+    for path in shard_paths(pool):
+        with contextlib.suppress(FileNotFoundError):  # removed since they were listed
+            sizes[str(path.relative_to(pool))] = path.stat().st_size
+    return sizes
 
 
 def _current_index(pool: Path) -> pl.DataFrame | None:
@@ -179,9 +199,11 @@ def pixels(pool: Path, index: pl.DataFrame, side_px: int | None = None) -> np.nd
     content = f"{side_px}\n" if side_px else ""
     content += "".join(f"{k} {crc32}\n" for k, crc32 in index.select("key", "crc32").iter_rows())
     path = pool / f"pixels-{hashlib.sha256(content.encode()).hexdigest()[:16]}.u8"
-    if not _whole(path, shape):
-        _write_pixels(path, pool, index, shape, side_px)
-    return np.memmap(path, np.uint8, "r", shape=shape)
+    while True:
+        if not _whole(path, shape):
+            _write_pixels(path, pool, index, shape, side_px)
+        with contextlib.suppress(FileNotFoundError):  # `gc` came between
+            return np.memmap(path, np.uint8, "r", shape=shape)
 
 
 def _read(pool: Path, rows: pl.DataFrame, side_px: int | None) -> np.ndarray:
@@ -219,15 +241,20 @@ def _whole(path: Path, shape: tuple[int, ...]) -> bool:
 
 
 def verify(pool: Path) -> list[str]:
-    """Read every byte of the images; what is wrong, one sentence each, [] for nothing."""
+    """Read every byte of the images; what is wrong, one sentence each, [] for nothing.
+
+    What a running writer has not come to yet is not wrong.
+    """
+    busy = is_locked(pool)
     problems = [f"{tmp}: left by a writer that was killed" for tmp in leftovers(pool)]
     known = shard_paths(pool)
-    others = sorted(p for p in (pool / "images").rglob("*") if p.is_file() and p not in known)
-    problems += [f"{path}: not a shard" for path in others if path.suffix != ".tmp"]
-    broken = [str(e) for path in known if (e := _damage(pool, path)) is not None]
-    if known and not broken:
+    others = sorted(p for p in (pool / "images").rglob("*") if p.is_file() and p.suffix != ".tmp")
+    problems += [f"{path}: not a shard" for path in others if not is_shard_name(path)]
+    broken = [str(e) for path in known if (e := _damage(pool, path)) is not None and path.exists()]
+    if known and not broken and not busy:
         index = _current_index(pool)
-        if index is None or not index.equals(_index_of(pool)):
+        sound = index is not None and index.equals(_index_of(pool))
+        if not sound and not is_locked(pool) and shard_paths(pool) == known:
             broken = [f"{pool / 'index.parquet'}: missing, damaged or not that of the shards"]
     return problems + broken
 
@@ -236,10 +263,17 @@ def gc(pool: Path, keep_generators: Collection[str]) -> list[Path]:
     """Remove what is stale and return it; index and scores then follow the shards that are left.
 
     Stale are shards of generators (keys) not to keep, damaged shards, derived pixels, and what
-    killed writers left.
+    killed writers left. Waits for those that write images or scores now.
     """
     if not keep_generators:
         raise UsageError("name at least one generator to keep; to drop a whole pool delete it")
+    if not pool.is_dir():
+        raise DataError(f"there is no pool of synthetic images at {pool}")
+    with locked(pool):
+        return _gc(pool, keep_generators)
+
+
+def _gc(pool: Path, keep_generators: Collection[str]) -> list[Path]:
     stale = []
     for path in shard_paths(pool):
         damage = _damage(pool, path)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import secrets
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.core import digests
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import UsageError
+from harness.core.files import atomic_folder
 from harness.core.guidance import REAL
 from harness.core.registry import one_of
 from harness.datasets.codec import extension
@@ -64,9 +62,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder")
     out = out.absolute()
-    tmp = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        tmp.mkdir(parents=True)
+    with atomic_folder(out) as tmp:
         FORMATS[format](pool, images, tmp)
         if origin is not None:
             ending = extension(read_bytes(pool, images[:1])[0]) if len(images) else "webp"
@@ -74,11 +70,6 @@ def export(
             (tmp / "README.md").write_text(card, encoding="utf-8")
         names = sorted(p.relative_to(tmp).as_posix() for p in tmp.rglob("*") if p.is_file())
         digests.write_listing(tmp / LISTING, {name: digests.of_file(tmp / name) for name in names})
-        os.replace(tmp, out)
-    except OSError as error:
-        raise DataError(f"cannot export to {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(tmp, ignore_errors=True)
     return out
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from harness.core.digests import damaged, read_json, sealed
+from harness.core.errors import DataError
 from harness.core.files import write_atomic
 from harness.core.specs import GeneratorSpec, key
 from harness.pool.cache import read_index
@@ -123,5 +124,9 @@ def _content(path: Path) -> tuple[str, list[dict[str, Any]]]:
         rest = content["rest"]
         whole = rest is None or (path.parents[1] / rest).exists()
         return content["generator"], rows if whole else []
+    except DataError:
+        if not path.exists():  # removed since it was listed
+            return "", []
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise damaged(path, error, AGAIN) from error

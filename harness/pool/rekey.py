@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from harness.core.locks import locked
 from harness.core.specs import GeneratorSpec
 from harness.mini.weights import BUILT_IN
 from harness.models.identity import IN_A_FOLDER
@@ -39,6 +40,11 @@ def rekey(pool: Path, present: GeneratorSpec) -> int:
     damaged pool.
     """
     cache.read_index(pool)  # tells of a pool that is not there
+    with locked(pool):
+        return _rekey(pool, present)
+
+
+def _rekey(pool: Path, present: GeneratorSpec) -> int:
     shards = [(path, open_shard(path)) for path in shard_paths(pool)]
     renewals = [r for path, shard in shards if (r := _renewal(path, shard, present)) is not None]
     if not renewals:

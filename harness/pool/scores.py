@@ -34,7 +34,7 @@ def write_scores(pool: Path, clip: str, scores: pl.DataFrame) -> pl.DataFrame:
     if old is not None:
         new = pl.concat([old.join(new, on="key", how="anti"), new])
     new = new.sort("key")
-    parquet.write(_scores_path(pool, clip), new, {"clip": clip})
+    parquet.write(scores_path(pool, clip), new, {"clip": clip})
     return new
 
 
@@ -52,7 +52,7 @@ def read_scores(pool: Path, clip: str) -> pl.DataFrame | None:
 
     Damaged for a file that is not what was written.
     """
-    path = _scores_path(pool, clip)
+    path = scores_path(pool, clip)
     if not path.exists():
         return None
     return parquet.read(path, AGAIN, list(SCORES))
@@ -85,7 +85,8 @@ def _change_scores(path: Path, before: pl.DataFrame, after: pl.DataFrame, clip: 
         parquet.write(path, after, {"clip": clip})
 
 
-def _scores_path(pool: Path, clip: str) -> Path:
+def scores_path(pool: Path, clip: str) -> Path:
+    """Where the scores of a scoring model lie."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", clip)
     if name != clip:  # two models must not share a file
         name += "-" + hashlib.sha256(clip.encode()).hexdigest()[:6]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import zlib
 from dataclasses import dataclass
@@ -100,14 +101,28 @@ def pending(
     _check_requests(requests)
     there: set[str] = set()
     for path in shard_paths(pool):
-        try:
-            shard = open_shard(path)
-        except Damaged:
-            continue  # its rows are made again; `verify` tells of it
-        if shard.generator == generator:
+        shard = _whole_shard(path)
+        if shard is not None and shard.generator == generator:
             there.update(shard.rows["key"])
     images = pl.DataFrame({"key": list(there)}, schema={"key": pl.String})
     return plan_shards(requests.join(images, on="key", how="anti"), size)
+
+
+def is_written(pool: Path, shard: Shard) -> bool:
+    """Whether the file of a planned shard is there, and whole."""
+    return _whole_shard(pool / shard.path) is not None
+
+
+def _whole_shard(path: Path) -> OpenShard | None:
+    """None for a damaged file, whose rows are made again, and for one that is gone meanwhile."""
+    try:
+        return open_shard(path)
+    except Damaged:
+        return None
+    except DataError:
+        if path.exists():
+            raise
+        return None
 
 
 def write_shard(
@@ -154,25 +169,36 @@ class OpenShard:
 
 def shard_paths(pool: Path) -> list[Path]:
     """Files of the pool that are named like shards, sorted."""
-    paths = (pool / "images").glob("g*/part-*.arrow")
-    return sorted(path for path in paths if _NAME.fullmatch(path.name))
+    return sorted(path for path in (pool / "images").glob("g*/part-*.arrow") if is_shard_name(path))
+
+
+def is_shard_name(path: Path) -> bool:
+    """Whether a file below images/ is named like a shard."""
+    return bool(_NAME.fullmatch(path.name)) and path.parent.name.startswith("g")
 
 
 def open_shard(path: Path) -> OpenShard:
     """Read everything of a shard but its images, and check that it is what was written.
 
-    Raises Damaged for a file that is cut off, changed, renamed, or no shard at all. The images
-    themselves are checked when they are read.
+    Raises Damaged for a file that is cut off, changed, renamed, or no shard at all; DataError where
+    the system does not let it be read (permissions, memory). The images themselves are checked when
+    they are read.
     """
     try:
-        with open(path, "rb"):  # tells a file that may not be read from one that is damaged
+        with open(path, "rb", opener=_without_waiting):
             pass
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    try:
         return _open(path)
+    except MemoryError as error:  # pyarrow's is an ArrowException, too
+        raise DataError(f"cannot read {path}: not enough memory") from error
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from error
         raise damaged(path, f"not a whole shard: {error}", AGAIN) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe, for whose writer that would wait, opens and is told from a shard."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _open(path: Path) -> OpenShard:

@@ -147,3 +147,38 @@ def test_workers_do_not_run_the_script_again(tmp_path):
         [sys.executable, script], capture_output=True, text=True, env=environment, timeout=120
     )
     assert (done.returncode, done.stdout) == (0, "once\n[(3, 6), (4, 24)]\n"), done.stderr
+
+
+def test_a_job_that_holds_the_interpreter_ends_with_its_parent(tmp_path):
+    """No thread of the worker can run meanwhile: the system ends it."""
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.replace("time.sleep(600)", "sum(range(10**11))"))
+    run = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "at work\n"
+    run.kill()
+    run.communicate(timeout=30)
+    wait_for(lambda: not group(run.pid))
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "MASTER_ADDR, MASTER_PORT not set"),
+        ({"WORLD_SIZE": "-1"}, "expected a whole number from 1"),
+        ({"WORLD_SIZE": "2", "RANK": "2"} | dict.fromkeys(parallel.LAUNCHED[1:], "0"), "less than"),
+    ],
+)
+def test_a_size_of_the_world_that_cannot_be(monkeypatch, environment, message):
+    for name in parallel.LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=message):
+        parallel.check_device("cpu")

@@ -213,16 +213,19 @@ def test_two_processes_that_write_the_same_shards(tmp_path):
 def test_leftovers_go_but_not_those_of_running_writers(tmp_path):
     make(tmp_path, grid())
     folder = tmp_path / "images" / "g010"
-    dead = folder / f".part-000000000000.arrow.{disk._HOST}.{2**22 + 1}.0123abcd.tmp"
-    alive = folder / f".part-000000000000.arrow.{disk._HOST}.{os.getpid()}.0123abcd.tmp"
-    far = folder / ".part-000000000000.arrow.elsewhere.1.0123abcd.tmp"
-    old = folder / ".part-000000000000.arrow.elsewhere.2.0123abcd.tmp"
-    for tmp in (dead, alive, far, old):
+    dead = folder / ".part-000000000000.arrow.0123abcd.tmp"
+    foreign = folder / ".notes.tmp"
+    for tmp in (dead, foreign):
         tmp.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    assert [p.split(":")[0] for p in cache.verify(tmp_path)] == [str(old), str(dead)]
-    cache.build_index(tmp_path)
-    assert sorted(folder.glob(".*.tmp")) == sorted([alive, far])
+    with disk.atomic(folder / "part-000000000000.arrow") as file:
+        file.write(b"half")
+        live = [path for path in folder.glob(".part*.tmp") if path != dead]
+        assert len(live) == 1
+        assert [p.split(":")[0] for p in cache.verify(tmp_path)] == [str(dead)]
+        cache.build_index(tmp_path)
+        assert sorted(folder.glob(".*.tmp")) == sorted([*live, foreign])
+    (folder / "part-000000000000.arrow").unlink()
+    assert cache.verify(tmp_path) == []
 
 
 # ---------------------------------------------------------------- damage

@@ -224,5 +224,5 @@ def test_refusals(pool, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="not an empty folder"):
         export(*pool, tmp_path / "file", "files")
-    with pytest.raises(DataError, match="cannot export"):
+    with pytest.raises(DataError, match="cannot write"):
         export(*pool, tmp_path / "file" / "out", "files")

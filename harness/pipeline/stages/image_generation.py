@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 
 from harness.core import parallel
 from harness.core.errors import DataError
+from harness.core.locks import locked
 from harness.core.progress import ProgressBar
 from harness.core.specs import GeneratorSpec, key
 from harness.pipeline.stages.image_requests import SPECTRUM, PoolPart, generator_key, requests
@@ -28,8 +30,10 @@ def generate(
     """Make the images of `requests` that the pool lacks; returns how many were made.
 
     Each worker takes a shard at a time; a shard appears whole or not at all, so an interrupted
-    call loses at most one shard per worker and the next one goes on. An image that cannot be made
-    is left out and written down (harness.pool.failures); the next call tries it again.
+    call loses at most one shard per worker and the next one goes on. Several calls may work on one
+    pool: each makes shards that no other is making, and all end when all is there. An image that
+    cannot be made is left out and written down (harness.pool.failures); the next call tries it
+    again.
     """
     parallel.check_device(device)
     images = pl.concat([requests(workspace, part) for part in parts])
@@ -38,16 +42,39 @@ def generate(
         raise DataError(
             f"no image of {workspace.module.NAME} is hard: there is nothing to generate"
         )
-    shards, count = pending(workspace, images), 0
-    if shards:
-        total, workers = sum(len(s.rows) for s in shards), workers or parallel.cores()
-        start = (workspace, workspace.generator, workspace.generator_source, device)
-        with ProgressBar(total=total, desc="generate", unit="image") as bar:
-            for shard, n in parallel.run(_Worker.make, shards, workers, _Worker, start):
-                count += n
-                bar.update(len(shard.rows))
-    cache.build_index(workspace.pool)
+    with locked(workspace.pool, shared=True):
+        shards = pending(workspace, images)
+        count = _make(workspace, shards, workers or parallel.cores(), device) if shards else 0
+        cache.build_index(workspace.pool)
     return count
+
+
+def _make(workspace: Workspace, shards: list[cache.Shard], workers: int, device: str) -> int:
+    """Make shards; returns the number of images that were made here.
+
+    What others are making now is waited for when nothing else is left to do.
+    """
+    start = (workspace, workspace.generator, workspace.generator_source, device)
+    count, total = 0, sum(len(shard.rows) for shard in shards)
+    with ProgressBar(total=total, desc="generate", unit="image") as bar:
+        while shards:
+            busy = []
+            for shard, made in parallel.run(_Worker.make, shards, workers, _Worker, start):
+                if made is None:
+                    busy.append(shard)
+                else:
+                    count += made
+                    bar.update(len(shard.rows))
+            if busy:
+                bar.say(f"generate: waiting for {len(busy)} shards that another process makes")
+            shards = [shard for shard in busy if not _made_elsewhere(workspace.pool, shard)]
+    return count
+
+
+def _made_elsewhere(pool: Path, shard: cache.Shard) -> bool:
+    """Wait until nobody makes a shard; whether it is there then."""
+    with locked(pool / shard.path):
+        return cache.is_written(pool, shard)
 
 
 def pending(workspace: Workspace, images: pl.DataFrame) -> list[cache.Shard]:
@@ -93,11 +120,16 @@ class _Worker:
             raise picture
         return picture
 
-    def make(self, shard: cache.Shard) -> int:
-        """Make a shard; returns how many images it has.
+    def make(self, shard: cache.Shard) -> int | None:
+        """Make a shard; returns how many images it has, None where another process makes it now."""
+        pool = self.workspace.pool
+        with locked(pool / shard.path, wait=False) as ours:
+            if not ours:
+                return None
+            return 0 if cache.is_written(pool, shard) else self._make(shard)
 
-        Images are encoded by threads of their own while the next ones are denoised.
-        """
+    def _make(self, shard: cache.Shard) -> int:
+        """Images are encoded by threads of their own while the next ones are denoised."""
         from harness.generation.engine import Failed, Request
 
         pool, spec = self.workspace.pool, self.generator.spec

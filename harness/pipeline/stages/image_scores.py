@@ -9,6 +9,7 @@ import polars as pl
 
 from harness.core import parallel
 from harness.core.errors import DataError
+from harness.core.locks import locked
 from harness.core.progress import ProgressBar
 from harness.pipeline.stages import tables
 from harness.pipeline.stages.image_generation import failed
@@ -46,12 +47,13 @@ def score(workspace: Workspace, device: str = "cpu", part: PoolPart = SPECTRUM) 
     all_levels = PoolPart(part.kind, tuple(index["guidance"].unique()))
     labels = labelled_requests(workspace, all_levels).select("key", "label")
     rows = index.join(labels, on="key", how="semi", maintain_order="left")
-    name = scorer(workspace, part.kind)
-    scores = cache.scores_to_extend(workspace.pool, name)
-    todo = rows if scores is None else rows.join(scores, on="key", how="anti")
-    if len(todo):
-        new = _scores(workspace, todo, device, part.kind)
-        scores = cache.write_scores(workspace.pool, name, new)
+    name, pool = scorer(workspace, part.kind), workspace.pool
+    # One at a time for a scoring model: another call takes the scores that this one has written.
+    with locked(pool, shared=True), locked(cache.scores_path(pool, name)):
+        scores = cache.scores_to_extend(pool, name)
+        todo = rows if scores is None else rows.join(scores, on="key", how="anti")
+        if len(todo):
+            scores = cache.write_scores(pool, name, _scores(workspace, todo, device, part.kind))
     assert scores is not None
     table = rows.join(labels, on="key").join(scores, on="key").select(SCORE_COLUMNS)
     tables.write(workspace.work / f"{part.kind}.parquet", table.sort("key", "label"))
