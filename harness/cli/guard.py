@@ -25,6 +25,7 @@ NO_MEMORY = "not enough memory; fewer --workers need less"
 MEMORY_WORDS = (
     "can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory",
     "can't start new thread", "std::bad_alloc", "failed to map segment", "memoryerror",
+    "could not create a primitive",
 )  # fmt: skip
 
 

@@ -6,12 +6,17 @@ import io
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, WebPImagePlugin
 
 from harness.core.errors import DataError
 from harness.core.registry import one_of
 
 EXTENSION = {"webp-lossless": "webp", "jpeg": "jpg"}
+
+if not WebPImagePlugin.SUPPORTED:  # Pillow keeps to itself why; every WebP would seem damaged
+    raise DataError(
+        "Pillow cannot load its WebP library: not installed, or memory does not suffice"
+    )
 
 
 def encode(image: np.ndarray, codec: str) -> bytes:

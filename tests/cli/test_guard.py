@@ -35,6 +35,7 @@ def from_memory() -> DataError:
         (PermissionError(errno.EACCES, "Permission denied", "a/b"), 1, "a/b: Permission denied"),
         (MemoryError(), 1, "not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "not enough memory"),
+        (RuntimeError("could not create a primitive"), 1, "not enough memory"),
         (from_memory(), 1, "not enough memory"),
         (RecursionError(), 1, "nested too deeply"),
         (Panic("index out of\nbounds"), 1, "(Panic: index out of bounds)"),
