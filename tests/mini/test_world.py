@@ -92,6 +92,7 @@ def test_classes_are_in_the_atlas():
 def test_files_are_like_the_official_ones(folder):
     assert sorted(p.name for p in folder.parent.rglob("*")) == [
         "cifar-100-python",
+        "files.sha256",
         "meta",
         "test",
         "train",

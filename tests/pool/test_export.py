@@ -165,7 +165,7 @@ def test_webdataset(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "ROWS_PER_FILE", 7)
     out = export(*pool, tmp_path / "out", "webdataset")
     samples = []
-    for path in sorted(out.iterdir()):
+    for path in sorted(out.glob("*.tar")):
         with tarfile.open(path) as tar:
             members = [(m.name, tar.extractfile(m).read()) for m in tar]
         assert len(members) <= 14
