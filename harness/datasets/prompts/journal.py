@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.core.errors import DataError, UsageError, brief
+from harness.core import documents, regular_files
+from harness.core.errors import DataError, UsageError, brief, quoted
 from harness.datasets import prompts
 
 
@@ -34,6 +35,7 @@ class Journal:
             known = prompts.read(self.out, dataset=self.dataset)
             self._same(known.source, self.out)
             self.of |= known.of
+        regular_files.refuse_other_kinds(self.path, "answers so far")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
@@ -67,10 +69,11 @@ class Journal:
             lines = [b""]
         self._file.truncate(sum(len(line) + 1 for line in lines[:-1]))
         for number, line in enumerate(lines[:-1], 1):
+            where = f"{self.path}, line {number}"
             try:
-                self._take(json.loads(line), number)
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
-                raise DataError(f"{self.path}, line {number}: damaged: {brief(error)}") from error
+                self._take(documents.json_text(line, where, "answer"), number)
+            except (LookupError, TypeError, AttributeError) as error:
+                raise DataError(f"{where}: damaged: {brief(error)}") from error
         if len(lines) == 1:
             source = {**self.source, "date": self.date}
             version = {"version": prompts.VERSION}
@@ -82,9 +85,9 @@ class Journal:
             self.of[value["class"]] = tuple(value["prompts"])
             return
         if value["version"] != prompts.VERSION:
-            raise DataError(f"{self.path} has version {value['version']!r}")
+            raise DataError(f"{self.path} has version {quoted(value['version'])}")
         if value["dataset"] != self.dataset:
-            raise UsageError(f"{self.path} holds the prompts of {value['dataset']!r}")
+            raise UsageError(f"{self.path} holds the prompts of {quoted(value['dataset'])}")
         self._same(value["source"], self.path)
 
     def _same(self, source: Any, where: Path) -> None:
@@ -92,8 +95,8 @@ class Journal:
         for field, wanted in self.source.items():
             if source.get(field) != wanted:
                 raise UsageError(
-                    f"{where} has prompts of {field} {source.get(field)!r}, not {wanted!r}; "
-                    "move it away or name another file"
+                    f"{where} has prompts of {field} {quoted(source.get(field))}, not "
+                    f"{quoted(wanted)}; move it away or name another file"
                 )
         self.date = min(self.date, str(source.get("date", self.date)))
 
