@@ -25,7 +25,7 @@ from harness.core import regular_files
 from harness.core.errors import LIBRARY_ERRORS, DataError, brief
 
 # MiB of a file. The lists of iNaturalist 2018 have 120; YAML and TOML are written by hand.
-LARGEST = {"text": 1024, "JSON": 1024, "TOML": 1, "YAML": 0.125}
+LARGEST = {"text": 1024, "JSON": 1024, "TOML": 0.25, "YAML": 0.125}
 DEEPEST = 50  # values within values
 MOST_VALUES = 100_000  # of a YAML file, its aliases counted as what they stand for
 _DOTTED = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){{{DEEPEST}}}""")  # a TOML name
@@ -54,10 +54,12 @@ def json_lines(path: Path, what: str) -> list[Any]:
 
 def json_text(content: str | bytes, where: str, what: str) -> Any:
     """The value that a text holds; DataError, which begins with `where`, when it is damaged."""
-    if isinstance(content, bytes):
-        content = _decoded(content, where)
     try:
+        if isinstance(content, bytes):
+            content = content.decode("utf-8-sig")
         value = json.loads(content, parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: damaged {what}, not UTF-8 ({error.reason})") from None
     except RecursionError:
         raise DataError(f"{where}: damaged {what}, nested too deeply") from None
     except ValueError as error:

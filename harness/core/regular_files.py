@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from harness.core.errors import DataError, brief
 
 MIB = 2**20
+_NO_FILE = os.strerror(errno.ENOENT)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -31,8 +33,8 @@ def read(path: str | os.PathLike[str], largest_mib: float, expected: str | None 
             most = int(largest_mib * MIB)
             data = file.read(most + 1) if status.st_size <= most else b""
     except FileNotFoundError:
-        hint = "" if expected is None else f"; expected {expected}"
-        raise DataError(f"{path}: no such file{hint}") from None
+        fault = f"no such file; expected {expected}" if expected else f"cannot be read ({_NO_FILE})"
+        raise DataError(f"{path}: {fault}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or brief(error)})") from error
     except ValueError as error:  # a name that no file can have

@@ -71,7 +71,7 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
         raise DataError(f"{name}: {len(data)} bytes, expected a whole WEBP")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            picture_limits.check(*image.size, len(data), name)
+            picture_limits.check(image.size[0], image.size[1], len(data), name)
             yield image
     except Image.UnidentifiedImageError as error:  # whose text has an address in memory
         content = f"{len(data)} bytes that begin {data[:8]!r}"

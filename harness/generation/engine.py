@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness.core.errors import DataError, UsageError, brief
+from harness.core.errors import LIBRARY_ERRORS, DataError, UsageError, brief
 from harness.core.specs import GeneratorSpec
 from harness.generation.approximations import parse
 from harness.generation.attention import KeysValues, attend, keys_values
@@ -26,6 +27,7 @@ from harness.generation.deepcache import Deep
 from harness.generation.device_state import Kept, Memory, Slots, Text, bytes_of, to_host
 from harness.generation.fp8 import eight_bit
 from harness.generation.schedule import denoising_steps
+from harness.models import model_folder
 from harness.models.identity import revised
 
 DECODE_BATCH = 8
@@ -80,11 +82,13 @@ def load_pipeline(model: str, dtype: torch.dtype, device: str, scheduler: str = 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     name, revision = revised(model)
+    if Path(name).is_dir():
+        model_folder.check(Path(name))
     try:
         pipeline = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(
             name, dtype=dtype, revision=revision
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (SafetensorError, *LIBRARY_ERRORS) as error:
         raise DataError(f"cannot load the generator {model}: {brief(error)}") from error
     if pipeline.text_encoder_2 is None or pipeline.tokenizer_2 is None:
         raise DataError(f"cannot load the generator {model}: it has no second text encoder")

@@ -110,7 +110,7 @@ def _value(node: ast.expr, depth: int = 0) -> Any:
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
         value, sign = node.operand.value, node.op
-        if type(value) in (int, float) and isinstance(sign, ast.USub | ast.UAdd):
+        if isinstance(value, int | float) and isinstance(sign, ast.USub | ast.UAdd):
             return -value if isinstance(sign, ast.USub) else value
     if isinstance(node, ast.Tuple | ast.List) and depth < DEEPEST:
         return tuple(_value(item, depth + 1) for item in node.elts)

@@ -14,8 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from harness.core.errors import DataError, UsageError, brief
+from harness.core.errors import LIBRARY_ERRORS, DataError, UsageError, brief
 from harness.mini.weights import built_in_clip
+from harness.models import model_folder
 
 FOLDER = "local-dir:"  # what open_clip wants before a path
 HUB = "hf-hub:"
@@ -107,7 +108,7 @@ def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
             features = get_model_config(source)["embed_dim"]
             _check_vocabulary(name, tokenizer, model)
             return ImageText(model.float(), tokenizer, features, classes)
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+    except (SafetensorError, *LIBRARY_ERRORS) as error:
         raise DataError(
             f"cannot load the image-text model {name}: {brief(error)}; where there is no network, "
             f"name a folder with its open_clip files: {FOLDER}/path"
@@ -163,6 +164,7 @@ def _folder(name: str) -> str:
     for file in ("open_clip_config.json", "tokenizer.json"):
         if not (folder / file).is_file():
             raise DataError(f"cannot load the image-text model {name}: there is no {folder / file}")
+    model_folder.check(folder)
     return name
 
 

@@ -292,5 +292,5 @@ def test_what_is_no_prompts_file(tmp_path, content):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(DataError, match=r"p\.json: no such file$"):
+    with pytest.raises(DataError, match=r"p\.json: cannot be read \(No such file"):
         prompts.read(tmp_path / "p.json")
