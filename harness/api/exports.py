@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from harness.core.errors import DataError, brief
+from harness.core import documents, regular_files
+from harness.core.errors import LIBRARY_ERRORS, DataError, brief, quoted
 from harness.core.specs import key
 from harness.datasets.codec import decode
 from harness.pool.exports import COLUMNS, TEXTS, plain_cell
@@ -64,6 +64,11 @@ def _provenance(workspace: Workspace, images: pl.DataFrame) -> Provenance:
     )
 
 
+_BROKEN = (tarfile.TarError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_LONGEST_JSON = 2**20  # bytes of an image's columns
+_LARGEST_MIB = 1024  # of a file
+
+
 class Encoded:
     """Images by their number; read and decoded when one is taken. `read` gives an image's bytes."""
 
@@ -81,11 +86,13 @@ def is_export(folder: Path) -> bool:
 
 def open_export(folder: Path) -> tuple[pl.DataFrame, Encoded]:
     """Rows (COLUMNS) and images of an export; DataError where it cannot be read."""
+    for path in (folder / "metadata.csv", *_tars(folder), *_parquets(folder)):
+        regular_files.refuse_other_kinds(path, "an export")
     try:
         if (folder / "metadata.csv").is_file():
             return _files(folder)
         return _webdataset(_tars(folder)) if _tars(folder) else _hf(_parquets(folder))
-    except (OSError, ValueError, KeyError, tarfile.TarError, pl.exceptions.PolarsError) as error:
+    except (*_BROKEN, *LIBRARY_ERRORS) as error:
         raise DataError(f"cannot read the export in {folder}: {brief(error)}") from error
 
 
@@ -99,30 +106,42 @@ def _parquets(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> tuple[pl.DataFrame, Encoded]:
     table = pl.read_csv(folder / "metadata.csv", schema_overrides=COLUMNS)
-    paths = [folder / name for name in table["file_name"]]
+    paths = [folder / _inside(name) for name in table["file_name"]]
     table = table.with_columns(plain_cell(name) for name in TEXTS).select(list(COLUMNS))
     return table, Encoded(partial(_file_bytes, paths))
 
 
+def _inside(name: str) -> str:
+    """The path of a file below the export's folder; ValueError for one that leaves it."""
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or name.startswith("/") or "\0" in name:
+        raise ValueError(f"file_name {quoted(name)} is not below its folder")
+    return name
+
+
 def _file_bytes(paths: Sequence[Path], i: int) -> bytes:
-    try:
-        return paths[i].read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {paths[i]}: {brief(error)}") from error
+    return regular_files.read(paths[i], _LARGEST_MIB, "an image")
 
 
 def _webdataset(tars: Sequence[Path]) -> tuple[pl.DataFrame, Encoded]:
     rows: list[dict[str, Any]] = []
     parts: list[tuple[Path, int, int]] = []
+    named: list[str] = []
+    pictures: list[str] = []
     for path in tars:
         with tarfile.open(path) as tar:
             for entry in tar:
                 if entry.name.endswith(".json"):
                     file = tar.extractfile(entry)
                     assert file is not None
-                    rows.append(json.loads(file.read()))
+                    where = f"{path}, {entry.name}"
+                    rows.append(documents.json_text(file.read(_LONGEST_JSON), where, "columns"))
+                    named.append(Path(entry.name).stem)
                 else:
                     parts.append((path, entry.offset_data, entry.size))
+                    pictures.append(Path(entry.name).stem)
+    if named != pictures:
+        raise ValueError("an image without its columns, or columns without an image")
     table = pl.DataFrame(rows, schema_overrides=COLUMNS)
     return table.select(list(COLUMNS)), Encoded(partial(_tar_bytes, parts))
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.core.errors import LIBRARY_ERRORS, DataError, UsageError, brief
+from harness.core.errors import DataError, UsageError, brief
 from harness.core.specs import GeneratorSpec
 from harness.generation.approximations import parse
 from harness.generation.attention import KeysValues, attend, keys_values
@@ -77,7 +77,6 @@ def load_pipeline(model: str, dtype: torch.dtype, device: str, scheduler: str = 
         raise UsageError(f"scheduler {scheduler!r}: the engine denoises by {SCHEDULER!r} only")
     import diffusers
     import transformers
-    from safetensors import SafetensorError
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
@@ -88,10 +87,15 @@ def load_pipeline(model: str, dtype: torch.dtype, device: str, scheduler: str = 
         pipeline = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(
             name, dtype=dtype, revision=revision
         )
-    except (SafetensorError, *LIBRARY_ERRORS) as error:
+    except model_folder.library_errors() as error:
         raise DataError(f"cannot load the generator {model}: {brief(error)}") from error
     if pipeline.text_encoder_2 is None or pipeline.tokenizer_2 is None:
         raise DataError(f"cannot load the generator {model}: it has no second text encoder")
+    for name in ("unet", "vae", "text_encoder_2"):
+        lost = [part for part, p in getattr(pipeline, name).named_parameters() if p.is_meta]
+        if lost:
+            why = f"the weights of its {name} lack {lost[0]}"
+            raise DataError(f"cannot load the generator {model}: {why}")
     tokens, known = len(pipeline.tokenizer_2), pipeline.text_encoder_2.config.vocab_size
     if tokens != known:
         why = f"a tokenizer of {tokens} tokens for a text encoder of {known}"

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from harness.core.errors import LIBRARY_ERRORS, DataError, UsageError, brief
+from harness.core.errors import DataError, UsageError, brief
 from harness.mini.weights import built_in_clip
 from harness.models import model_folder
 
@@ -91,7 +91,6 @@ def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
     """
     import open_clip
     from open_clip.factory import get_model_config
-    from safetensors import SafetensorError
 
     source, tag = _source(name)
     settings: dict[str, Any] = {"device": torch.get_default_device(), "force_custom_text": True}
@@ -106,9 +105,9 @@ def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
             model = open_clip.create_model(source, tag, require_pretrained=weights, **settings)
             tokenizer = open_clip.get_tokenizer(source)
             features = get_model_config(source)["embed_dim"]
-            _check_vocabulary(name, tokenizer, model)
+            check_vocabulary(name, tokenizer, model)
             return ImageText(model.float(), tokenizer, features, classes)
-    except (SafetensorError, *LIBRARY_ERRORS) as error:
+    except model_folder.library_errors() as error:
         raise DataError(
             f"cannot load the image-text model {name}: {brief(error)}; where there is no network, "
             f"name a folder with its open_clip files: {FOLDER}/path"
@@ -168,9 +167,11 @@ def _folder(name: str) -> str:
     return name
 
 
-def _check_vocabulary(name: str, tokenizer: Any, model: Any) -> None:
+def check_vocabulary(name: str, tokenizer: Any, model: Any) -> None:
+    """DataError where a tokenizer has more tokens than the model's text tower knows."""
     inner = getattr(tokenizer, "tokenizer", None)
     known = len(inner) if inner is not None else tokenizer.vocab_size
+    known = max(known, int(tokenizer(["", "a"]).max()) + 1)
     if known > model.vocab_size:
         raise DataError(
             f"the tokenizer of {name} has {known} tokens, its text tower {model.vocab_size}: "

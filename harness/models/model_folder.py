@@ -45,14 +45,22 @@ def check(folder: Path) -> None:
             _check_scheduler(path, config)
 
 
+def library_errors() -> tuple[type[Exception], ...]:
+    """What libraries raise about damaged models."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    return SafetensorError, StrictDataclassError, *LIBRARY_ERRORS
+
+
 def shapes(path: Path) -> Shapes:
     """Shapes of the tensors in a safetensors file, by name; DataError for a damaged header."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, "np") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, *LIBRARY_ERRORS) as error:
+    except library_errors() as error:
         raise DataError(f"{path}: damaged weights ({brief(error)})") from None
 
 
@@ -113,7 +121,7 @@ def _check_scheduler(path: Path, config: Mapping[str, Any]) -> None:
     try:
         scheduler = DDIMScheduler.from_config(dict(config), clip_sample=False)
         scheduler.set_timesteps(min(steps, 10))
-    except LIBRARY_ERRORS as error:
+    except library_errors() as error:
         raise DataError(f"{path}: damaged {WHAT} ({brief(error)})") from None
 
 
@@ -149,7 +157,7 @@ def _built(path: Path, build: Callable[[], Any]) -> Shapes:
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             return {name: tuple(t.shape) for name, t in build().state_dict().items()}
-    except LIBRARY_ERRORS as error:
+    except library_errors() as error:
         raise DataError(f"{path}: damaged {WHAT} ({brief(error)})") from None
 
 

@@ -185,7 +185,8 @@ def _plain(name: str, value: Any) -> Any:
     try:
         if is_dataclass(value) and not isinstance(value, type):
             value = {k: v for k, v in asdict(value).items() if k not in FIXED}
-        return json.loads(json.dumps(value))
+        text = json.dumps(value, ensure_ascii=False)
+        return json.loads(text.encode())  # which refuses halves of characters
     except (TypeError, ValueError, RecursionError):
         kinds = "numbers, texts, lists and tables are allowed"
         raise UsageError(f"parameter {name}: {quoted(value)} is not allowed; {kinds}") from None
