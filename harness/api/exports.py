@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from harness.core.digests import check_file, read_listing
-from harness.core.errors import DataError, brief
+from harness.core import documents, regular_files
+from harness.core.digests import check_file, damaged, read_listing
+from harness.core.errors import LIBRARY_ERRORS, DataError, brief, quoted
 from harness.core.specs import key
 from harness.datasets.codec import decode
 from harness.pool.exports import COLUMNS, LISTING, TEXTS, plain_cell
@@ -66,6 +67,9 @@ def _provenance(workspace: Workspace, images: pl.DataFrame) -> Provenance:
 
 
 AGAIN = "`harness cache export` makes the export again, in another folder"
+_BROKEN = (tarfile.TarError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_LONGEST_JSON = 2**20  # bytes of an image's columns
+_LARGEST_MIB = 1024  # of a file
 
 
 class Encoded:
@@ -91,13 +95,15 @@ def open_export(folder: Path) -> tuple[pl.DataFrame, Encoded]:
     """
     known = read_listing(folder / LISTING, AGAIN)
     index, parts = folder / "metadata.csv", [*_tars(folder), *_parquets(folder)]
+    for path in (index, *parts):
+        regular_files.refuse_other_kinds(path, "an export")
     for path in [index] if index.is_file() else parts:
         _check(path, known.get(path.relative_to(folder).as_posix()))
     try:
         if index.is_file():
             return _files(folder, known)
         return _webdataset(_tars(folder)) if _tars(folder) else _hf(_parquets(folder))
-    except (OSError, ValueError, KeyError, tarfile.TarError, pl.exceptions.PolarsError) as error:
+    except (*_BROKEN, *LIBRARY_ERRORS) as error:
         raise DataError(f"cannot read the export in {folder}: {brief(error)}") from error
 
 
@@ -118,32 +124,46 @@ def _check(path: Path, expected: str | None) -> None:
 def _files(folder: Path, known: Mapping[str, str]) -> tuple[pl.DataFrame, Encoded]:
     table = pl.read_csv(folder / "metadata.csv", schema_overrides=COLUMNS)
     names = table["file_name"].to_list()
-    paths = [folder / name for name in names]
+    paths = [folder / _inside(name) for name in names]
     table = table.with_columns(plain_cell(name) for name in TEXTS).select(list(COLUMNS))
     expected = [known.get(name) for name in names]
     return table, Encoded(partial(_file_bytes, paths, expected))
 
 
+def _inside(name: str) -> str:
+    """The path of a file below the export's folder; ValueError for one that leaves it."""
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or name.startswith("/") or "\0" in name:
+        raise ValueError(f"file_name {quoted(name)} is not below its folder")
+    return name
+
+
 def _file_bytes(paths: Sequence[Path], expected: Sequence[str | None], i: int) -> bytes:
-    try:
-        _check(paths[i], expected[i])
-        return paths[i].read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {paths[i]}: {brief(error)}") from error
+    data = regular_files.read(paths[i], _LARGEST_MIB, "an image")
+    if expected[i] is not None and hashlib.sha256(data).hexdigest() != expected[i]:
+        raise damaged(paths[i], "its SHA-256 is not that of what was written", AGAIN)
+    return data
 
 
 def _webdataset(tars: Sequence[Path]) -> tuple[pl.DataFrame, Encoded]:
     rows: list[dict[str, Any]] = []
     parts: list[tuple[Path, int, int]] = []
+    named: list[str] = []
+    pictures: list[str] = []
     for path in tars:
         with tarfile.open(path) as tar:
             for entry in tar:
                 if entry.name.endswith(".json"):
                     file = tar.extractfile(entry)
                     assert file is not None
-                    rows.append(json.loads(file.read()))
+                    where = f"{path}, {entry.name}"
+                    rows.append(documents.json_text(file.read(_LONGEST_JSON), where, "columns"))
+                    named.append(Path(entry.name).stem)
                 else:
                     parts.append((path, entry.offset_data, entry.size))
+                    pictures.append(Path(entry.name).stem)
+    if named != pictures:
+        raise ValueError("an image without its columns, or columns without an image")
     table = pl.DataFrame(rows, schema_overrides=COLUMNS)
     return table.select(list(COLUMNS)), Encoded(partial(_tar_bytes, parts))
 

@@ -11,7 +11,8 @@ from tabulate import tabulate
 
 from harness.core import registry
 from harness.methods.arguments import declared
-from harness.methods.compose import PACKAGE, literal, plain_defaults
+from harness.methods.compose import PACKAGE, plain_defaults
+from harness.methods.expression_text import literal
 from harness.methods.term_protocol import module_of
 from harness.pipeline.config import PROFILES
 

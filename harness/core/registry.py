@@ -14,11 +14,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.core.errors import DataError, UsageError, brief
+from harness.core.errors import DataError, UsageError, brief, quoted
 from harness.core.shipped import PACKAGE
 
 BESIDE = ("baselines",)  # packages that lie beside harness
 _NAME_LINE = re.compile(r"""^NAME(?:\s*:\s*\w+)?\s*=\s*(["'])(?P<name>[^"']+)\1""", re.MULTILINE)
+_LONGEST_NAME = 100  # characters of a name that are compared
+_LONGEST_LIST = 160  # characters of the names that an error offers
 # What the code of a module may raise while it is imported.
 _BROKEN = (
     ArithmeticError,
@@ -41,10 +43,20 @@ def nearest(word: str, options: Iterable[str]) -> str:
     """What to add to an error about an unknown `word`: the nearest option and all there are."""
     known = sorted(options, key=str.lower)
     by_lower = {option.lower(): option for option in known}
+    word = word[:_LONGEST_NAME]
     close = [low for low in by_lower if word and low.startswith(word.lower())]
     close += difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
     hint = f"; did you mean {by_lower[close[0]]!r}? Available: " if close else "; available: "
-    return hint + (", ".join(known) or "nothing")
+    return hint + (_listed(known) or "nothing")
+
+
+def _listed(names: list[str]) -> str:
+    """The names, of many the first ones and how many there are."""
+    text = ", ".join(names)
+    if len(text) <= _LONGEST_LIST:
+        return text
+    shown = text[:_LONGEST_LIST].rpartition(", ")[0]
+    return f"{shown}, ... ({len(names)} in all)"
 
 
 def names(package: str) -> list[str]:
@@ -70,7 +82,7 @@ def find(package: str, name: str) -> ModuleType:
                 f"{package.rpartition('.')[2]}/{other}.py: NAME is {name!r}; a name is a file: "
                 f"expected {stem}.py"
             )
-        raise UsageError(f"unknown name {name!r} in {kind}{nearest(name, known)}")
+        raise UsageError(f"unknown name {quoted(name)} in {kind}{nearest(name, known)}")
     module = _imported(files[stem][1])
     if importlib.util.find_spec(f"{package}.protocol") is not None:
         importlib.import_module(f"{package}.protocol").complete(module)
@@ -115,7 +127,7 @@ def function(module: ModuleType, name: str) -> Callable[..., Any]:
     known = functions(module)
     if not isinstance(name, str) or name not in known:
         kind = module.__name__.rpartition(".")[2]
-        raise UsageError(f"unknown name {name!r} in {kind}{nearest(str(name), known)}")
+        raise UsageError(f"unknown name {quoted(name)} in {kind}{nearest(str(name), known)}")
     return known[name]
 
 
@@ -125,8 +137,10 @@ def one_of(where: str, value: Any, allowed: tuple[Any, ...]) -> Any:
         return value
     texts = [option for option in allowed if isinstance(option, str)]
     if texts:
-        raise UsageError(f"{where}: {value!r} is not allowed{nearest(str(value), texts)}")
-    raise UsageError(f"{where}: {value!r} is not allowed; allowed: {', '.join(map(str, allowed))}")
+        raise UsageError(f"{where}: {quoted(value)} is not allowed{nearest(str(value), texts)}")
+    raise UsageError(
+        f"{where}: {quoted(value)} is not allowed; allowed: {', '.join(map(str, allowed))}"
+    )
 
 
 def _files(package: str) -> dict[str, tuple[str, str]]:

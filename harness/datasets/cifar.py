@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from harness.core import regular_files
 from harness.core.digests import check_file
-from harness.core.errors import DataError, brief
+from harness.core.errors import DataError, brief, quoted
 from harness.datasets.offences import Faults
 from harness.datasets.pictures import AGAIN, listed
+from harness.datasets.unpickle import LARGEST_MIB
 from harness.datasets.unpickle import load as unpickle
 
 T = TypeVar("T")
@@ -51,8 +53,8 @@ def images(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     for place, label in enumerate(labels):
         if type(label) is not int or not 0 <= label < classes:
             faults.add(
-                f"{path}: fine_labels[{place}] holds {label!r}, expected whole numbers from 0 to "
-                f"{classes - 1} ({classes} names in meta)"
+                f"{path}: fine_labels[{place}] holds {quoted(label)}, expected whole numbers from "
+                f"0 to {classes - 1} ({classes} names in meta)"
             )
     faults.refuse()
     return pixels, np.asarray(labels, dtype=np.int64)
@@ -99,9 +101,9 @@ def verify(folder: Path) -> str:
     for name, md5 in [*listed, (known.meta["filename"], known.meta["md5"])]:
         path = folder / name
         try:
-            digest = hashlib.md5(path.read_bytes()).hexdigest()
-        except OSError as error:
-            faults.add(f"{path}: cannot be read ({error.strerror or error})")
+            digest = hashlib.md5(regular_files.read(path, LARGEST_MIB)).hexdigest()
+        except DataError as error:
+            faults.take(error)
             continue
         if digest != md5:
             faults.add(f"{path}: md5 {digest}, the official file has {md5}")

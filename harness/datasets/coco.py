@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import documents
-from harness.core.errors import DataError
+from harness.core.errors import DataError, quoted, shortened
 from harness.datasets import rows
 from harness.datasets.offences import Faults, of_all
 
@@ -29,7 +29,7 @@ def class_names(path: Path) -> list[str]:
     spoken = [" ".join(re.split(r"[\s_]+", name)).strip() for name in names]
     for number, name in enumerate(spoken):
         if not any(c.isalnum() for c in name):
-            raise DataError(f"{categories.where(number)}: {names[number]!r} is no class name")
+            raise DataError(f"{categories.where(number)}: {quoted(names[number])} is no class name")
     return spoken
 
 
@@ -105,12 +105,12 @@ class _Entries:
         if not isinstance(entry, dict):
             fault = f"a {type(entry).__name__}, expected an object"
         elif name not in entry:
-            fault = f"no field {name!r} among {', '.join(entry) or 'none'}"
+            fault = f"no field {name!r} among {shortened(', '.join(entry), 60) or 'none'}"
         elif type(entry[name]) is not kind or not (_numbers if kind is int else _texts)(
             [entry[name]]
         ):
             allowed = "a whole number from 0" if kind is int else "a text"
-            fault = f"{name} {entry[name]!r}, expected {allowed}"
+            fault = f"{name} {quoted(entry[name])}, expected {allowed}"
         else:
             return
         raise DataError(f"{self.where(number)}: {fault}")

@@ -8,9 +8,11 @@ import numpy as np
 import simplejpeg
 from PIL import Image, WebPImagePlugin
 
-from harness.core.errors import DataError
+from harness.core.errors import LIBRARY_ERRORS, DataError, brief
 from harness.core.registry import one_of
+from harness.datasets.picture_limits import check_header
 
+_AT_ONCE_PX = 2**20
 EXTENSION = {"webp-lossless": "webp", "jpeg": "jpg"}
 
 if not WebPImagePlugin.SUPPORTED:  # Pillow keeps to itself why; every WebP would seem damaged
@@ -49,8 +51,21 @@ def rgb(image: Image.Image) -> np.ndarray:
     """A picture of any mode as uint8 (H, W, 3).
 
     16-bit grey is scaled to 8 bits (rounded, 65,535 is white), and transparency is laid on white;
-    palettes, grey, 1-bit and CMYK are converted.
+    palettes, grey, 1-bit and CMYK are converted. Large pictures are converted in strips, as the
+    steps between take several times the memory.
     """
+    if image.width * image.height <= _AT_ONCE_PX:
+        return _rgb(image)
+    image.load()
+    step = max(1, _AT_ONCE_PX // image.width)
+    parts = [
+        _rgb(image.crop((0, top, image.width, min(top + step, image.height))))
+        for top in range(0, image.height, step)
+    ]
+    return np.concatenate(parts)
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         wide = np.clip(np.asarray(image).astype(np.int64), 0, 65_535)
         grey = ((wide + 128) // 257).astype(np.uint8)
@@ -79,10 +94,13 @@ def decode(data: bytes | memoryview, out: np.ndarray | None = None) -> np.ndarra
     out: contiguous, uint8; a JPEG that fits in is decoded there, and the result is a view of it.
     """
     kind = extension(data)
+    name = f"a damaged {kind} image of {len(data)} bytes"
+    if not check_header(data, name):
+        raise DataError(f"{name}: its header is damaged")
     try:
         if kind == "jpg":
             return simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
             return rgb(image)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"a damaged {kind} image of {len(data)} bytes: {error}") from error
+    except LIBRARY_ERRORS as error:
+        raise DataError(f"{name}: {brief(error)}") from error

@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import DataError, Instructions, UsageError
 from harness.core.specs import Mixture, Recipe
 from harness.datasets import longtail, recipes, rows, texts, verify
 from harness.datasets.base import Dataset, Source
@@ -247,8 +247,8 @@ def _check_counts(report: Report, root: Path, data: Dataset) -> None:
 
 
 def fetch(root: Path) -> None:
-    """UsageError that explains what to do: ImageNet is given to account holders only."""
-    raise UsageError(
+    """Instructions what to do: ImageNet is given to account holders only."""
+    raise Instructions(
         f"""{NAME} cannot be fetched: ImageNet needs an account. By hand:
 1. Sign up at https://image-net.org and ask for access; from the page of ILSVRC 2012
    ({SOURCES[0].url}) download

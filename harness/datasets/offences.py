@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from harness.core.errors import DataError
+from harness.core.errors import DataError, one_line
 
 T = TypeVar("T")
 SHOWN = 20  # lines of an error; the others are counted
@@ -17,7 +17,7 @@ class Offences(DataError):
 
     def __init__(self, lines: tuple[str, ...], count: int) -> None:
         super().__init__(lines, count)
-        self.lines, self.count = lines, count
+        self.lines, self.count = tuple(map(one_line, lines)), count
 
     def __str__(self) -> str:
         if self.count == 1:

@@ -192,7 +192,8 @@ def content(report: Report, root: Path, listings: Mapping[str, Listing], officia
         for entry, (digest, problem) in _each(listings, _examined, root):
             bar.update()
             if problem:
-                faults.add(f"{entry.where}: {problem}")
+                shorter = problem.replace(f"{root}/", "", 1)  # `where` names the root
+                faults.add(f"{entry.where}: {shorter}")
             else:
                 digests.append((entry.split, entry.where, entry.path, entry.label, digest))
     report.add(f"{total} pictures decode", faults)
@@ -237,7 +238,9 @@ def repeated(report: Report, table: pl.DataFrame, official: bool) -> None:
         shown = two.head(SHOWN).rows(named=True)
         lines = (
             "{where}: {path} (class {label}) has the content of {path_first} (class {label_first}; "
-            "{where_first}), expected each picture in one class".format(**row)
+            "{first}), expected each picture in one class".format(
+                **row, first=Path(row["where_first"]).name
+            )
             for row in shown
         )
         report.faults.extend(lines, two.height)

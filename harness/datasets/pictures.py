@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,33 +17,22 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from harness.core import regular_files
 from harness.core.digests import LISTING, damaged, read_listing
-from harness.core.errors import DataError, brief
+from harness.core.errors import LIBRARY_ERRORS, DataError, brief
 from harness.core.parallel import cores
 from harness.core.registry import one_of
+from harness.datasets import picture_limits
 from harness.datasets.codec import rgb
 
 T = TypeVar("T")
 
 AGAIN = "`harness verify --repair` and `harness index` write the built-in world's files again"
-JPEG = b"\xff\xd8\xff"
 EXIF = b"Exif\x00\x00"
 EXIF_VARIABLE = "HARNESS_EXIF"  # "apply" (default) or "ignore"
 ORIENTATION = 0x0112  # EXIF's tag
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # what data sets have
-# What Pillow raises for a damaged file.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    Image.DecompressionBombError,
-)
+LARGEST_MIB = 1024  # of a picture file
 
 
 def read(path: str | os.PathLike[str], expected: str | None = None) -> np.ndarray:
@@ -74,7 +62,8 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
 
     The rotation that EXIF asks for is applied, unless $HARNESS_EXIF is "ignore". JPEG is decoded by
     simplejpeg; what it refuses (data between markers, say) and other formats, by Pillow. DataError,
-    which begins with `name`, for a file that is cut off, damaged or no picture.
+    which begins with `name`, for a file that is cut off, damaged, no picture, or larger than
+    harness.datasets.picture_limits allows.
     """
     if not data:
         raise DataError(f"{name}: empty, expected a picture")
@@ -83,10 +72,11 @@ def decode(data: bytes, name: str = "picture") -> np.ndarray:
 
 def _pixels(data: bytes, name: str) -> np.ndarray:
     """The picture as it is stored."""
-    if data[:3] == JPEG:
+    readable = picture_limits.check_header(data, name)
+    if data[:3] == picture_limits.JPEG and readable:
         try:
             return simplejpeg.decode_jpeg(data, colorspace="RGB")
-        except (ValueError, MemoryError):
+        except (ValueError, RuntimeError):
             pass  # Pillow tells more, and forgives what does no harm
     with _opened(data, name) as image:
         return rgb(image)
@@ -95,14 +85,18 @@ def _pixels(data: bytes, name: str) -> np.ndarray:
 @contextmanager
 def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     """The picture, its header read; DataError for what Pillow refuses, now or later."""
+    readable = picture_limits.check_header(data, name)
+    if data[:4] == picture_limits.WEBP and not readable:
+        raise DataError(f"{name}: {len(data)} bytes, expected a whole WEBP")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            picture_limits.check(image.size[0], image.size[1], len(data), name)
             yield image
     except Image.UnidentifiedImageError as error:  # whose text has an address in memory
         content = f"{len(data)} bytes that begin {data[:8]!r}"
         raise DataError(f"{name}: {content}, expected a whole {' or '.join(FORMATS)}") from error
-    except _DAMAGED as error:
-        content = f"{len(data)} bytes that no decoder reads ({brief(error, 120)})"
+    except LIBRARY_ERRORS as error:
+        content = f"{len(data)} bytes that no decoder reads ({brief(error, 100)})"
         raise DataError(f"{name}: {content}, expected a whole picture") from error
 
 
@@ -122,9 +116,9 @@ def orientation(data: bytes) -> int:
     if EXIF not in data and b"EXIF" not in data and b"eXIf" not in data:
         return 1  # WebP and PNG spell it otherwise than JPEG
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _opened(data, "picture") as image:
             value = image.getexif().get(ORIENTATION, 1)
-    except (*_DAMAGED, struct.error):  # damaged EXIF, around a picture that may be whole
+    except DataError:  # damaged EXIF, around a picture that may be whole
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -172,13 +166,7 @@ def digest(path: str | os.PathLike[str], expected: str | None = None) -> str:
 
 
 def _bytes(path: str | os.PathLike[str]) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file, expected a picture there") from None
-    except (OSError, ValueError) as error:  # the latter: a name that no file can have
-        raise DataError(f"{path}: cannot be read ({brief(error)})") from error
+    return regular_files.read(path, LARGEST_MIB, "a picture")
 
 
 def threads() -> int:

@@ -5,14 +5,11 @@ A byte order mark, Windows line ends and blank lines at the end of a file change
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.core import documents
-from harness.core.errors import DataError, brief
+from harness.core.errors import DataError, quoted
 from harness.core.registry import nearest
 from harness.datasets.offences import Faults
 
@@ -28,7 +25,7 @@ def lines(path: Path, holds: str) -> list[str]:
     faults = Faults()
     for number, line in enumerate(content, 1):
         if not line.strip():
-            faults.add(f"{path}, line {number}: blank, with {content[-1]!r} after it")
+            faults.add(f"{path}, line {number}: blank, with {quoted(content[-1])} after it")
     faults.refuse()
     if not content:
         raise DataError(f"{path}: empty, expected {holds}")
@@ -38,7 +35,7 @@ def lines(path: Path, holds: str) -> list[str]:
 def whole(value: str, where: str, name: str) -> int:
     """A number as the official files write it, digits only; DataError for anything else."""
     if not (value.isascii() and value.isdigit() and len(value) <= LONGEST):
-        raise DataError(f"{where}: {name} {value!r}, expected {WHOLE}")
+        raise DataError(f"{where}: {name} {quoted(value)}, expected {WHOLE}")
     return int(value)
 
 
@@ -53,12 +50,9 @@ class Table:
         self.path, self.columns = path, tuple(columns)
         self.rows: list[list[str]] = []  # of the columns asked for
         self.lines: list[int] = []  # the line that each row ends on
-        reader = csv.reader(io.StringIO(documents.text(path, holds), newline=""), strict=True)
-        try:
-            header = next(reader, [])
-            self._read(reader, self._places(header), len(header))
-        except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: {brief(error)}") from None
+        rows = documents.csv_rows(path, holds)
+        _, header = next(rows, (1, []))
+        self._read(rows, self._places(header), len(header))
         if not self.rows:
             raise DataError(f"{path}: no row below the header, expected {holds}")
 
@@ -87,18 +81,18 @@ class Table:
                 raise DataError(f"{where}: {number} column {name!r}{nearest(name, header)}")
         return [header.index(name) for name in self.columns]
 
-    def _read(self, reader: Any, places: list[int], width: int) -> None:
+    def _read(self, rows: Iterator[tuple[int, list[str]]], places: list[int], width: int) -> None:
         blank, faults = 0, Faults()
-        for row in reader:
+        for line, row in rows:
             if not row:
-                blank = blank or reader.line_num
+                blank = blank or line
             elif blank:
                 faults.add(f"{self.path}, line {blank}: blank, with rows after it")
                 blank = 0
             elif len(row) != width:
                 fields = f"{len(row)} fields, expected {width} as in the header"
-                faults.add(f"{self.path}, line {reader.line_num}: {fields}")
+                faults.add(f"{self.path}, line {line}: {fields}")
             else:
                 self.rows.append([row[i] for i in places])
-                self.lines.append(reader.line_num)
+                self.lines.append(line)
         faults.refuse()

@@ -7,13 +7,14 @@ a.tar.gz.unpacked which files it made: their number and bytes, by the archive's 
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import tarfile
 from pathlib import Path
 from typing import Any
 
-from harness.core import documents
-from harness.core.errors import DataError, brief
+from harness.core import documents, regular_files
+from harness.core.errors import LIBRARY_ERRORS, DataError, brief
 from harness.core.files import write_atomic
 from harness.core.progress import ProgressBar
 
@@ -53,6 +54,7 @@ def unpack(root: Path, archive: str) -> None:
 
     DataError for an archive that is damaged or leaves the root, and where nothing can be written.
     """
+    regular_files.refuse_other_kinds(root / archive, "an archive")
     started, marker = _marker(root, archive, "unpacking"), _marker(root, archive, "unpacked")
     tops: dict[str, list[int]] = {}
     try:
@@ -64,7 +66,7 @@ def unpack(root: Path, archive: str) -> None:
                 if member.isfile():
                     top = tops.setdefault(Path(member.name).parts[0], [0, 0])
                     top[0], top[1] = top[0] + 1, top[1] + member.size
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+    except (tarfile.TarError, lzma.LZMAError, *LIBRARY_ERRORS) as error:
         raise DataError(f"{root / archive}: cannot be unpacked ({brief(error)})") from error
     write_atomic(marker, json.dumps({"version": 1, "unpacked": tops}).encode())
     started.unlink()

@@ -11,25 +11,16 @@ from __future__ import annotations
 import math
 import pickle
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
-from harness.core.errors import DataError
+from harness.core import regular_files
+from harness.core.errors import LIBRARY_ERRORS, DataError, brief, quoted
 
+LARGEST_MIB = 1024
 # What a damaged pickle raises, besides UnpicklingError (documentation of `pickle`, and trials).
-_DAMAGED = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
+_DAMAGED = (pickle.UnpicklingError, MemoryError, *LIBRARY_ERRORS)
 
 
 class _Refused(Exception):
@@ -42,7 +33,7 @@ class _Dtype:
     def __init__(self, name: object, *_: object) -> None:
         text = name.decode("latin1") if isinstance(name, bytes) else name
         if text not in ("u1", "|u1", "uint8"):
-            raise _Refused(f"an array of type {text!r}, expected uint8 ('u1')")
+            raise _Refused(f"an array of type {quoted(text)}, expected uint8 ('u1')")
 
     def __setstate__(self, state: object) -> None:
         """Byte order and the like: nothing to keep for single bytes."""
@@ -61,7 +52,7 @@ class _Array:
         if not (isinstance(dtype, _Dtype) and isinstance(raw, bytes) and _is_shape(shape)):
             raise _Refused("an array whose shape, type or bytes are not what numpy writes")
         if math.prod(shape) != len(raw):
-            raise _Refused(f"an array of shape {shape} with {len(raw)} bytes")
+            raise _Refused(f"an array of shape {quoted(shape)} with {len(raw)} bytes")
         order = np.frombuffer(raw, dtype=np.uint8)
         self.value = order.reshape(shape, order="F" if fortran else "C")
 
@@ -78,7 +69,7 @@ def _reconstruct(kind: object, shape: object, _code: object) -> _Array:
 
 def _encode(text: object, codec: object = "latin1") -> bytes:
     if not isinstance(text, str) or codec not in ("latin1", b"latin1"):
-        raise _Refused(f"bytes in the encoding {codec!r}, expected 'latin1'")
+        raise _Refused(f"bytes in the encoding {quoted(codec)}, expected 'latin1'")
     return text.encode("latin1")
 
 
@@ -97,10 +88,61 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-class _Reader(pickle.Unpickler):
+def _set_items(table: dict[Any, Any], items: list[Any]) -> None:
+    """Hashing other keys than these can take for ever: a tuple of tuples of tuples, each twice."""
+    for name in items[::2]:
+        if type(name) not in (bytes, str, int):
+            raise _Refused(f"a {type(name).__name__} as a name, expected bytes")
+    table.update(zip(items[::2], items[1::2], strict=True))
+
+
+def _begin_table(reader: Any) -> None:
+    items = reader.pop_mark()
+    table: dict[Any, Any] = {}
+    _set_items(table, items)
+    reader.append(table)
+
+
+def _extend_table(reader: Any) -> None:
+    items = reader.pop_mark()
+    _set_items(reader.stack[-1], items)
+
+
+def _add_to_table(reader: Any) -> None:
+    items = [reader.stack.pop(-2), reader.stack.pop()]
+    _set_items(reader.stack[-1], items)
+
+
+def _find_global(reader: Any) -> None:
+    lines = reader.readline(), reader.readline()
+    if not all(line.endswith(b"\n") for line in lines):
+        raise EOFError("ends within a name")
+    reader.append(reader.find_class(*(line[:-1].decode("utf-8") for line in lines)))
+
+
+def _refuse_sets(reader: Any) -> None:
+    raise _Refused("a set, expected plain lists and dictionaries")
+
+
+class _Reader(pickle._Unpickler):
+    """Python's reader that is written in Python: no number in a file makes it take memory."""
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.GLOBAL[0]: _find_global,
+        pickle.DICT[0]: _begin_table,
+        pickle.SETITEM[0]: _add_to_table,
+        pickle.SETITEMS[0]: _extend_table,
+        pickle.EMPTY_SET[0]: _refuse_sets,
+        pickle.FROZENSET[0]: _refuse_sets,
+        pickle.ADDITEMS[0]: _refuse_sets,
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise _Refused(f"the name {module}.{name}, expected numpy arrays and plain containers")
+            raise _Refused(
+                f"the name {quoted(f'{module}.{name}')}, expected numpy arrays and plain containers"
+            )
         return _ADMITTED[module, name]
 
 
@@ -109,6 +151,7 @@ def load(path: Path) -> dict[bytes, Any]:
 
     DataError for a file that is missing, truncated, no dictionary, or holds any other name.
     """
+    regular_files.refuse_other_kinds(path, "a CIFAR pickle")
     try:
         with path.open("rb") as file:
             content = _read(path, file)
@@ -131,6 +174,6 @@ def _read(path: Path, file: IO[bytes]) -> Any:
     except _DAMAGED as error:
         size = path.stat().st_size
         raise DataError(
-            f"{path}: damaged or truncated ({size} bytes, {type(error).__name__}: {error}), "
-            "expected a complete CIFAR pickle"
+            f"{path}: damaged or truncated ({size} bytes, {type(error).__name__}: "
+            f"{brief(error, 60)}), expected a complete CIFAR pickle"
         ) from error

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from harness.core.errors import DataError, brief
+from harness.models import model_folder
+from harness.models.clip import check_vocabulary
+from harness.models.identity import FOLDER
 
 BATCH = 64  # constant and padded, so that a score does not depend on its neighbours
 
@@ -20,13 +24,15 @@ class Scorer:
 
     def __init__(self, model: str, pretrained: str | None = None, device: str = "cpu") -> None:
         import open_clip
-        from safetensors import SafetensorError
 
+        if model.startswith(FOLDER):
+            model_folder.check(Path(model.removeprefix(FOLDER)))
         settings = {"device": device, "require_pretrained": True}  # random weights score too
         try:
             self.model = open_clip.create_model(model, pretrained, **settings)
             self.tokenizer = open_clip.get_tokenizer(model)
-        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+            check_vocabulary(model, self.tokenizer, self.model)
+        except model_folder.library_errors() as error:
             raise DataError(f"cannot load the CLIP model {model}: {brief(error)}") from error
         self.model.eval().float()
         size = self.model.visual.image_size

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from harness.generation.deepcache import Deep
 from harness.generation.device_state import Kept, Memory, Slots, Text, bytes_of, to_host
 from harness.generation.fp8 import eight_bit
 from harness.generation.schedule import denoising_steps
+from harness.models import model_folder
 from harness.models.identity import revised
 
 DECODE_BATCH = 8
@@ -75,19 +77,25 @@ def load_pipeline(model: str, dtype: torch.dtype, device: str, scheduler: str = 
         raise UsageError(f"scheduler {scheduler!r}: the engine denoises by {SCHEDULER!r} only")
     import diffusers
     import transformers
-    from safetensors import SafetensorError
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     name, revision = revised(model)
+    if Path(name).is_dir():
+        model_folder.check(Path(name))
     try:
         pipeline = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(
             name, dtype=dtype, revision=revision
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except model_folder.library_errors() as error:
         raise DataError(f"cannot load the generator {model}: {brief(error)}") from error
     if pipeline.text_encoder_2 is None or pipeline.tokenizer_2 is None:
         raise DataError(f"cannot load the generator {model}: it has no second text encoder")
+    for name in ("unet", "vae", "text_encoder_2"):
+        lost = [part for part, p in getattr(pipeline, name).named_parameters() if p.is_meta]
+        if lost:
+            why = f"the weights of its {name} lack {lost[0]}"
+            raise DataError(f"cannot load the generator {model}: {why}")
     tokens, known = len(pipeline.tokenizer_2), pipeline.text_encoder_2.config.vocab_size
     if tokens != known:
         why = f"a tokenizer of {tokens} tokens for a text encoder of {known}"

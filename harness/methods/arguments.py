@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from harness.core.errors import UsageError
+from harness.core.errors import UsageError, quoted
 from harness.core.registry import one_of
 
 WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
@@ -78,8 +78,8 @@ class Kind:
             one_of(where, value, self.options)
         elif not self._fits(value):
             alone = self.item is not None and self.item._fits(value)
-            hint = f"; write one value as ({value!r},)" if alone else ""
-            raise UsageError(f"{where}: {value!r} is not allowed; {self}{hint}")
+            hint = f"; write one value as ({quoted(value)},)" if alone else ""
+            raise UsageError(f"{where}: {quoted(value)} is not allowed; {self}{hint}")
         if self.item is not None:
             for entry in value:
                 self.item.check(where, entry)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
-import json
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from harness.core import registry
-from harness.core.errors import UsageError
+from harness.core.errors import UsageError, quoted
 from harness.methods import arguments as declaration
+from harness.methods import expression_text
+from harness.methods.expression_text import literal, plain, split
 from harness.methods.term_protocol import checked, module_of
 from harness.methods.terms import Method, Objective, TermParts
 
 PACKAGE = "baselines"
-LONGEST = 1000  # characters: keeps Python's parser off inputs that exhaust it
 # What two terms of one expression must not both bring, and how to say it; told in this order.
 _EXCLUSIVE = {
     "finetune": "a way to fine-tune",
@@ -84,10 +82,8 @@ def compose(
     Raises UsageError for unknown names and arguments, positional arguments, values that are not
     literals, a part brought twice, no objective.
     """
-    if len(expression) > LONGEST:
-        raise UsageError(f"an expression of {len(expression)} characters; {LONGEST} are allowed")
     where = (package, dataset, profile)
-    terms = [_term(text, expression, *where) for text in _split(expression)]
+    terms = [_term(text, expression, *where) for text in split(expression)]
     filled = [(term, term.parts()) for term in terms]
     filled.sort(key=lambda pair: (pair[1].objective is None, pair[1].ensemble is not None))
     for part in _EXCLUSIVE:
@@ -121,7 +117,7 @@ def argument(
 
     The last term that takes it counts; None where none does. Raises UsageError as `compose`.
     """
-    terms = [_term(text, expression, package, dataset, profile) for text in _split(expression)]
+    terms = [_term(text, expression, package, dataset, profile) for text in split(expression)]
     for i, term in reversed(list(enumerate(terms))):
         if name in dict(term.defaults):
             rest = [*terms[:i], term.without(name), *terms[i + 1 :]]
@@ -132,42 +128,17 @@ def argument(
 # ---------------------------------------------------------------- from text to terms
 
 
-def _split(expression: str) -> list[str]:
-    """Split on '+' outside parentheses and quotes."""
-    parts, depth, quote, escaped = [""], 0, "", False
-    for char in expression:
-        if quote:
-            if char == quote and not escaped:
-                quote = ""
-            escaped = char == "\\" and not escaped
-        elif char in "\"'":
-            quote = char
-        elif char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-        if char == "+" and not quote and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += char
-    if depth or quote:
-        raise UsageError(f"{expression!r}: {'quotes' if quote else 'parentheses'} do not match")
-    if not all(part.strip() for part in parts):
-        raise UsageError(f"{expression!r}: a term is empty; terms are joined by single '+' signs")
-    return [part.strip() for part in parts]
-
-
 def _term(text: str, expression: str, package: str, dataset: str | None, profile: str) -> Term:
-    name, bracket, rest = text.partition("(")
-    if bracket and not rest.rstrip().endswith(")"):
-        raise UsageError(f"{expression!r}: cannot read {text!r}; a term is NAME or NAME(key=value)")
+    name, inside = expression_text.name_and_arguments(text, expression)
     module = module_of(package, name)
-    arguments = _arguments(rest.rstrip()[:-1], module.NAME, expression) if bracket else {}
+    arguments = {}
+    if inside is not None:
+        arguments = expression_text.arguments(inside, module.NAME, expression)
     defaults = _defaults(module, dataset, profile)
     for argument in arguments:
         if argument not in defaults:
             hint = registry.nearest(argument, defaults)
-            raise UsageError(f"{module.NAME} has no argument {argument!r}{hint}")
+            raise UsageError(f"{module.NAME} has no argument {quoted(argument)}{hint}")
     changed = {k: v for k, v in sorted(arguments.items()) if not _same(v, defaults[k])}
     return Term(module, tuple(changed.items()), tuple(defaults.items()))
 
@@ -188,7 +159,7 @@ def plain_defaults(module: ModuleType, dataset: str, profile: str) -> dict[str, 
     """What a term's `defaults` has for a data set and profile; nothing where it has none."""
     if not hasattr(module, "defaults"):
         return {}
-    return {name: _plain(value) for name, value in module.defaults(dataset, profile).items()}
+    return {name: plain(value) for name, value in module.defaults(dataset, profile).items()}
 
 
 def problem(package: str, name: str) -> str | None:
@@ -200,59 +171,8 @@ def problem(package: str, name: str) -> str | None:
     return None
 
 
-def _arguments(text: str, name: str, expression: str) -> dict[str, Any]:
-    try:
-        call = ast.parse(f"_({text}\n)", mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        call = None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        raise UsageError(f"{expression!r}: cannot read the arguments of {name}: {text!r}")
-    if call.args:
-        value = ast.unparse(call.args[0])
-        raise UsageError(f"{name} takes named arguments only: write key={value}, not {value}")
-    arguments: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg is None:
-            raise UsageError(f"{name} takes named arguments only: ** is not allowed")
-        if keyword.arg in arguments:
-            raise UsageError(f"{name}: argument {keyword.arg!r} is given twice")
-        arguments[keyword.arg] = _value(keyword.value, f"{name}({keyword.arg}=...)")
-    return arguments
-
-
-def _value(node: ast.expr, where: str) -> Any:
-    try:
-        return _plain(ast.literal_eval(node))
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        raise UsageError(
-            f"{where}: {ast.unparse(node)} is not allowed; "
-            "a value is None, True, False, a number, a quoted text or a tuple of these"
-        ) from None
-
-
-def _plain(value: Any) -> Any:
-    """Equal values get one spelling: lists are tuples, whole floats are integers."""
-    if isinstance(value, list | tuple):
-        return tuple(_plain(item) for item in value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError
-        return int(value) if value.is_integer() else value
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    raise ValueError
-
-
 def _same(value: Any, default: Any) -> bool:
     return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
-
-
-def literal(value: Any) -> str:
-    """A value as expressions spell it."""
-    if isinstance(value, tuple):
-        items = ", ".join(literal(item) for item in value)
-        return f"({items},)" if len(value) == 1 else f"({items})"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 # ---------------------------------------------------------------- from terms to a method
@@ -266,7 +186,7 @@ def _refuse_conflict(part: str, filled: list[tuple[Term, TermParts]], expression
     by = [str(term) for term, parts in filled if getattr(parts, part) is not None]
     if len(by) > 1:
         raise UsageError(
-            f"{expression!r}: {by[0]} and {by[1]} both bring {_EXCLUSIVE[part]}; keep one"
+            f"{quoted(expression)}: {by[0]} and {by[1]} both bring {_EXCLUSIVE[part]}; keep one"
         )
 
 
@@ -275,7 +195,7 @@ def _objective(filled: list[tuple[Term, TermParts]], expression: str, package: s
     if objective is None:
         able = [name for name in registry.names(package) if _brings_objective(package, name)]
         raise UsageError(
-            f"{expression!r} has no objective; put one in front, for example "
+            f"{quoted(expression)} has no objective; put one in front, for example "
             f"'{able[0] if able else 'NAME'}+{expression.strip()}'; "
             f"terms with an objective: {', '.join(able) or 'none'}"
         )
@@ -293,7 +213,7 @@ def _reads(filled: list[tuple[Term, TermParts]], expression: str) -> str | None:
     kinds = {parts.reads: str(term) for term, parts in filled if parts.reads is not None}
     if len(kinds) > 1:
         raise UsageError(
-            f"{expression!r}: {' and '.join(kinds.values())} read different synthetic images "
+            f"{quoted(expression)}: {' and '.join(kinds.values())} read different synthetic images "
             f"({', '.join(kinds)}); keep one"
         )
     return next(iter(kinds), None)

@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from harness.core import documents, package_files
+from harness.core import documents, package_files, regular_files
 from harness.core.errors import DataError
 
 MODELS = Path(__file__).parent / "models"
@@ -45,7 +45,9 @@ def weights_digest(source: str) -> str:
     files = sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES)
     if not files:
         raise DataError(f"no model files in {folder}")
-    states = [(path, path.stat()) for path in files]
+    for path in files:
+        regular_files.refuse_other_kinds(path, "a model file")
+    states = [(path, path.stat()) for path in files if path.is_file()]
     return _digest(folder, tuple((path, s.st_size, s.st_mtime_ns) for path, s in states))
 
 

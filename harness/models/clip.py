@@ -16,6 +16,7 @@ from torch.nn.functional import normalize, pad
 
 from harness.core.errors import DataError, UsageError, brief
 from harness.mini.weights import built_in_clip
+from harness.models import model_folder
 
 FOLDER = "local-dir:"  # what open_clip wants before a path
 HUB = "hf-hub:"
@@ -90,7 +91,6 @@ def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
     """
     import open_clip
     from open_clip.factory import get_model_config
-    from safetensors import SafetensorError
 
     source, tag = _source(name)
     settings: dict[str, Any] = {"device": torch.get_default_device(), "force_custom_text": True}
@@ -105,9 +105,9 @@ def load(name: str, classes: int, *, weights: bool = True) -> ImageText:
             model = open_clip.create_model(source, tag, require_pretrained=weights, **settings)
             tokenizer = open_clip.get_tokenizer(source)
             features = get_model_config(source)["embed_dim"]
-            _check_vocabulary(name, tokenizer, model)
+            check_vocabulary(name, tokenizer, model)
             return ImageText(model.float(), tokenizer, features, classes)
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+    except model_folder.library_errors() as error:
         raise DataError(
             f"cannot load the image-text model {name}: {brief(error)}; where there is no network, "
             f"name a folder with its open_clip files: {FOLDER}/path"
@@ -163,12 +163,15 @@ def _folder(name: str) -> str:
     for file in ("open_clip_config.json", "tokenizer.json"):
         if not (folder / file).is_file():
             raise DataError(f"cannot load the image-text model {name}: there is no {folder / file}")
+    model_folder.check(folder)
     return name
 
 
-def _check_vocabulary(name: str, tokenizer: Any, model: Any) -> None:
+def check_vocabulary(name: str, tokenizer: Any, model: Any) -> None:
+    """DataError where a tokenizer has more tokens than the model's text tower knows."""
     inner = getattr(tokenizer, "tokenizer", None)
     known = len(inner) if inner is not None else tokenizer.vocab_size
+    known = max(known, int(tokenizer(["", "a"]).max()) + 1)
     if known > model.vocab_size:
         raise DataError(
             f"the tokenizer of {name} has {known} tokens, its text tower {model.vocab_size}: "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import documents, registry
-from harness.core.errors import UsageError, brief
+from harness.core.errors import UsageError, brief, quoted
 from harness.core.specs import Mixture, Recipe, Schedule
 from harness.generation import approximations
 
@@ -61,11 +61,13 @@ def assignments(texts: Iterable[str]) -> tuple[Override, ...]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--set {text!r}: expected NAME=VALUE, such as scratch.lr=0.05")
+            raise UsageError(f"--set {quoted(text)}: expected NAME=VALUE, such as scratch.lr=0.05")
         try:
             pairs.append((name.strip(), documents.yaml_value(value)))
         except ValueError as error:
-            raise UsageError(f"--set {text!r}: cannot read the value: {brief(error)}") from error
+            raise UsageError(
+                f"--set {quoted(text)}: cannot read the value: {brief(error)}"
+            ) from error
     return tuple(pairs)
 
 
@@ -146,11 +148,11 @@ def _table(path: Path, where: str, content: Any, known: Any) -> dict[str, Any]:
     """`content` as a table whose names are `known` (None: any); nothing at all is an empty one."""
     if content is not None and not isinstance(content, dict):
         wanted = "expected profile: data set: name: value"
-        raise UsageError(f"{path}: {where} is {content!r:.60}; {wanted}")
+        raise UsageError(f"{path}: {where} is {quoted(content)}; {wanted}")
     names = {str(name): value for name, value in (content or {}).items()}
     for name in names:
         if known is not None and name not in known:
-            raise UsageError(f"{path}: unknown name {name!r}{registry.nearest(name, known)}")
+            raise UsageError(f"{path}: unknown name {quoted(name)}{registry.nearest(name, known)}")
     return names
 
 
@@ -164,14 +166,16 @@ def _flat(changes: Iterable[Override]) -> dict[str, Any]:
         value = _plain(name, value)
         table, _, field = name.rpartition(".")
         if field not in names().get(table, ()):
-            raise UsageError(f"unknown parameter {name!r}{_nearest(name)}")
+            raise UsageError(f"unknown parameter {quoted(name)}{_nearest(name)}")
         parts = value if isinstance(value, dict) and name in names() else {"": value}
         for part, inner in parts.items():
             path = f"{name}.{part}" if part else name
             if part and part not in names()[name]:
-                raise UsageError(f"unknown parameter {path!r}{_nearest(path)}")
+                raise UsageError(f"unknown parameter {quoted(path)}{_nearest(path)}")
             if path in flat:
-                raise UsageError(f"parameter {path} is set twice: {flat[path]!r} and {inner!r}")
+                raise UsageError(
+                    f"parameter {path} is set twice: {quoted(flat[path])} and {quoted(inner)}"
+                )
             flat[path] = inner
     return flat
 
@@ -181,10 +185,11 @@ def _plain(name: str, value: Any) -> Any:
     try:
         if is_dataclass(value) and not isinstance(value, type):
             value = {k: v for k, v in asdict(value).items() if k not in FIXED}
-        return json.loads(json.dumps(value))
+        text = json.dumps(value, ensure_ascii=False)
+        return json.loads(text.encode())  # which refuses halves of characters
     except (TypeError, ValueError, RecursionError):
         kinds = "numbers, texts, lists and tables are allowed"
-        raise UsageError(f"parameter {name}: {value!r:.60} is not allowed; {kinds}") from None
+        raise UsageError(f"parameter {name}: {quoted(value)} is not allowed; {kinds}") from None
 
 
 def _nearest(name: str) -> str:
@@ -234,17 +239,19 @@ def _sentence(error: Any) -> str:
     if kind == "missing":
         return f"parameter {path} is missing: {_whole(path.rpartition('.')[0])}"
     if isinstance(value, float) and not math.isfinite(value):
-        return f"parameter {path}: {value!r} is not a finite number"
+        return f"parameter {path}: {quoted(value)} is not a finite number"
     if kind in KINDS:
-        return f"parameter {path}: {value!r} is not a {KINDS[kind]}"
+        return f"parameter {path}: {quoted(value)} is not a {KINDS[kind]}"
     hint = _hint(path)
     if isinstance(error["loc"][-1], int):  # a value of a list
         hint = typing.get_args(typing.get_args(hint)[0])[0]
     if kind == "literal_error":
         known = typing.get_args(hint)
-        return f"parameter {path}: {value!r} is not allowed{registry.nearest(str(value), known)}"
+        return (
+            f"parameter {path}: {quoted(value)} is not allowed{registry.nearest(str(value), known)}"
+        )
     allowed = next(m for m in hint.__metadata__ if isinstance(m, str))
-    return f"parameter {path}: {value!r} is not allowed; {allowed}"
+    return f"parameter {path}: {quoted(value)} is not allowed; {allowed}"
 
 
 def _whole(table: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
+from harness.core import documents
 from harness.core.shipped import root
 
 OK, MISSING = "ok", "missing"  # of a package or of files; another status says what is wrong
@@ -39,7 +39,7 @@ def _requirements() -> Iterator[tuple[str, str | None]]:
     """Each with its extra: of the checkout that this file lies in, or of the package installed."""
     path = ROOT / "pyproject.toml"
     if path.is_file():
-        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        project = documents.toml_table(path, "description of the project")["project"]
         yield from ((text, None) for text in project["dependencies"])
         for extra, texts in project.get("optional-dependencies", {}).items():
             yield from ((text, extra) for text in texts)

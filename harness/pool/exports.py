@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.core import digests
+from harness.core import cells, digests
 from harness.core.errors import UsageError
 from harness.core.files import atomic_folder
 from harness.core.guidance import REAL
@@ -40,7 +40,6 @@ COLUMNS: dict[str, Any] = {
 ARROW = {pl.String: "string", pl.Int32: "int32", pl.Float32: "float32", pl.Float64: "float64"}
 TYPES = {name: ARROW[dtype] for name, dtype in COLUMNS.items()}  # also datasets' names
 TEXTS = ("classname", "prompt")  # that people write
-FORMULA = "=+-@\t\r"  # a spreadsheet runs a cell that starts with one of these
 
 
 def export(
@@ -91,13 +90,13 @@ def _files(pool: Path, images: pl.DataFrame, out: Path) -> None:
 
 def _safe_cell(name: str) -> pl.Expr:
     """A text that no spreadsheet takes for a formula: an apostrophe first; `plain_cell` undoes."""
-    risky = pl.col(name).str.slice(0, 1).is_in([*FORMULA, "'"])
-    return pl.when(risky).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
+    risky = pl.col(name).str.slice(0, 1).is_in([*cells.FORMULA, cells.MARK])
+    return pl.when(risky).then(cells.MARK + pl.col(name)).otherwise(pl.col(name)).alias(name)
 
 
 def plain_cell(name: str) -> pl.Expr:
     """The text that a cell of metadata.csv was made of."""
-    return pl.col(name).str.strip_prefix("'")
+    return pl.col(name).str.strip_prefix(cells.MARK)
 
 
 def _webdataset(pool: Path, images: pl.DataFrame, out: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.core import documents
-from harness.core.errors import DataError
+from harness.core.errors import LIBRARY_ERRORS, DataError, brief
 from harness.core.guidance import hundredths
 from harness.report.figures import (
     Figure,
@@ -38,8 +38,8 @@ def trace(record: Record, runs: Path) -> Trace | None:
     try:
         entries = documents.json_lines(path, "history of a run")
         chosen = [tuple(hundredths(level) for level in entry["levels"]) for entry in entries]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: not the history of a run ({error})") from error
+    except LIBRARY_ERRORS as error:
+        raise DataError(f"{path}: not the history of a run ({brief(error)})") from error
     return tuple((levels, len(list(same))) for levels, same in itertools.groupby(chosen))
 
 

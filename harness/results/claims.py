@@ -20,13 +20,14 @@ note        what a reader should know
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.core import documents
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import DataError, UsageError, quoted
 from harness.core.registry import nearest
 from harness.results import published
 from harness.results.published_table import Block, Column, Paper
@@ -63,27 +64,27 @@ def read(file: Path = FILE) -> tuple[Claim, ...]:
     raw = documents.toml_table(Path(file), "claims")
     _known(f"{file}", raw, ("version", "claims"))
     if raw.get("version") != VERSION:
-        raise DataError(f"{file}: version {raw.get('version')!r}, expected {VERSION}")
+        raise DataError(f"{file}: version {quoted(raw.get('version'))}, expected {VERSION}")
     if not isinstance(raw.get("claims"), list) or not raw["claims"]:
         raise DataError(f"{file}: no [[claims]]")
     papers: dict[str, Paper] = {}
     claims = tuple(_claim(file, i, c, papers) for i, c in enumerate(raw["claims"]))
     ids = [claim.id for claim in claims]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise DataError(f"{file}: claim {name!r} occurs {ids.count(name)} times")
+    for name, times in Counter(ids).most_common(1):
+        if times > 1:
+            raise DataError(f"{file}: claim {quoted(name)} occurs {times} times")
     return claims
 
 
 def _claim(file: Path, i: int, raw: Any, papers: dict[str, Paper]) -> Claim:
     where = f"{file}: claim {i + 1}"
     if not isinstance(raw, dict):
-        raise DataError(f"{where}: {raw!r} is no table of names and values")
+        raise DataError(f"{where}: {quoted(raw)} is no table of names and values")
     _known(where, raw, (*TEXTS, *OPTIONAL))
     for name in TEXTS:
         if not isinstance(raw.get(name), str) or not raw[name]:
-            raise DataError(f"{where}: {name} is {raw.get(name)!r}, expected a text")
-    where = f"{file}: claim {raw['id']!r}"
+            raise DataError(f"{where}: {name} is {quoted(raw.get(name))}, expected a text")
+    where = f"{file}: claim {quoted(raw['id'])}"
     paper = _paper(where, raw["table"], papers)
     _one_of(where, "dataset", raw["dataset"], paper.datasets)
     blocks = {b.key: b for b in paper.blocks if b.dataset == raw["dataset"]}
@@ -96,7 +97,7 @@ def _claim(file: Path, i: int, raw: Any, papers: dict[str, Paper]) -> Claim:
         _one_of(where, "column", name, columns)
     note = raw.get("note")
     if note is not None and not isinstance(note, str):
-        raise DataError(f"{where}: note is {note!r}, expected a text")
+        raise DataError(f"{where}: note is {quoted(note)}, expected a text")
     return Claim(
         id=raw["id"],
         says=raw["says"],
@@ -127,12 +128,16 @@ def _paper(where: str, name: str, papers: dict[str, Paper]) -> Paper:
 def _compare(where: str, raw: dict[str, Any], paper: Paper) -> tuple[tuple[str, ...], ...]:
     pairs = raw.get("compare")
     if not isinstance(pairs, list) or not pairs:
-        raise DataError(f"{where}: compare is {pairs!r}, expected a list of pairs of expressions")
+        raise DataError(
+            f"{where}: compare is {quoted(pairs)}, expected a list of pairs of expressions"
+        )
     unlisted = _flag(where, raw, "unlisted")
     for rows in pairs:
         good = isinstance(rows, list) and len(rows) in WEIGHTS
         if not good or not all(isinstance(row, str) for row in rows):
-            raise DataError(f"{where}: compare holds {rows!r}, expected 2, 4 or 6 expressions")
+            raise DataError(
+                f"{where}: compare holds {quoted(rows)}, expected 2, 4 or 6 expressions"
+            )
         for row in rows:
             _check_row(where, row, raw["dataset"], paper, unlisted)
     return tuple(tuple(rows) for rows in pairs)
@@ -141,7 +146,7 @@ def _compare(where: str, raw: dict[str, Any], paper: Paper) -> tuple[tuple[str, 
 def _flag(where: str, raw: dict[str, Any], name: str) -> bool:
     value = raw.get(name, False)
     if not isinstance(value, bool):
-        raise DataError(f"{where}: {name} is {value!r}, expected true or false")
+        raise DataError(f"{where}: {name} is {quoted(value)}, expected true or false")
     return value
 
 
@@ -157,31 +162,31 @@ def _check_row(where: str, row: str, dataset: str, paper: Paper, unlisted: bool)
     except UsageError as error:
         raise DataError(f"{where}: row {error}") from None
     if canonical != row:
-        raise DataError(f"{where}: row {row!r} is canonically written {canonical!r}")
+        raise DataError(f"{where}: row {quoted(row)} is canonically written {quoted(canonical)}")
 
 
 def _within(where: str, raw: dict[str, Any]) -> float | None:
     direction, within = raw.get("direction", DIRECTIONS[0]), raw.get("within")
     _one_of(where, "direction", direction, DIRECTIONS)
     if (direction == "same") != (within is not None):
-        raise DataError(f"{where}: within is {within!r} in direction {direction!r}")
+        raise DataError(f"{where}: within is {quoted(within)} in direction {quoted(direction)}")
     if within is None:
         return None
     if type(within) not in (int, float) or not 0 < within <= 100:
-        raise DataError(f"{where}: within is {within!r}, expected points above 0")
+        raise DataError(f"{where}: within is {quoted(within)}, expected points above 0")
     return float(within)
 
 
 def _texts(where: str, raw: dict[str, Any], name: str, default: Sequence[str]) -> list[str]:
     texts = raw.get(name, list(default))
     if not isinstance(texts, list) or not texts or not all(isinstance(x, str) for x in texts):
-        raise DataError(f"{where}: {name} is {raw.get(name)!r}, expected a list of texts")
+        raise DataError(f"{where}: {name} is {quoted(raw.get(name))}, expected a list of texts")
     return texts
 
 
 def _one_of(where: str, what: str, value: Any, options: Collection[str]) -> None:
-    if value not in options:
-        raise DataError(f"{where}: unknown {what} {value!r}{nearest(str(value), options)}")
+    if not isinstance(value, str) or value not in options:
+        raise DataError(f"{where}: unknown {what} {quoted(value)}{nearest(str(value), options)}")
 
 
 def _known(where: str, raw: dict[str, Any], allowed: Collection[str]) -> None:

@@ -24,9 +24,11 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from harness.core.errors import quoted, shortened
 from harness.core.metrics import RULES
 from harness.results.published_table import Block, Cells, Column, Number, Paper, Row
 
@@ -49,14 +51,16 @@ def paper(file: str, raw: dict[str, Any]) -> Paper:
     optional = {"kind", "main", "dataset", "backbone", "decimals", "groupings", "caveats"}
     _only("the table", raw, {*text, *optional, "version", "columns", "blocks", "rows"})
     if raw.get("version") != VERSION:
-        raise Fault(f"version {raw.get('version')!r}, expected {VERSION}")
+        raise Fault(f"version {quoted(raw.get('version'))}, expected {VERSION}")
     kind = _choice("the table", raw, "kind", KINDS)
     columns = tuple(_column(i, c) for i, c in enumerate(_list("the table", raw, "columns")))
     _unique("column", [c.name for c in columns])
+    others = [c.name for c in columns if c.printed is None]
     for column in columns:
-        others = [c.name for c in columns if c.printed is None]
         if column.printed not in (None, *others):
-            raise Fault(f"column {column.name}: printed is {column.printed!r}, no printed column")
+            raise Fault(
+                f"column {column.name}: printed is {quoted(column.printed)}, no printed column"
+            )
     named = _table("the table", raw, "groupings") if "groupings" in raw else {}
     groupings = {name: str(says) for name, says in named.items()}
     known = (*RULES, *groupings)
@@ -71,7 +75,7 @@ def paper(file: str, raw: dict[str, Any]) -> Paper:
     _unique("row", [r.method for r in rows])
     decimals = raw.get("decimals", 2)
     if type(decimals) is not int or not 0 <= decimals <= 6:
-        raise Fault(f"decimals is {decimals!r}, expected a whole number from 0 to 6")
+        raise Fault(f"decimals is {quoted(decimals)}, expected a whole number from 0 to 6")
     return Paper(
         file=file,
         kind=kind,
@@ -97,13 +101,13 @@ def _column(i: int, raw: Any) -> Column:
 
 
 def _block(name: str, raw: Any, dataset: str | None, known: tuple[str, ...]) -> Block:
-    where = f"block {name}"
+    where = f"block {shortened(name, 60)}"
     _only(where, raw, {"title", "imbalance", "dataset", "classes"})
     imbalance = raw.get("imbalance")
     if imbalance is not None and (type(imbalance) is not int or imbalance < 1):
-        raise Fault(f"{where}: imbalance is {imbalance!r}, expected a whole number from 1")
+        raise Fault(f"{where}: imbalance is {quoted(imbalance)}, expected a whole number from 1")
     if dataset is not None and "dataset" in raw:
-        raise Fault(f"{where}: dataset is {raw['dataset']!r}, but the table's is {dataset!r}")
+        raise Fault(f"{where}: dataset is {quoted(raw['dataset'])}, but the table's is {dataset!r}")
     if dataset is None:
         dataset = _text(where, raw, "dataset")
     classes = _classes(f"{where}, classes", raw.get("classes", {}), known)
@@ -115,7 +119,7 @@ def _classes(where: str, raw: Any, known: tuple[str, ...]) -> dict[str, tuple[in
     for name, sizes in raw.items():
         good = isinstance(sizes, list) and len(sizes) == 3
         if not good or not all(type(n) is int and n >= 0 for n in sizes):
-            raise Fault(f"{where}: {name} is {sizes!r}, expected three numbers of classes")
+            raise Fault(f"{where}: {name} is {quoted(sizes)}, expected three numbers of classes")
     if len({sum(sizes) for sizes in raw.values()}) > 1:
         totals = ", ".join(f"{name} {sum(sizes)}" for name, sizes in raw.items())
         raise Fault(f"{where}: the groups hold different numbers of classes ({totals})")
@@ -133,7 +137,7 @@ def _row(
     keys = [b.key for b in blocks]
     _only(f"row {i + 1}", raw, {"method", "label", "over", "ours", *keys})
     method = _text(f"row {i + 1}", raw, "method")
-    where = f"row {method}"
+    where = f"row {shortened(method, 60)}"
     ours = _flag(where, raw, "ours", False)
     cells = {k: _cells(f"{where}, {k}", raw[k], columns, known) for k in keys if k in raw}
     if ours and cells:
@@ -143,7 +147,7 @@ def _row(
     over = _maybe(where, raw, "over")
     if (over is None) == (kind == "gains"):
         expected = "a method" if kind == "gains" else f"none in a table of kind {kind}"
-        raise Fault(f"{where}: over is {over!r}, expected {expected}")
+        raise Fault(f"{where}: over is {quoted(over)}, expected {expected}")
     label = _text(where, {"label": method, **raw}, "label")
     return Row(method, label, ours, cells, over)
 
@@ -157,7 +161,9 @@ def _cells(where: str, raw: Any, columns: tuple[Column, ...], known: tuple[str, 
             raise Fault(f"{where}, column {name}: missing")
     grouped_by = raw.get("grouped_by")
     if grouped_by not in known and any(c.by_rule for c in columns):
-        raise Fault(f"{where}: grouped_by is {grouped_by!r}, expected one of {', '.join(known)}")
+        raise Fault(
+            f"{where}: grouped_by is {quoted(grouped_by)}, expected one of {', '.join(known)}"
+        )
     v1 = raw.get("v1", {})
     _only(f"{where}, v1", v1, {*names, "label"})
     return Cells(
@@ -180,17 +186,17 @@ def _number(where: str, raw: Any, column: Column) -> Number:
     kinds = (int,) if column.unit == "count" else (int, float)
     good = len(parts) <= 2 and all(type(p) in kinds and low <= p <= high for p in parts)
     if not (good and parts):
-        raise Fault(f"{where}: {raw!r} is neither {says} nor [mean, sd]")
+        raise Fault(f"{where}: {quoted(raw)} is neither {says} nor [mean, sd]")
     return Number(*(float(p) for p in parts))
 
 
 def _only(where: str, raw: Any, allowed: Collection[str]) -> None:
     if not isinstance(raw, Mapping):
-        raise Fault(f"{where}: {raw!r} is no table of names and values")
+        raise Fault(f"{where}: {quoted(raw)} is no table of names and values")
     for name in raw:
         if name not in allowed:
             raise Fault(
-                f"{where}: unknown name {name!r}; expected "
+                f"{where}: unknown name {quoted(name)}; expected "
                 f"{', '.join(sorted(allowed))}{nearest(name, allowed)}"
             )
 
@@ -198,7 +204,7 @@ def _only(where: str, raw: Any, allowed: Collection[str]) -> None:
 def _text(where: str, raw: Mapping[str, Any], name: str) -> str:
     value = raw.get(name)
     if not isinstance(value, str) or not value:
-        raise Fault(f"{where}: {name} is {value!r}, expected a text")
+        raise Fault(f"{where}: {name} is {quoted(value)}, expected a text")
     return value
 
 
@@ -211,7 +217,7 @@ def _choice(where: str, raw: Mapping[str, Any], name: str, options: tuple[str, .
     value = raw.get(name, options[0])
     if value not in options:
         raise Fault(
-            f"{where}: {name} is {value!r}, expected one of {', '.join(options)}"
+            f"{where}: {name} is {quoted(value)}, expected one of {', '.join(options)}"
             f"{nearest(str(value), options)}"
         )
     return str(value)
@@ -220,7 +226,7 @@ def _choice(where: str, raw: Mapping[str, Any], name: str, options: tuple[str, .
 def _flag(where: str, raw: Mapping[str, Any], name: str, default: bool) -> bool:
     value = raw.get(name, default)
     if not isinstance(value, bool):
-        raise Fault(f"{where}: {name} is {value!r}, expected true or false")
+        raise Fault(f"{where}: {name} is {quoted(value)}, expected true or false")
     return value
 
 
@@ -239,12 +245,12 @@ def _table(where: str, raw: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _unique(what: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise Fault(f"{what} {name}: occurs {names.count(name)} times")
+    for name, times in Counter(names).most_common(1):
+        if times > 1:
+            raise Fault(f"{what} {shortened(name, 60)}: occurs {times} times")
 
 
 def nearest(name: str, known: Collection[str]) -> str:
     """What to add to an error about an unknown name: the one that is most like it."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name[:100], list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from harness.core import cells
 from harness.results.budget import UNKNOWN
 from harness.results.leaderboard import Line, Table
 from harness.results.published_table import Column
@@ -20,12 +21,15 @@ DIGITS = 9  # after the point: what follows is the arithmetic's
 
 
 def to_csv(table: Table) -> str:
-    """One line per cell, `cell` its name for plots; what is missing is empty."""
+    """One line per cell, `cell` its name for plots; what is missing is empty.
+
+    A text that a spreadsheet would run has an apostrophe in front.
+    """
     rows = list(_flat(table))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: cells.safe(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 

@@ -298,7 +298,7 @@ def test_missing_file(root: Path, file: str) -> None:
 
 
 def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder"):
         unpickle(tmp_path)
 
 

@@ -195,7 +195,7 @@ def test_no_text(root: Path) -> None:
         imagenet.load(root, None, MINI)
     (root / TRAIN).unlink()
     (root / TRAIN).mkdir()
-    with pytest.raises(DataError, match=f"{TRAIN}: cannot be read"):
+    with pytest.raises(DataError, match=f"{TRAIN}: is a folder, expected lines"):
         imagenet.load(root, None, MINI)
 
 

@@ -245,7 +245,7 @@ def test_one_picture_in_two_classes(root: Path) -> None:
     imagenet_lt.check(root, MINI)
     assert offences(imagenet_lt.check, root, MINI, decode=True) == [
         f"{root / TRAIN}, line 5: {FISH} (class 1) has the content of {TENCH} (class 0; "
-        f"{root / TRAIN}, line 1), expected each picture in one class"
+        f"{TRAIN}, line 1), expected each picture in one class"
     ]
 
 

@@ -197,7 +197,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, paths: list[str], workers: int) 
     for number, says in (
         (4, r"1/4\.jpg: \d+ bytes that no decoder reads .*[tT]runcated"),
         (5, r"2/5\.jpg: no such file"),
-        (7, r"1/7\.jpg: cannot be read .*directory"),
+        (7, r"1/7\.jpg: is a folder, expected a picture"),
         (10, r"picture 0 or 10 is not in 0\.\.9"),
     ):
         with pytest.raises(DataError, match=says):

@@ -1,14 +1,17 @@
 """Scene descriptions from an endpoint: a server on this machine that speaks the protocol."""
 
+import contextlib
 import itertools
 import json
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -262,7 +265,9 @@ def test_a_class_without_valid_answers_is_told_and_the_others_kept(serve, tmp_pa
 def test_garbage_for_all_classes_ends_the_call(serve, tmp_path):
     server = serve(lambda name, n: (200, b"{"))
     names = [f"class {n}" for n in range(20)]
-    with pytest.raises(DataError, match=r"no valid answer for 8 classes in a row.*JSONDecodeError"):
+    with pytest.raises(
+        DataError, match=r"no valid answer for 8 classes in a row.*damaged answer, not JSON"
+    ):
         fetch(server, tmp_path / "p.json", names)
     assert 8 <= len(set(server.asked)) < 20
 
@@ -541,6 +546,109 @@ def test_two_processes_do_not_share_a_file(serve, tmp_path):
     hold.set()
     first.join(20)
     assert_whole(out)
+
+
+# ---------------------------------------------------------------- hostile servers
+
+
+class Raw(socketserver.ThreadingTCPServer):
+    """Writes parts one after the other, with a pause before each, to whoever connects."""
+
+    daemon_threads, allow_reuse_address = True, True
+
+    def __init__(self, parts, pause_s=0.0):
+        super().__init__(("127.0.0.1", 0), RawHandler)
+        self.parts, self.pause_s = parts, pause_s
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class RawHandler(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.recv(2**16)
+        with contextlib.suppress(OSError):
+            for part in self.server.parts:
+                time.sleep(self.server.pause_s)
+                self.request.sendall(part)
+
+
+@pytest.fixture
+def raw(monkeypatch):
+    """raw(parts, pause_s) -> a running Raw."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    servers = []
+
+    def start(*arguments):
+        servers.append(Raw(*arguments))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+DRIPPING = chat_client.Patience(in_flight=1, timeout_s=0.6, asks=1, retries=0, pause_s=0.01)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[HEAD, *[b" "] * 1000], [b"HTTP/1.1 200 OK\r\n", *[b"X"] * 1000], [b"", *[b""] * 1000]],
+    ids=["body", "headers", "nothing"],
+)
+def test_a_server_that_drips_bytes_holds_no_request(raw, tmp_path, parts):
+    began = time.monotonic()
+    failed = fetch(raw(parts, 0.1), tmp_path / "p.json", ["fox"], patience=DRIPPING)
+    assert failed == {"fox": "no answer within 0.6 s; tried 1 times"}
+    assert time.monotonic() - began < 5
+
+
+def test_an_endless_answer_is_not_read_to_its_end(raw, tmp_path):
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    server = raw([head, *[b"x" * 2**20] * 1000], 0.001)
+    patience = replace(DRIPPING, timeout_s=30)
+    failed = fetch(server, tmp_path / "p.json", ["fox"], patience=patience)
+    assert "damaged answer" in failed["fox"]
+
+
+def test_nothing_of_a_redirect_steers_the_terminal(raw, tmp_path):
+    location = b"http://a/\x1b[31m" + b"x" * 17_000
+    server = raw([b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n\r\n"])
+    with pytest.raises(DataError) as error:
+        fetch(server, tmp_path / "p.json", ["fox"], patience=DRIPPING)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) <= 300
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_long_messages_are_cut(serve, tmp_path, status):
+    said = {"error": {"message": "\x1b[2Jwrong " * 17_000}}
+    server = serve(lambda name, n: (status, said))
+    try:
+        text = fetch(server, tmp_path / "p.json", ["fox"], patience=DRIPPING)["fox"]
+    except DataError as error:
+        text = str(error)
+    assert text.isprintable()
+    assert len(text) <= 300
+    assert "wrong" in text
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 999 \x1b[31m\r\n\r\n", b"\x00" * 100, b"", b"HTTP"])
+def test_what_is_no_answer_at_all(raw, tmp_path, data):
+    try:
+        text = fetch(raw([data]), tmp_path / "p.json", ["fox"], patience=DRIPPING)["fox"]
+    except DataError as error:
+        text = str(error)
+    assert text.isprintable()
+    assert len(text) <= 300
+
+
+def test_sentences_are_bounded_and_printable():
+    long = " ".join(["word"] * 300)
+    usable, why = request_text.sentences(f"{long}\n{LINE.format('a', 1)}\x1b[31m\n")
+    assert usable == [LINE.format("a", 1) + " [31m"]
+    assert "1 longer than 1000 characters" in why
 
 
 # ---------------------------------------------------------------- the key, and wrong requests

@@ -14,6 +14,7 @@ from PIL import Image
 from small_pools import SPEC, files, grid, labelled, make, picture
 
 from harness.api.exports import open_export
+from harness.core import cells
 from harness.core.errors import DataError, UsageError
 from harness.core.specs import GeneratorSpec, key
 from harness.pool import cache, exports
@@ -121,7 +122,7 @@ def test_no_cell_is_a_formula(exported):
     out, expected = exported
     with open(out / "metadata.csv") as file:
         rows = list(csv.DictReader(file))
-    assert not [c for row in rows for c in row.values() if c[:1] in exports.FORMULA and c]
+    assert not [c for row in rows for c in row.values() if c[:1] in cells.FORMULA and c]
     names = {r["key"]: r["classname"] for r in open_export(out)[0].to_dicts()}
     assert names == {key: about["classname"] for key, about in expected.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import http.client
 import json
 import os
@@ -10,9 +10,7 @@ import re
 import socket
 import ssl
 import threading
-import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -25,15 +23,19 @@ from tenacity import (
     wait_exponential,
 )
 
-from harness.core.errors import DataError, UsageError, brief
+from harness.core import documents
+from harness.core.errors import DataError, UsageError, brief, escaped, quoted, shortened
 from harness.datasets import prompts
 from harness.datasets.prompts.request_text import question, sentences
 
 ENDPOINT = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
 
-_LONGEST_BYTES = 4 << 20
+_LONGEST_BYTES = 4 << 20  # of an answer
+_LONGEST_TEXT = 100_000  # characters of an error's message that are looked at
 _LONGEST_PAUSE_S = 60.0
+# Why no connection comes about, now or later.
+_LASTING = (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Patience:
     """How an endpoint is asked; nothing here changes what is asked."""
 
     in_flight: int = 4  # requests at a time
-    timeout_s: float = 60.0
+    timeout_s: float = 60.0  # of a request, from its beginning to the last byte of its answer
     asks: int = 6  # answers of a class that are looked at before it is given up
     retries: int = 5  # of one request, after HTTP 429 and 5xx and broken connections
     pause_s: float = 1.0  # before the first retry; each further one waits twice as long
@@ -82,13 +84,6 @@ class _Unreadable(Exception):
     """What came back is no chat completion."""
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key to another host."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 class ChatClient:
     """Asks one endpoint; used by several threads at once."""
 
@@ -98,7 +93,6 @@ class ChatClient:
         self.endpoint, self.model, self.dataset, self.patience = endpoint, model, dataset, patience
         self.stopped = threading.Event()
         self._key = None if key is None else checked_key(key, "the key")
-        self._opener = urllib.request.build_opener(_NoRedirect)
 
     def ask(self, classname: str) -> list[str]:
         """Nine or ten sentences; asks again while the answer is invalid, or raises NoAnswer."""
@@ -139,42 +133,67 @@ class ChatClient:
     def _send(self, body: bytes) -> bytes:
         if self.stopped.is_set():
             raise Stopped
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._key is not None:
-            headers["Authorization"] = f"Bearer {self._key}"
-        url = f"{self.endpoint}/chat/completions"
-        request = urllib.request.Request(url, body, headers)
+        httpx = _library()
         timeout_s = self.patience.timeout_s
         try:
-            with self._opener.open(request, timeout=timeout_s) as response:
-                return bytes(response.read(_LONGEST_BYTES))
-        except urllib.error.HTTPError as error:
-            with error:
-                self._refused(error)
-        except (OSError, http.client.HTTPException) as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            lasting = (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)
-            if isinstance(reason, lasting):
-                self._end(f"cannot be reached: {reason}")
-            if isinstance(reason, TimeoutError):
-                raise _Broken(f"no answer within {timeout_s:g} s") from None
-            raise _Broken(f"the connection broke: {reason or type(reason).__name__}") from None
+            status, headers, answer = asyncio.run(self._exchange(body))
+        except TimeoutError:
+            raise _Broken(f"no answer within {timeout_s:g} s") from None
+        except httpx.TimeoutException:
+            raise _Broken(f"no answer within {timeout_s:g} s") from None
+        except httpx.ConnectError as error:
+            reason = _root(error)
+            if isinstance(reason, _LASTING):
+                refused = isinstance(reason, ConnectionRefusedError)
+                why = "connection refused" if refused else brief(reason)
+                self._end(f"cannot be reached: {why}")
+            raise _Broken(f"the connection broke: {brief(reason)}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise _Broken(f"the connection broke: {brief(error)}") from None
+        if status == 200:
+            return answer
+        return self._refused(status, headers, answer)
 
-    def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
+    async def _exchange(self, body: bytes) -> tuple[int, Any, bytes]:
+        """Status, headers and body, all within the time; TimeoutError says that it is over.
+
+        Redirects are not followed: they would carry the key to another host. What is longer than
+        an answer can be, is not read.
+        """
+        httpx = _library()
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # what is small stays small
+        }
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        url, answer = f"{self.endpoint}/chat/completions", b""
+        async with (
+            asyncio.timeout(self.patience.timeout_s),
+            httpx.AsyncClient(timeout=None, follow_redirects=False) as client,
+            client.stream("POST", url, content=body, headers=headers) as response,
+        ):
+            async for part in response.aiter_raw():
+                answer += part
+                if len(answer) > _LONGEST_BYTES:
+                    answer = b""
+                    break
+        return response.status_code, response.headers, answer
+
+    def _refused(self, code: int, headers: Any, answer: bytes) -> NoReturn:
         """Sort an HTTP status: may pass, is this class's own trouble, or ends the call."""
-        status = f"HTTP {error.code} {error.reason}"
-        if error.code == 401:  # servers repeat part of the key in this answer
+        status = f"HTTP {code} {http.client.responses.get(code, '')}".rstrip()
+        if code == 401:  # servers repeat part of the key in this answer
             self._end(f"{status}: {'no key was sent' if self._key is None else 'wrong key'}")
-        if 300 <= error.code < 400:
-            self._end(f"{status}: it moved to {error.headers.get('Location')}")
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            message = self._hide(
-                _error_message(error.read(_LONGEST_BYTES))
-            )  # before it is shortened
-            status = f"{status}: {brief(ValueError(message), 200)}" if message.strip() else status
-        if error.code in (408, 409, 425, 429) or error.code >= 500:
-            raise _Broken(status, _seconds(error.headers.get("Retry-After")))
-        if error.code in (400, 413, 422):
+        if 300 <= code < 400:
+            location = self._hide(headers.get("Location", "nowhere"))
+            self._end(f"{status}: it moved to {shortened(escaped(location), 100)}")
+        message = self._hide(_error_message(answer))  # before it is shortened
+        status = f"{status}: {brief(ValueError(message), 150)}" if message.strip() else status
+        if code in (408, 409, 425, 429) or code >= 500:
+            raise _Broken(status, _seconds(headers.get("Retry-After")))
+        if code in (400, 413, 422):
             raise NoAnswer(status)
         self._end(status)
 
@@ -192,11 +211,13 @@ class ChatClient:
 def _content(answer: bytes) -> str:
     """The message of a chat completion; _Unreadable when it is none."""
     try:
-        content = json.loads(answer)["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise _Unreadable(
-            f"no chat completion: {type(error).__name__}: {brief(error, 100)}"
-        ) from None
+        value = documents.json_text(answer, "no chat completion", "answer")
+        content = value["choices"][0]["message"]["content"]
+    except DataError as error:
+        raise _Unreadable(brief(error, 150)) from None
+    except (LookupError, TypeError) as error:
+        fault = f"{type(error).__name__}: {brief(error, 60)}"
+        raise _Unreadable(f"no chat completion: {fault}") from None
     if not isinstance(content, str):
         raise _Unreadable(f"no chat completion: its content is a {type(content).__name__}")
     return content
@@ -205,9 +226,23 @@ def _content(answer: bytes) -> str:
 def _error_message(answer: bytes) -> str:
     """The message of an error's body, or the body."""
     try:
-        return str(json.loads(answer)["error"]["message"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return answer.decode(errors="replace")
+        return str(documents.json_text(answer, "it", "error")["error"]["message"])[:_LONGEST_TEXT]
+    except (DataError, LookupError, TypeError):
+        return answer[:_LONGEST_TEXT].decode(errors="replace")
+
+
+def _library() -> Any:
+    """The HTTP library, which takes a while to import."""
+    import httpx2
+
+    return httpx2
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error came from at first."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 def _seconds(header: str | None) -> float:
@@ -225,7 +260,7 @@ def checked_endpoint(endpoint: str) -> str:
         fine = False
     if not fine or not text.isascii() or not text.isprintable() or " " in text:
         shown = re.sub(r"[^/]*@", "***@", endpoint)
-        raise UsageError(f"endpoint {shown!r}: an address such as {ENDPOINT} is needed")
+        raise UsageError(f"endpoint {quoted(shown)}: an address such as {ENDPOINT} is needed")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
             "the endpoint's address must not hold a user, key or query: they would be "

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from harness.core.errors import DataError
+from harness.core.errors import DataError, quoted
 from harness.core.progress import ProgressBar
 from harness.datasets import prompts
 from harness.datasets.prompts.chat_client import (
@@ -83,7 +83,7 @@ def _ask_all(
                 if in_a_row == GIVE_UP:
                     raise DataError(
                         f"{client.endpoint}: no valid answer for {GIVE_UP} classes in a row, the "
-                        f"last was {jobs[job]!r}: {why}"
+                        f"last was {quoted(jobs[job])}: {why}"
                     )
                 bar.update()
         finally:  # also when interrupted: requests under way end, the others are not begun

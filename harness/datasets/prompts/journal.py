@@ -12,8 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness.core import documents, regular_files
 from harness.core.digests import Damaged, damaged, opened, remade, sealed
-from harness.core.errors import DataError, UsageError, brief
+from harness.core.errors import DataError, UsageError, brief, quoted
 from harness.datasets import prompts
 
 FIELDS = ("class", "prompts", "version", "dataset", "source")  # of a line
@@ -36,6 +37,7 @@ class Journal:
     def __enter__(self) -> Journal:
         if self.out.exists():
             self._take_known()
+        regular_files.refuse_other_kinds(self.path, "answers so far")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
@@ -80,7 +82,7 @@ class Journal:
         self._file.truncate(sum(len(line) + 1 for line in lines[:-1]))
         for number, line in enumerate(lines[:-1], 1):
             try:
-                self._take(self._opened(line), number)
+                self._take(self._opened(line, number), number)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise damaged(self.path, f"line {number}: {brief(error)}", AGAIN) from error
         if len(lines) == 1:
@@ -88,9 +90,11 @@ class Journal:
             version = {"version": prompts.VERSION}
             self._append({**version, "dataset": self.dataset, "source": source})
 
-    def _opened(self, line: bytes) -> dict[str, Any]:
+    def _opened(self, line: bytes, number: int) -> dict[str, Any]:
         """The value of a line; ValueError for one that is not what was written."""
-        value, fault = opened(json.loads(line), FIELDS)
+        value, fault = opened(
+            documents.json_text(line, f"{self.path}, line {number}", "answer"), FIELDS
+        )
         if fault is not None:
             raise ValueError(fault)
         return dict(value)
@@ -101,9 +105,9 @@ class Journal:
             self.of[value["class"]] = tuple(value["prompts"])
             return
         if value["version"] != prompts.VERSION:
-            raise DataError(f"{self.path} has version {value['version']!r}")
+            raise DataError(f"{self.path} has version {quoted(value['version'])}")
         if value["dataset"] != self.dataset:
-            raise UsageError(f"{self.path} holds the prompts of {value['dataset']!r}")
+            raise UsageError(f"{self.path} holds the prompts of {quoted(value['dataset'])}")
         self._same(value["source"], self.path)
 
     def _same(self, source: Any, where: Path) -> None:
@@ -111,8 +115,8 @@ class Journal:
         for field, wanted in self.source.items():
             if source.get(field) != wanted:
                 raise UsageError(
-                    f"{where} has prompts of {field} {source.get(field)!r}, not {wanted!r}; "
-                    "move it away or name another file"
+                    f"{where} has prompts of {field} {quoted(source.get(field))}, not "
+                    f"{quoted(wanted)}; move it away or name another file"
                 )
         self.date = min(self.date, str(source.get("date", self.date)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from harness.core.errors import UsageError
+from harness.core.errors import UsageError, quoted
 
 _SPELT = frozenset("suv ufo usb uv".split())  # words without a vowel are spelt too
 _LETTERS_WITH_AN = frozenset("aefhilmnorsx")  # spoken as "ay", "ef", "aitch", ...
@@ -31,7 +31,7 @@ def spoken(classname: str) -> str:
     printable = "".join(c if c.isprintable() else " " for c in classname.replace("_", " "))
     text = " ".join(printable.split())
     if not any(c.isalnum() for c in text) or any("\ud800" <= c <= "\udfff" for c in classname):
-        raise UsageError(f"class name {classname!r} has no word in it, or is no Unicode text")
+        raise UsageError(f"class name {quoted(classname)} has no word in it, or is no Unicode text")
     return text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import digests
-from harness.core.errors import DataError
+from harness.core.errors import DataError, quoted
 from harness.core.files import write_atomic
 
 VERSION = 1  # of the file
@@ -51,18 +51,18 @@ def read(path: Path, classes: Iterable[str] = (), dataset: str | None = None) ->
     value = digests.read_json(path, "prompts", AGAIN, FIELDS)
     if not isinstance(value, dict) or value.get("version") != VERSION:
         version = value.get("version") if isinstance(value, dict) else None
-        raise DataError(f"the prompts {path} have version {version!r}; this reads {VERSION}")
+        raise DataError(f"the prompts {path} have version {quoted(version)}; this reads {VERSION}")
     of, source, name = (value.get(field) for field in ("prompts", "source", "dataset"))
     if not (isinstance(of, dict) and isinstance(source, dict) and isinstance(name, str)):
         raise DataError(f"the prompts {path} are damaged: no dataset, source or prompts")
     if dataset is not None and name != dataset:
-        raise DataError(f"the prompts {path} are those of {name!r}, not of {dataset!r}")
+        raise DataError(f"the prompts {path} are those of {quoted(name)}, not of {dataset!r}")
     for classname, texts in of.items():
-        check(texts, f"the prompts {path}, class {classname!r}")
+        check(texts, f"the prompts {path}, class {quoted(classname)}")
     missing = [c for c in classes if c not in of]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"the prompts {path} lack class {missing[0]!r}{more}")
+        raise DataError(f"the prompts {path} lack class {quoted(missing[0])}{more}")
     return Prompts(name, source, {c: tuple(texts) for c, texts in of.items()})
 
 
@@ -74,4 +74,4 @@ def check(texts: Any, where: str) -> None:
         raise DataError(f"{where}: {len(texts)} texts; there must be {FEWEST} or {PER_CLASS}")
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{where}: {text!r} is no text")
+            raise DataError(f"{where}: {quoted(text)} is no text")
