@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from harness.core import documents, regular_files
-from harness.core.digests import Damaged, damaged, opened, remade, sealed
+from harness.core.digests import Damaged, damaged, damaged_by, opened, remade, sealed
 from harness.core.errors import DataError, UsageError, brief, quoted
 from harness.datasets import prompts
 
@@ -92,9 +92,11 @@ class Journal:
 
     def _opened(self, line: bytes, number: int) -> dict[str, Any]:
         """The value of a line; ValueError for one that is not what was written."""
-        value, fault = opened(
-            documents.json_text(line, f"{self.path}, line {number}", "answer"), FIELDS
-        )
+        try:
+            content = documents.json_text(line, f"{self.path}, line {number}", "answer")
+        except DataError as error:
+            raise damaged_by(error, AGAIN) from None
+        value, fault = opened(content, FIELDS)
         if fault is not None:
             raise ValueError(fault)
         return dict(value)
