@@ -18,6 +18,8 @@ SMALL: dict[str, Any] = {
     "steps": 4,
     "threshold": -1.0,
     "width": 4,
+    "look_every": 1,
+    "look_share": 1.0,
 }
 HARD = 8 + 2  # images of classes below 20; those of imbalance 100 are among them
 SPECTRUM = 3  # synthetic images of one of them per level
