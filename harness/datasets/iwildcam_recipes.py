@@ -70,7 +70,6 @@ MINI = Recipe(
     test_view="image-text-centre",
     probe_images=40,
     probe_train=600,
-    hard_images=300,  # a fifth of the training images, so that what they get can show
     look_every=2,
     look_share=0.5,
 )
@@ -82,7 +81,6 @@ SMOKE = replace(
     curriculum_epochs=1,
     pool_seeds=(10,),
     run_seeds=(0,),
-    hard_images=60,
     probe_images=10,
     probe_train=100,
 )

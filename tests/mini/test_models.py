@@ -19,7 +19,7 @@ from harness.pipeline.workspace import Workspace
 
 MIB = 2**20
 GENERATOR, CLIP = MODELS / "generator", MODELS / "clip"
-# Changes with the shipped weights and the recipe's settings of the generator: all images would be made again.
+# Changes with the shipped weights and with how the recipe samples: all images would be made again.
 GENERATOR_KEY = "cc4282022ebbcf67122e46aa866ec7a67d2f83efb7092f7c511e693ecffe50d3"
 
 
