@@ -34,7 +34,7 @@ OFFICIAL = {  # FLYP's code for the training images, WILDS for the others
 
 HARD_BY: str | None = "FLYP"  # whose p(true class) says what is hard; the paper names no classifier
 HARD_IMAGES = 8_260  # paper, Table 5
-# Of the training images of the built-in world; more than the paper's 6 %, or nothing could show.
+# Of the training images of the built-in world; the paper's 6 % would be 95 images of 1,500.
 HARD_SHARE = {"mini": 0.2, "smoke": 0.1}
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": (METADATA, camera_traps.CATEGORIES, "train"),

@@ -47,7 +47,7 @@ def sentences(
         name = finding.claim.dataset
         pools = [_over(main[name], some) for some in further.get(name, ()) if finding.claim.answer]
         again = [
-            (tested([finding.claim], {name: [*some]}, rule, select)[0], ratios)
+            (tested([finding.claim], {name: some}, rule, select)[0], ratios)
             for some, ratios in pools
             if ratios
         ]

@@ -36,7 +36,7 @@ def changed(run: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 def test_recipes_are_compared_run_by_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A run that reads no pool has none in its recipe."""
-    drawn_records.write(tmp_path, [*runs(0.4, 100), *drawn_only(tmp_path)])
+    drawn_records.write(tmp_path, [*runs(0.4, 100), *last_row()])
     for name in ("b", "c"):
         for run in runs(0.3, 100, pool_seeds=(50, 60)):
             if run["method"] == "CE+DisCL":
@@ -44,8 +44,8 @@ def test_recipes_are_compared_run_by_run(tmp_path: Path, capsys: pytest.CaptureF
     assert "over 3 pools, CE+DisCL - CE(control=True)" in told(tmp_path, capsys)
 
 
-def drawn_only(home: Path) -> list[dict[str, Any]]:
-    """Of a row whose recipe has other fields, the last to be read."""
+def last_row() -> list[dict[str, Any]]:
+    """A run of another recipe, which is read after all others."""
     run = drawn_records.run(Workspace(SET, "mini"), "Zero-shot", 0, 100, 0.3, 0.1)
     return [changed(run, pool_seeds=(1,), levels=(0.9,))]
 
