@@ -83,7 +83,7 @@ def _recipe(workspace: Workspace, text: str, backbone: str) -> Mapping[str, Any]
 
 
 def _fields(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Fields that differ, such as "threshold 0.55 there, 0.5 here"; None: not read."""
+    """Fields that differ, such as "threshold 0.35 there, 0.5 here"; None: not read."""
     for name in dict.fromkeys((*here, *there)):
         if here.get(name) is None or there.get(name) is None:
             continue

@@ -46,10 +46,14 @@ def sentences(
     for finding in findings:
         name = finding.claim.dataset
         pools = [_over(main[name], some) for some in further.get(name, ()) if finding.claim.answer]
-        again = [tested([finding.claim], {name: some}, rule, select)[0] for some in pools if some]
+        again = [
+            (tested([finding.claim], {name: some}, rule, select)[0], ratios)
+            for some, ratios in pools
+            if ratios
+        ]
         for i, test in enumerate(finding.tests):
-            values = [_points(t) for t in (test, *(other.tests[i] for other in again))]
-            known = [value for value in values if value is not None]
+            alike = [other.tests[i] for other, ratios in again if test.block.imbalance in ratios]
+            known = [value for t in (test, *alike) if (value := _points(t)) is not None]
             if test.difference is not None and len(known) > 1:
                 yield (
                     f"{name}: over {len(known)} pools, {test.says} ({test.column.name}, "
@@ -64,12 +68,12 @@ def _points(test: Comparison) -> float | None:
     return None if test.difference is None else 100 * test.difference.value
 
 
-def _over(main: Sequence[Record], some: Sequence[Record]) -> list[Record]:
-    """The main records, replaced by those of a further pool; empty where it has none of them."""
-    recipes = {run["backbone"]: run["spec"]["recipe"] for run in main}
-    same = [run for run in some if _differs_in_pool(run, recipes.get(run["backbone"]))]
+def _over(main: Sequence[Record], some: Sequence[Record]) -> tuple[list[Record], set[int | None]]:
+    """The main records, replaced by those of a further pool, and its imbalance ratios."""
+    recipes = {_run(run): run["spec"]["recipe"] for run in main}
+    same = [run for run in some if _differs_in_pool(run, recipes.get(_run(run)))]
     replaced = {_run(run): run for run in (*main, *same)}
-    return list(replaced.values()) if same else []
+    return list(replaced.values()), {run["imbalance"] for run in same}
 
 
 def _differs_in_pool(run: Record, recipe: Mapping[str, Any] | None) -> bool:

@@ -82,7 +82,7 @@ def test_differences_by_location(tmp_path):
     """Of the project's records, which hold the locations of iWildCam's test images."""
     some = api.table("iwildcam", home=tmp_path).difference("FLYP", "LP-FT")
     assert some["column"].to_list() == ["OOD", "ID"]
-    assert some["locations"].to_list() == [10, 24]
+    assert some["locations"].to_list() == [24, 12]
     assert (some["low"] != some["low_by_image"]).all()
 
 

@@ -284,13 +284,13 @@ def test_damaged_data(capsys, home, data, tmp_path, name, change, message):
 
 
 def test_files_that_are_not_the_official_ones(capsys, home, data):
-    words = ["index", "--dataset", SET, "--profile", "paper", "--root", data, "--home", home]
+    words = ["data", "check", "--dataset", SET, "--profile", "paper", "--root", data]
     before = everything(home)
-    code, out, err = harness(capsys, *words)
-    assert (code, out, everything(home)) == (1, "", before)
-    *lines, last = err.removeprefix("harness: ").splitlines()
+    code, out, err = harness(capsys, *words, "--home", home)
+    assert (code, everything(home)) == (1, before)
+    lines, last = out.splitlines(), err.removeprefix("harness: ").strip()
     assert all("md5" in line and "the official file has" in line for line in lines)
-    assert (len(lines), last) == (3, "3 offences")
+    assert (len(lines), last) == (3, f"3 offences below {data}")
 
 
 def test_a_root_that_is_not_there(capsys, home, tmp_path):
@@ -460,8 +460,9 @@ def test_planning_and_looking_around(capsys, home):
 
 def test_official_files_by_the_environment(capsys, home, data, monkeypatch):
     monkeypatch.setenv("HARNESS_DATA", str(data))
-    code, _, err = harness(capsys, "index", "--dataset", SET, "--profile", "paper", "--home", home)
-    assert (code, err.count(str(data / SET))) == (1, 3)
+    words = ["data", "check", "--dataset", SET, "--profile", "paper", "--home", home]
+    code, out, _ = harness(capsys, *words)
+    assert (code, out.count(str(data / SET))) == (1, 3)
 
 
 def test_the_audit_of_the_published_tables(capsys):

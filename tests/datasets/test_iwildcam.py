@@ -24,7 +24,7 @@ from harness.datasets.pictures import Files
 from harness.pipeline.workspace import Workspace
 from harness.training import augmentation
 
-MINI, PAPER = iwildcam.RECIPES["mini"], iwildcam.RECIPES["paper"]
+MINI, SMOKE, PAPER = (iwildcam.RECIPES[profile] for profile in ("mini", "smoke", "paper"))
 FOLDER = "iwildcam_v2.0"
 
 
@@ -410,19 +410,19 @@ def made_up(labels: list[int], ids: list[int] | None = None) -> Dataset:
 
 
 def test_hard_images_by_hand() -> None:
-    """6.36 % of 40 rows: 3 (2.55 rounded). Row 0 is empty, so the next least probable ones."""
-    p = np.full(40, 0.9)
+    """A tenth of 38 rows: 4 (3.8 rounded). Row 0 is empty, so the next least probable ones."""
+    p = np.full(38, 0.9)
     p[[0, 31, 7, 12, 20]] = [0.0, 0.1, 0.2, 0.3, 0.4]
-    found = iwildcam.hard(made_up([0] * 5 + [1] * 35), MINI, p)
-    assert found["image"].to_list() == [7, 12, 31]
+    found = iwildcam.hard(made_up([0] * 5 + [1] * 33), SMOKE, p)
+    assert found["image"].to_list() == [7, 12, 20, 31]
     assert found.columns == made_up([0]).train.columns
 
 
 def test_equal_probabilities_go_to_lower_ids() -> None:
     ids = list(range(40))[::-1]
-    found = iwildcam.hard(made_up([1] * 40, ids), MINI, np.full(40, 0.25, np.float32))
-    assert sorted(found["id"]) == [0, 1, 2]
-    assert found["image"].to_list() == [37, 38, 39]
+    found = iwildcam.hard(made_up([1] * 40, ids), SMOKE, np.full(40, 0.25, np.float32))
+    assert sorted(found["id"]) == [0, 1, 2, 3]
+    assert found["image"].to_list() == [36, 37, 38, 39]
 
 
 def test_as_many_as_the_paper_has() -> None:
@@ -430,9 +430,9 @@ def test_as_many_as_the_paper_has() -> None:
     labels = rng.integers(0, 182, 129_809)
     p = rng.random(129_809).astype(np.float32)
     data = made_up_fast(labels)
-    for recipe in (PAPER, MINI):  # 6.36 % of the official number of images is the same
+    for recipe, wanted in ((PAPER, 8_260), (MINI, 25_962)):  # the mini one is a fifth
         found = iwildcam.hard(data, recipe, p)
-        assert len(found) == 8_260
+        assert len(found) == wanted
         chosen = np.zeros(len(p), bool)
         chosen[found["image"].to_numpy()] = True
         assert labels[chosen].min() > 0
@@ -463,7 +463,7 @@ def test_wrong_probabilities(p: np.ndarray | None, error: type[Exception], says:
 
 
 def test_too_few_animals() -> None:
-    with pytest.raises(DataError, match="2 training images show an animal; 3 hard ones asked"):
+    with pytest.raises(DataError, match="2 training images show an animal; 8 hard ones asked"):
         iwildcam.hard(made_up([0] * 38 + [1] * 2), MINI, np.full(40, 0.5))
 
 
@@ -527,7 +527,8 @@ def test_extending_name_views_that_exist(profile: str) -> None:
 
 def test_nobody_but_the_paper_is_asked_for_the_papers_number() -> None:
     data: Any = made_up([1] * 100)
-    assert len(iwildcam.hard(data, replace(MINI, profile="smoke"), np.full(100, 0.5))) == 6
+    for recipe, wanted in ((SMOKE, 10), (MINI, 20)):
+        assert len(iwildcam.hard(data, recipe, np.full(100, 0.5))) == wanted
 
 
 def test_how_many_are_hard_and_by_which_method_are_parameters(tmp_path: Path) -> None:

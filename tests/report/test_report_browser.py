@@ -32,14 +32,16 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
+    settings = (("threshold", 0.55),)
     for name in (SET, "iwildcam"):
-        drawn_records.write(home, drawn_records.table(Workspace(name, "mini", home)))
-    workspace = Workspace(SET, "mini", home)
+        made = Workspace(name, "mini", home, settings=settings)
+        drawn_records.write(home, drawn_records.table(made))
+    workspace = Workspace(SET, "mini", home, settings=settings)
     scored_pools.pool(workspace, sources=40)
     run = drawn_records.run(workspace, "CE+DisCL", 0, 100)
     scored_pools.levels_used(workspace.runs / run["key"][:16], [[0.0], [0.5], []])
     out = home / "report.html"
-    report.write(out, report.make(report.workspaces("mini", home, ())))
+    report.write(out, report.make(report.workspaces("mini", home, (), settings)))
     return out
 
 

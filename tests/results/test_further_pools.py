@@ -34,6 +34,22 @@ def changed(run: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return again
 
 
+def test_recipes_are_compared_run_by_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A run that reads no pool has none in its recipe."""
+    drawn_records.write(tmp_path, [*runs(0.4, 100), *last_row()])
+    for name in ("b", "c"):
+        for run in runs(0.3, 100, pool_seeds=(50, 60)):
+            if run["method"] == "CE+DisCL":
+                records.write(run, tmp_path / further_pools.FOLDER / name)
+    assert "over 3 pools, CE+DisCL - CE(control=True)" in told(tmp_path, capsys)
+
+
+def last_row() -> list[dict[str, Any]]:
+    """A run of another recipe, which is read after all others."""
+    run = drawn_records.run(Workspace(SET, "mini"), "Zero-shot", 0, 100, 0.3, 0.1)
+    return [changed(run, pool_seeds=(1,), levels=(0.9,))]
+
+
 def told(home: Path, capsys: pytest.CaptureFixture) -> str:
     assert main(["findings", "--home", str(home), "--dataset", SET]) == 0
     return " ".join(capsys.readouterr().out.split())
@@ -42,7 +58,7 @@ def told(home: Path, capsys: pytest.CaptureFixture) -> str:
 def test_the_third_source_is_named_and_measured_where_there_are_records(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    drawn_records.write(tmp_path, runs(0.4, 100))
+    drawn_records.write(tmp_path, runs(0.4, 100) + runs(0.4, 50))
     plain = told(tmp_path, capsys)
     assert "all seeds share one pool of synthetic images" in plain
     assert "pools, CE+DisCL" not in plain
