@@ -203,7 +203,7 @@ def expression(content: bytes, rng: Random) -> bytes:
 
 
 NUMBERS = (
-    "0 1 2 -1 3.5 1e-300 1e30 -1e30 10000000 1000000000000000000 0.1 0.5 (0.5,) (1,2,3) () (((1,),),) "
+    "0 1 2 -1 3.5 1e-300 1e30 -1e30 10000000 1000000000000000000 0.1 (0.5,) (1,2,3) () (((1,),),) "
     "(0.5,0.25) [1] 'a' 'released' 'fixed' 'none' 'adaptive' True False None (None,) ('a',)"
 ).split()
 

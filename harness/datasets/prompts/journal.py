@@ -16,6 +16,8 @@ from harness.core import documents, regular_files
 from harness.core.errors import DataError, UsageError, brief, quoted
 from harness.datasets import prompts
 
+LARGEST_MIB = 64
+
 
 class Journal:
     """Answers of `out` and of the journal beside it, one JSON line each behind a header.
@@ -35,7 +37,7 @@ class Journal:
             known = prompts.read(self.out, dataset=self.dataset)
             self._same(known.source, self.out)
             self.of |= known.of
-        regular_files.refuse_other_kinds(self.path, "answers so far")
+        regular_files.refuse_other_kinds(self.path, "answers so far", LARGEST_MIB)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
