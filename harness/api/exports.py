@@ -68,6 +68,7 @@ def _provenance(workspace: Workspace, images: pl.DataFrame) -> Provenance:
 
 AGAIN = "`harness cache export` makes the export again, in another folder"
 _BROKEN = (tarfile.TarError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_FIRST = b"file_name,"  # what an index begins with
 _LONGEST_JSON = 2**20  # bytes of an image's columns
 _LARGEST_MIB = 1024  # of a file
 
@@ -122,6 +123,9 @@ def _check(path: Path, expected: str | None) -> None:
 
 
 def _files(folder: Path, known: Mapping[str, str]) -> tuple[pl.DataFrame, Encoded]:
+    with (folder / "metadata.csv").open("rb") as file:
+        if not file.read(len(_FIRST)).startswith(_FIRST):
+            raise ValueError(f"metadata.csv does not begin with {_FIRST.decode()}")
     table = pl.read_csv(folder / "metadata.csv", schema_overrides=COLUMNS)
     names = table["file_name"].to_list()
     paths = [folder / _inside(name) for name in names]
@@ -151,7 +155,7 @@ def _webdataset(tars: Sequence[Path]) -> tuple[pl.DataFrame, Encoded]:
     named: list[str] = []
     pictures: list[str] = []
     for path in tars:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:
             for entry in tar:
                 if entry.name.endswith(".json"):
                     file = tar.extractfile(entry)

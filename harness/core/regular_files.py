@@ -40,13 +40,14 @@ def read(path: str | os.PathLike[str], largest_mib: float, expected: str | None 
     except ValueError as error:  # a name that no file can have
         raise DataError(f"{path}: cannot be read ({brief(error)})") from None
     if status.st_size > most or len(data) > most:
-        size = max(status.st_size, len(data)) / MIB
-        raise DataError(f"{path}: {size:,.1f} MiB, at most {largest_mib:g} MiB are allowed")
+        raise _too_large(path, max(status.st_size, len(data)), largest_mib)
     return data
 
 
-def refuse_other_kinds(path: str | os.PathLike[str], expected: str | None = None) -> None:
-    """DataError for a path that is there and no regular file: for readers that open it themselves.
+def refuse_other_kinds(
+    path: str | os.PathLike[str], expected: str | None = None, largest_mib: float | None = None
+) -> None:
+    """DataError for a path that is no regular file, or too large: for who opens it otherwise.
 
     What is not there is left to the reader.
     """
@@ -55,6 +56,12 @@ def refuse_other_kinds(path: str | os.PathLike[str], expected: str | None = None
     except (OSError, ValueError):
         return
     _refuse_others(path, status, expected)
+    if largest_mib is not None and status.st_size > largest_mib * MIB:
+        raise _too_large(path, status.st_size, largest_mib)
+
+
+def _too_large(path: str | os.PathLike[str], size: int, largest_mib: float) -> DataError:
+    return DataError(f"{path}: {size / MIB:,.1f} MiB, at most {largest_mib:g} MiB are allowed")
 
 
 def _refuse_others(

@@ -60,7 +60,7 @@ def unpack(root: Path, archive: str) -> None:
     try:
         marker.unlink(missing_ok=True)
         started.touch()
-        with tarfile.open(root / archive) as tar:
+        with _opened(root / archive) as tar:
             for member in ProgressBar(tar, desc=archive, unit="file"):
                 _extract(tar, member, root)
                 if member.isfile():
@@ -70,6 +70,15 @@ def unpack(root: Path, archive: str) -> None:
         raise DataError(f"{root / archive}: cannot be unpacked ({brief(error)})") from error
     write_atomic(marker, json.dumps({"version": 1, "unpacked": tops}).encode())
     started.unlink()
+
+
+def _opened(path: Path) -> tarfile.TarFile:
+    """By its first bytes: tarfile's own trials read some damaged files to their end."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head.startswith(b"\x1f\x8b"):
+        return tarfile.open(path, "r:gz")
+    return tarfile.open(path, "r:xz" if head == b"\xfd7zXZ\0" else "r:")
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:

@@ -151,7 +151,7 @@ def load(path: Path) -> dict[bytes, Any]:
 
     DataError for a file that is missing, truncated, no dictionary, or holds any other name.
     """
-    regular_files.refuse_other_kinds(path, "a CIFAR pickle")
+    regular_files.refuse_other_kinds(path, "a CIFAR pickle", LARGEST_MIB)
     try:
         with path.open("rb") as file:
             content = _read(path, file)

@@ -171,7 +171,9 @@ def check_vocabulary(name: str, tokenizer: Any, model: Any) -> None:
     """DataError where a tokenizer has more tokens than the model's text tower knows."""
     inner = getattr(tokenizer, "tokenizer", None)
     known = len(inner) if inner is not None else tokenizer.vocab_size
-    known = max(known, int(tokenizer(["", "a"]).max()) + 1)
+    ids = tokenizer(["", "a"])
+    if not ids.is_meta:  # the default device of tests and plans
+        known = max(known, int(ids.max()) + 1)
     if known > model.vocab_size:
         raise DataError(
             f"the tokenizer of {name} has {known} tokens, its text tower {model.vocab_size}: "

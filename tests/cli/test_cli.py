@@ -215,7 +215,7 @@ def test_params_elsewhere(capsys, home, tmp_path):
     err = refused(capsys, 1, home, "index", "--dataset", SET, "--params", tmp_path / "no.yaml")
     assert "no.yaml" in err
     err = refused(capsys, 1, home, "index", "--dataset", SET, "--params", tmp_path)
-    assert "Is a directory" in err
+    assert "is a folder, expected a file" in err
 
 
 @pytest.mark.parametrize("content", ["", "mini:\n", "mini:\n  cifar100-lt:\n", "# nothing\n"])

@@ -236,7 +236,7 @@ def test_damaged_pipeline(models, tmp_path, name, content):
     model = tmp_path / "generator"
     shutil.copytree(models / "generator", model)
     damage(model, name, content)
-    with pytest.raises(DataError, match=f"cannot load the generator {model}: ") as error:
+    with pytest.raises(DataError, match=f"(cannot load the generator )?{model}.*: ") as error:
         load_pipeline(str(model), torch.float32, "cpu")
     assert "\n" not in str(error.value)
 

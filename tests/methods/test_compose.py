@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -226,3 +227,32 @@ def test_the_mechanism_knows_no_method(stem):
     text = (HARNESS / f"{stem}.py").read_text()
     for name in registry.names("baselines"):
         assert not re.search(rf"\b{re.escape(name)}\b", text), f"{stem}.py names {name}"
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("CE+DisCL(step=None)", ["DisCL(step=...): None is not allowed", "a number in [0, 1]"]),
+        ("CE+DisCL(scale=" + "-" * 400 + "1)", ["is not allowed; a value is None, True"]),
+        ("CE(scale=" + "9" * 310 + ")", ["a number lies within ±1e+30"]),
+        ("CE(scale=" + "9" * 900 + ")", ["a number lies within ±1e+30"]),
+        ("CE(scale=0x" + "f" * 900 + ")", ["a number lies within ±1e+30"]),
+        ("+".join(["CE"] * 300), ["300 terms; 12 are allowed"]),
+        ("CE+" * 333, ["a term is empty"]),
+        ("CE(scale=" + "[" * 95 + "]" * 95 + ")", ["is not allowed"]),
+        ("CE(scale='" + "a" * 500 + "')", ["a text has at most 200 characters"]),
+        ("CE\x1b[31m(", ["parentheses do not match", r"\x1b"]),
+        ("x" * 900, ["unknown name", "available"]),
+    ],
+    ids=range(11),
+)
+def test_expressions_out_of_bounds_are_one_short_sentence(written, words):
+    compose("CE+DisCL")  # imports
+    began = time.process_time()
+    with pytest.raises(UsageError) as error:
+        compose(written)
+    text = str(error.value)
+    assert all(word in text for word in words), text
+    assert text.isprintable()
+    assert len(text) <= 300
+    assert time.process_time() - began < 1

@@ -19,6 +19,7 @@ from harness.datasets import prompts
 
 FIELDS = ("class", "prompts", "version", "dataset", "source")  # of a line
 AGAIN = "remove that line to ask for its class again, or the file where it is the first"
+LARGEST_MIB = 64
 
 
 class Journal:
@@ -37,7 +38,7 @@ class Journal:
     def __enter__(self) -> Journal:
         if self.out.exists():
             self._take_known()
-        regular_files.refuse_other_kinds(self.path, "answers so far")
+        regular_files.refuse_other_kinds(self.path, "answers so far", LARGEST_MIB)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
