@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from harness.core import regular_files
 from harness.core.digests import damaged
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
@@ -55,6 +56,7 @@ def read_with_metadata(
     path: Path, again: str, columns: Sequence[str] | None = None
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """The table in a file, and what its footer says; errors as `read`."""
+    regular_files.refuse_other_kinds(path, "a table")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
