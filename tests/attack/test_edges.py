@@ -3,7 +3,6 @@
 import contextlib
 import os
 import resource
-import signal
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -64,21 +63,13 @@ def test_a_reader_that_goes_away_ends_the_printing_only(server, tmp_path):
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     child = server.start(
         [*TABLE, "--home", tmp_path, "--metrics", out],
-        children.Conditions(streams={1: str(fifo)}, before=_pause),
+        children.Conditions(streams={1: str(fifo)}, before=children.pause),
     )
     children.wait_until(lambda: child.process.exitcode is not None or child.err)
     os.close(reader)
     assert child.end() == 0
     assert child.err == "begins\n"
     assert out.exists()
-
-
-def _pause() -> None:
-    import sys
-    import time
-
-    print("begins", file=sys.stderr)
-    time.sleep(0.5)
 
 
 @pytest.mark.parametrize("words", [TABLE, ["findings", "--profile", "smoke"], ["--help"]])
@@ -173,21 +164,10 @@ def test_a_size_of_the_world_that_no_launcher_set(server, changes, message):
 # ---------------------------------------------------------------- errors that nobody expects
 
 
-def _fail_oddly() -> None:
-    import tempfile
-
-    from harness.results import tables
-
-    tempfile.tempdir = None  # as in a new process
-
-    def fail(*_: object) -> str:
-        raise type("PanicException", (BaseException,), {})("called `unwrap` on\nnothing")
-
-    tables.render = fail  # type: ignore[assignment]
-
-
 def test_an_unknown_error_is_one_sentence_and_a_file(server: Server, tmp_path: Path):
-    conditions = children.Conditions(environment={"TMPDIR": str(tmp_path)}, before=_fail_oddly)
+    conditions = children.Conditions(
+        environment={"TMPDIR": str(tmp_path)}, before=children.fail_oddly
+    )
     refused(server.run(TABLE, conditions), 1, f"internal error, written to {tmp_path}")
     report = next(tmp_path.glob("harness-error-*.txt")).read_text()
     assert "Traceback" in report
@@ -234,17 +214,13 @@ def test_a_disk_of_a_few_kilobytes(world: World, place: str, size_kb: int):
 def test_files_that_may_not_grow(world: World, command: str, limit: int):
     world.reset_before(command)
     limits = {resource.RLIMIT_FSIZE: limit}
-    code, _, err = world.run(command, limits=limits, before=_ignore_size_signal)
+    code, _, err = world.run(command, limits=limits, before=children.ignore_size_signal)
     assert code in (0, 1)
     assert "Traceback" not in err
     assert code == 0 or "File too large" in err
     assert children.temporaries(world.home) == []
     assert world.run(command)[0] == 0
     assert children.contents(world.home) == world.contents[command]
-
-
-def _ignore_size_signal() -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
 MEMORY_MB = children.sampled([1, 8, 32, 64, 100, 150, 250, 400], 2)

@@ -156,6 +156,7 @@ def _command(words: list[str], conditions: Conditions, log: Path) -> None:
     from harness.core import parallel
     from harness.mini import weights
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell's `&` ignores
     parallel.run = small_workspace.here  # type: ignore[assignment]
     if conditions.models is not None:
         weights.MODELS = conditions.models
@@ -235,6 +236,31 @@ def _watch(conditions: Conditions, log: Path) -> None:
     os._exit = leaving  # type: ignore[assignment]
 
 
+# What a command begins with, if asked: functions of a module that any process can import.
+
+
+def pause() -> None:
+    print("begins", file=sys.stderr)
+    time.sleep(0.5)
+
+
+def fail_oddly() -> None:
+    import tempfile
+
+    from harness.results import tables
+
+    tempfile.tempdir = None  # as in a new process
+
+    def fail(*_: object) -> str:
+        raise type("PanicException", (BaseException,), {})("called `unwrap` on\nnothing")
+
+    tables.render = fail  # type: ignore[assignment]
+
+
+def ignore_size_signal() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
 def write_params(home: Path, **changes: Any) -> None:
     """params.yaml of a home, so that commands have a workspace as small as this module's."""
     home.mkdir(parents=True, exist_ok=True)
@@ -256,17 +282,21 @@ def words(name: str, home: Path, data: Path) -> list[str]:
         "compare": ["compare", *rooted, *rows, "--seeds", "0"],
         "table": ["table", *rooted, "--out", f"{home}/table.md"],
         "export": ["cache", "export", *rooted, "--to", f"{home}/export"],
-        "verify": ["cache", "verify", *rooted],
+        "verify": ["verify", *rooted],
         "gc": ["cache", "gc", *rooted],
         "report": ["report", *options, "--out", f"{home}/report.html"],
     }.get(name, [name, *rooted])
 
 
-VOLATILE = ("train_s", "date", "machine", "seconds")
+# The digest is over the others, and run.json, whose digest done.json has, is about the machine.
+VOLATILE = ("train_s", "date", "machine", "seconds", "digest", "run.json")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, without what differs from call to call: times and machines."""
+    """All files below a folder, without what differs from call to call: times and machines.
+
+    Whether digests are right is not asked here; whoever reads the files does.
+    """
     return {
         str(path.relative_to(folder)): _steady(path)
         for path in sorted(folder.rglob("*"))

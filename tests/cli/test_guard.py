@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+from functools import partial
 
 import pytest
 
@@ -60,8 +61,10 @@ def test_errors_are_one_sentence(capsys, monkeypatch, tmp_path, error, code, mes
     ("number", "code", "word"),
     [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
 )
-def test_signals(capsys, number, code, word):
+def test_signals(capsys, request, number, code, word):
     """Also in code that makes another error of the interruption."""
+    request.addfinalizer(partial(signal.signal, number, signal.getsignal(number)))
+    signal.signal(number, signal.SIG_DFL)  # a shell's `&` ignores Ctrl-C
     before, cleaned = signal.getsignal(number), []
 
     def command() -> int:

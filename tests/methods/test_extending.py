@@ -38,7 +38,8 @@ def project(tmp_path_factory):
     for folder in ("harness", "baselines", "results/paper"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=skip)
     (copy / "harness/mini/models").symlink_to(ROOT / "harness/mini/models")
-    shutil.copy(ROOT / "pyproject.toml", copy)
+    for file in ("pyproject.toml", "discl_harness.py"):
+        shutil.copy(ROOT / file, copy)
     return copy
 
 

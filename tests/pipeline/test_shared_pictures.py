@@ -195,7 +195,7 @@ def test_a_table_of_scores_by_an_older_version_is_made_anew(mixed, tmp_path):
     path = workspace.work / "spectrum.parquet"
     table = pl.read_parquet(path)
     table.drop("label").write_parquet(path)
-    with pytest.raises(Exception, match="`harness score` makes it anew"):
+    with pytest.raises(Exception, match="`harness score` makes it again"):
         plan(workspace, [ROW], [50], [0])
     assert stages.score(workspace) == 0
     assert pl.read_parquet(path).equals(table)
