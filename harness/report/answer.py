@@ -38,7 +38,7 @@ class Answer:
 
 def answer(findings: Findings, datasets: Sequence[str]) -> Answer:
     """Of the claims that say whether synthetic data helps on these data sets."""
-    claims = [f for f in findings.results if f.claim.answer]
+    claims = [f for name in datasets for f in findings.results if _answers(f, name)]
     verdicts = {name: _verdict([f for f in claims if f.claim.dataset == name]) for name in datasets}
     sentences = [
         text.format(_listed(name for name in datasets if verdicts[name] == verdict))
@@ -49,6 +49,10 @@ def answer(findings: Findings, datasets: Sequence[str]) -> Answer:
     if unclaimed:
         sentences.append(UNCLAIMED.format(_listed(unclaimed)))
     return Answer(" ".join(sentences), tuple(_meaning(claims)), _figure(claims))
+
+
+def _answers(finding: Finding, dataset: str) -> bool:
+    return finding.claim.answer and finding.claim.dataset == dataset
 
 
 def _verdict(claims: Sequence[Finding]) -> str | None:
@@ -105,7 +109,8 @@ def _figure(claims: Sequence[Finding]) -> Figure | None:
     title = "With synthetic data minus without, in points"
     caption = (
         "Right of zero: better with synthetic data. Bars: 95 % intervals, each of its comparison "
-        f"alone. A verdict needs all comparisons of its claim, below {LEVEL:g} after correction."
+        f"alone; a verdict takes all of its claim, p below {LEVEL:g} after correction. Its "
+        "control: the same steps without synthetic images."
     )
     label = f"Answer: {title}"
     return Figure("answer-chart", title, "intervals", columns, rows, caption, drawn, label)

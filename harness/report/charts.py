@@ -39,7 +39,7 @@ def groups(name: str, table: Table, part: Part) -> Figure | None:
         return None
     head = ("Column", "Method", "Ours, %", "± sd", "Published, %", "± sd")
     caption = "Bars: standard deviation over seeds." if any(r[3] or r[5] for r in rows) else ""
-    title = f"{table.paper.title}, {part.block.title}"
+    title = _title(table, part)
     return Figure(name, title, "groups", head, rows, _beside(table, rows, caption))
 
 
@@ -64,9 +64,15 @@ def plane(name: str, table: Table, part: Part) -> Figure | None:
         "colours": [colour(i) for i in range(len(rows))],
         "symbols": [symbol(i) for i in range(len(rows))],
     }
-    title = f"{second} against {first}, {table.paper.title}"
+    title = f"{second} against {first}, {_title(table, part)}"
     either = [(*row[:2], *row[1:3], *row[5:7]) for row in rows]
     return Figure(name, title, "plane", tuple(head), rows, _beside(table, either, ""), drawn)
+
+
+def _title(table: Table, part: Part) -> str:
+    """Of a table, with the name of the block where the table's own does not hold it."""
+    title, block = table.paper.title, part.block.title
+    return title if block in title else f"{title}, {block}"
 
 
 def _beside(table: Table, rows: Sequence[tuple[Value, ...]], caption: str) -> str:

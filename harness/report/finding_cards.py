@@ -94,5 +94,5 @@ def _drawing(test: Comparison, reach: float) -> Markup:
         f'<svg class="interval" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">'
         f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="{HEIGHT}"/>'
         f'<line class="range" x1="{x(low)}" x2="{x(high)}" y1="{y}" y2="{y}"/>'
-        f'<circle class="point" cx="{x(middle)}" cy="{y}" r="4"/></svg>'
+        f'<circle class="point" cx="{x(middle)}" cy="{y}" r="2.5"/></svg>'
     )

@@ -25,7 +25,7 @@ ENGINE, STOCK, LOOP = "the engine", "stock pipeline", "stock pipeline, one image
 
 @dataclass(frozen=True)
 class Throughput:
-    """rows: of each profile what it measured, of what, the rate, its unit and the machine."""
+    """rows: of each profile what it measured, the rate, of what, and the machine."""
 
     says: str
     rows: tuple[tuple[str, ...], ...]
@@ -58,13 +58,15 @@ def _row(title: str, profile: Any) -> tuple[str, ...]:
     batch = f"batch {about['batch']}" if "batch" in about else ""
     rates = [rate for _, rate in _rates(profile, ())]
     own = about.get(RATE)
-    if isinstance(own, int | float):
-        rate = f"{own:,.4g}"
-    else:
-        low, high = (f"{rate:,.4g}" for rate in (min(rates), max(rates)))
-        rate = low if low == high else f"{low} to {high}"
+    low, high = (own, own) if isinstance(own, int | float) else (min(rates), max(rates))
+    rate = _number(low) if low == high else f"{_number(low)} to {_number(high)}"
     details = ", ".join(part for part in (of, batch) if part) or "–"
-    return capitalised(what), details, rate.replace("e+0", "e"), machine(profile)
+    return capitalised(what), rate, details, machine(profile)
+
+
+def _number(rate: float) -> str:
+    """With four digits, or whole where it is larger."""
+    return f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
 
 
 def machine(profile: Any) -> str:

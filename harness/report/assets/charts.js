@@ -207,27 +207,32 @@ function intervals(figure, width) {
   const { labels, heads, series } = figure.drawn;
   const pixels = width < PHONE ? 150 : 300;
   const rows = [];
+  const place = new Map(); // of each line of the chart
   let y = 0;
   let last = null;
-  figure.rows.forEach(([dataset, difference, where, column, value, low, high, p], i) => {
-    const key = `${heads[i]}|${difference}|${where}`;
-    if (heads[i] !== last?.head) {
+  figure.rows.forEach(([, difference, where], i) => {
+    const key = `${difference}|${where}`;
+    if (place.has(key)) return;
+    if (heads[i] !== last) {
       if (last) y += 5;
       rows.push({ head: heads[i], y: y + 9 });
       y += 19;
+      last = heads[i];
     }
-    if (key !== last?.key) {
-      const text = wrapped(labels[i], Math.floor((pixels - 8) / 5.7));
-      const tall = 13 * text.split("\n").length + 4;
-      rows.push({ label: text, y: y + tall / 2 });
-      last = { key, head: heads[i], y: y + tall / 2 };
-      y += tall;
-    }
+    const text = wrapped(labels[i], Math.floor((pixels - 8) / 5.7));
+    const tall = 13 * text.split("\n").length + 5;
+    rows.push({ label: text, y: y + tall / 2 });
+    place.set(key, { y: y + tall / 2, columns: [] });
+    y += tall;
+  });
+  figure.rows.forEach(([, difference, where, column]) => place.get(`${difference}|${where}`).columns.push(column));
+  figure.rows.forEach(([, difference, where, column, value, low, high, p]) => {
+    const line = place.get(`${difference}|${where}`);
     const k = series.findIndex((s) => s.name === column);
-    const spread = (k - (series.length - 1) / 2) * Math.min(5, 12 / series.length);
+    const spread = (line.columns.indexOf(column) - (line.columns.length - 1) / 2) * 7;
     const interval = `${shown(low)} to ${shown(high)}`;
     rows.push({
-      value, low, high, colour: series[k].colour, y: last.y + spread,
+      value, low, high, colour: series[k].colour, y: line.y + spread,
       says: `${difference}\n${where}, ${column}: ${shown(value)} (${interval})${p === null ? "" : `, p ${p < 0.001 ? "< 0.001" : p.toFixed(3)}`}`,
     });
   });
@@ -240,8 +245,8 @@ function intervals(figure, width) {
     x: { label: null, nice: true, zero: true },
     y: { domain: [y, 0], axis: null },
     marks: [
-      words("head", { fontWeight: 600 }), words("label", {}),
       Plot.ruleX([0], { stroke: "var(--ink)", strokeDasharray: "3,3" }),
+      words("head", { fontWeight: 600, stroke: "var(--ground)", strokeWidth: 5 }), words("label", {}),
       Plot.ruleY(data, { x1: "low", x2: "high", y: "y", stroke: "colour", strokeWidth: 2 }),
       Plot.dot(data, { x: "value", y: "y", r: 3.2, fill: "colour" }),
       hints(data, { x: "value", y: "y" }),

@@ -23,7 +23,9 @@ const finite = (values) => values.filter((v) => typeof v === "number" && Number.
 // A label in lines of about so many characters, broken where an expression has a joint.
 function wrapped(label, characters) {
   const lines = [""];
-  for (const piece of String(label).split(/(?<=[\s+,(])/)) {
+  const pieces = String(label).split(/(?<=[\s+,(=])/)
+    .flatMap((piece) => piece.match(new RegExp(`.{1,${characters}}`, "g")) ?? []);
+  for (const piece of pieces) {
     if ((lines.at(-1) + piece).trimEnd().length > characters && lines.at(-1)) lines.push("");
     lines[lines.length - 1] += piece;
   }
@@ -37,7 +39,7 @@ function plot(width, options) {
     overflow: "visible", "--plot-background": "var(--raised)",
   };
   const svg = Plot.plot({
-    width, marginTop: 12, marginRight: 14, marginBottom: 40, marginLeft: 46, style,
+    width, marginTop: y.label ? 30 : 12, marginRight: 14, marginBottom: 40, marginLeft: 46, style,
     x: { grid: true, labelAnchor: "center", labelArrow: "none", ...x },
     y: { labelArrow: "none", ...y },
     marks, ...rest,
@@ -77,7 +79,7 @@ const legend = (entries) => el("ul", { class: "key" }, ...entries.map((entry) =>
 
 // Room for labels beside rows: pixels, and the labels in lines.
 function gutter(labels, width) {
-  const pixels = Math.min(width < PHONE ? 132 : 250, 20 + GLYPH * Math.max(...labels.map((l) => l.length)));
+  const pixels = Math.min(width < PHONE ? Math.max(132, width * 0.36) : 300, 20 + GLYPH * Math.max(...labels.map((l) => l.length)));
   const lines = new Map(labels.map((l) => [l, wrapped(l, Math.floor((pixels - 14) / GLYPH))]));
   const tall = Math.max(...[...lines.values()].map((l) => l.split("\n").length));
   return { pixels, lines, row: LINE * tall + 8 };
