@@ -77,5 +77,7 @@ def opener(profile: Path) -> Iterator[Opener]:
 
 if __name__ == "__main__":
     lacking = missing()
+    if lacking and required():
+        sys.exit(f"Error: {lacking}")
     if lacking:
-        sys.exit(f"Error: {lacking}") if required() else print(f"Skipped: {lacking}.")
+        print(f"Skipped: {lacking}.")
