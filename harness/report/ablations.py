@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from harness.methods.compose import argument
 from harness.methods.spectra import FILTERS
 from harness.report.boards import of_methods
-from harness.report.figures import Figure, Value, colour, symbol
+from harness.report.figures import Figure, Value, beside, colour, symbol
 from harness.results.leaderboard import Part, Record, Table
 
 Points = dict[str, list[tuple[float | None, float, float | None]]]  # by column: value, %, sd
 Families = dict[str, dict[str, float | None]]
+DOTTED = "Dotted: the recipe's own amount."
 ARGUMENTS = {  # of terms, with what stands below the chart
     "threshold": ("CLIPScore threshold", "Results by the CLIPScore from which images are used"),
     "scale": (
@@ -49,7 +50,8 @@ def ablations(
             shown = {person: points for person, points in by_person.items() if _varies(points)}
             if shown:
                 title = f"{ARGUMENTS[which][1]}: {rest}, {part.block.title}"
-                figures.append(_figure(f"{name}-{len(figures)}", title, which, shown))
+                note = beside(table.profile) if len(shown) > 1 else ""
+                figures.append(_figure(f"{name}-{len(figures)}", title, which, shown, note))
     return figures
 
 
@@ -111,7 +113,7 @@ def _varies(points: Points) -> bool:
     return len({x for some in points.values() for x, _, _ in some if x is not None}) > 1
 
 
-def _figure(name: str, title: str, which: str, by_person: dict[str, Points]) -> Figure:
+def _figure(name: str, title: str, which: str, by_person: dict[str, Points], note: str) -> Figure:
     """Lines by column, ours solid with filled dots, published ones dashed with hollow ones."""
     columns = list(dict.fromkeys(c for points in by_person.values() for c in points))
     rows: list[tuple[Value, ...]] = []
@@ -124,7 +126,7 @@ def _figure(name: str, title: str, which: str, by_person: dict[str, Points]) -> 
             known = sorted(p for p in some if p[0] is not None)
             rows += [(label, *p) for p in (*known, *(p for p in some if p[0] is None))]
     across = any(row[1] is None for row in rows)
-    caption = "Dotted: the recipe's own amount." if across else ""
+    caption = f"{DOTTED * across} {note}".strip()
     unit = ARGUMENTS[which][0]
     drawn = {"x": unit, "y": "%", "series": series}
     return Figure(name, title, "lines", ("Numbers", unit, "%", "± sd"), rows, caption, drawn)

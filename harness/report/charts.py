@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.report.figures import (
     Figure,
     Value,
+    beside,
     colour,
     dash,
     distinct,
@@ -78,12 +79,7 @@ def _title(table: Table, part: Part) -> str:
 def _beside(table: Table, rows: Sequence[tuple[Value, ...]], caption: str) -> str:
     """The caption of a chart; where both are shown, what sets ours and the published apart."""
     both = all(any(row[i] is not None for row in rows) for i in (2, 4))
-    if both and table.profile != "paper":
-        caption += (
-            f" Ours are of profile {table.profile}, on other data and a smaller network than the "
-            "published numbers: compare the order of methods, not the numbers."
-        )
-    return caption.strip()
+    return f"{caption} {beside(table.profile)}".strip() if both else caption
 
 
 def _labels(part: Part) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.core.guidance import REAL, fraction, level_text
+from harness.core.guidance import REAL, level_text
 
 # Mid tones, at least 3:1 on light and on dark ground, chosen to lie far apart in OKLab.
 COLOURS = (
@@ -75,11 +75,6 @@ def level_name(guidance: int) -> str:
     return {0: "0 (text only)", REAL: "1 (real)"}.get(guidance, level_text(guidance))
 
 
-def level_axis(guidance: int) -> float:
-    """A guidance level in hundredths as a number of an axis."""
-    return fraction(guidance)
-
-
 def percent(values: Iterable[float | None]) -> list[float | None]:
     """Fractions as percentages with two decimals."""
     return [None if v is None else round(100 * v, 2) for v in values]
@@ -96,6 +91,16 @@ def distinct(names: Sequence[str], details: Sequence[str] | None = None) -> list
         nth = names[: i + 1].count(name)
         results.append(f"{name} ({nth})" if name in shared else name)
     return results
+
+
+def beside(profile: str) -> str:
+    """What a reader of ours and the published numbers on one axis should know."""
+    if profile == "paper":
+        return ""
+    return (
+        f"Ours are of profile {profile}, on other data and with a smaller network than the "
+        "published numbers: compare the order of methods, not the numbers."
+    )
 
 
 def capitalised(title: str) -> str:
