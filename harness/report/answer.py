@@ -112,6 +112,9 @@ def _figure(claims: Sequence[Finding]) -> Figure | None:
         f"alone; a verdict takes all of its claim, p below {LEVEL:g} after correction. Its "
         "control: the same steps without synthetic images."
     )
+    differences = [t.difference for f in claims for t in f.tests if t.difference is not None]
+    if any(len(d.seeds) < 2 for d in differences):
+        caption += " With one seed, an interval holds the spread of test images only."
     label = f"Answer: {title}"
     return Figure("answer-chart", title, "intervals", columns, rows, caption, drawn, label)
 

@@ -75,6 +75,39 @@ def opener(profile: Path) -> Iterator[Opener]:
         driver.quit()
 
 
+def wait(driver: Any, script: str) -> Any:
+    """Until a script gives something true; what it gave."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, 30).until(lambda d: d.execute_script(f"return {script}"))
+
+
+def to(driver: Any, name: str) -> None:
+    driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", name)
+
+
+def unfold(driver: Any) -> None:
+    """Everything is open and drawn."""
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+
+
+def texts(driver: Any, selector: str) -> list[str]:
+    script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent.trim())"
+    strings: list[str] = driver.execute_script(script, selector)
+    return strings
+
+
+def press(driver: Any, selector: str) -> None:
+    driver.execute_script("document.querySelector(arguments[0]).click()", selector)
+
+
+def to_gallery(driver: Any, dataset: str) -> None:
+    """Unfolded and filled."""
+    driver.execute_script(f"document.querySelector('#{dataset}-gallery > details').open = true")
+    to(driver, f"{dataset}-gallery")
+    wait(driver, f"document.querySelector('[data-gallery={dataset}]').shown")
+
+
 if __name__ == "__main__":
     lacking = missing()
     if lacking and required():

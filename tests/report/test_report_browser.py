@@ -1,49 +1,23 @@
 """The page in Chromium, as a reader has it: answer above the fold, sorting, charts with their
-tables, gallery, keyboard, accessibility, phone and desktop.
+tables, keyboard, accessibility, phone and desktop.
 
 Needs chromium with its driver and selenium: see tests/builders/browser.py.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import browser
-import drawn_records
 import pytest
-import scored_pools
+from browser import press, texts, to, to_gallery, unfold, wait
 
 from harness import report
 from harness.core import registry
-from harness.pipeline.workspace import DATASETS, Workspace
+from harness.pipeline.workspace import DATASETS
 
 SET = "cifar100-lt"
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 SIZES = [(1280, 720), (390, 844)]
 TALL = 8000  # pixels of the page as it opens, at most
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two data sets, one with a pool."""
-    home = tmp_path_factory.mktemp("home")
-    settings = (("threshold", 0.55),)
-    for name in (SET, "iwildcam"):
-        made = Workspace(name, "mini", home, settings=settings)
-        drawn_records.write(home, drawn_records.table(made))
-    workspace = Workspace(SET, "mini", home, settings=settings)
-    scored_pools.pool(workspace, sources=40)
-    run = drawn_records.run(workspace, "CE+DisCL", 0, 100)
-    scored_pools.levels_used(workspace.runs / run["key"][:16], [[0.0], [0.5], []])
-    out = home / "report.html"
-    report.write(out, report.make(report.workspaces("mini", home, (), settings)))
-    return out
-
-
-@pytest.fixture(scope="module")
-def opened(page: Path, open_page: browser.Opener) -> Callable[..., Any]:
-    """Opens that page."""
-    return lambda *size, **scheme: open_page(page, *size, **scheme)
 
 
 @pytest.fixture(scope="module")
@@ -56,29 +30,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def wait(driver: Any, script: str) -> Any:
-    """Until a script gives something true; what it gave."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(driver, 30).until(lambda d: d.execute_script(f"return {script}"))
-
-
-def to(driver: Any, name: str) -> None:
-    driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", name)
-
-
-def unfold(driver: Any) -> None:
-    """Everything is open and drawn."""
-    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
-
-
-def texts(driver: Any, selector: str) -> list[str]:
-    script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent.trim())"
-    strings: list[str] = driver.execute_script(script, selector)
-    return strings
-
-
-def test_opens_without_a_word_and_without_the_network(opened: Any, page: Path) -> None:
+def test_opens_without_a_word_and_without_the_network(opened: Any, small_page: Path) -> None:
     driver = opened()
     wait(driver, "document.documentElement.dataset.ready")
     unfold(driver)
@@ -157,7 +109,7 @@ def test_the_page_is_short_as_it_opens(
 def test_axe_finds_nothing_serious(opened: Any, width: int, height: int, dark: bool) -> None:
     driver = opened(width, height, dark)
     unfold(driver)
-    gallery(driver)
+    to_gallery(driver, SET)
     driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})  # past the policy
     script = """
         const done = arguments[0];
@@ -299,103 +251,11 @@ def test_sorting(opened: Any) -> None:
     assert "Method" in driver.execute_script(sorted_by)
 
 
-def gallery(driver: Any) -> None:
-    driver.execute_script(f"document.querySelector('#{SET}-gallery > details').open = true")
-    to(driver, f"{SET}-gallery")
-    wait(driver, f"document.querySelector('[data-gallery={SET}]').shown")
-
-
-def press(driver: Any, selector: str) -> None:
-    driver.execute_script("document.querySelector(arguments[0]).click()", selector)
-
-
-def test_paging_and_seeds(opened: Any) -> None:
-    driver = opened()
-    gallery(driver)
-    assert len(texts(driver, ".pictures .name")) == 12
-    shown = "document.querySelectorAll('.pictures img').length"
-    assert wait(driver, shown) == 12 * 4  # lazily: those of one page
-    assert texts(driver, ".page") == ["Page 1 of 4"]
-    first = texts(driver, ".pictures figcaption")
-    press(driver, ".on")
-    assert texts(driver, ".page") == ["Page 2 of 4"]
-    press(driver, ".back")
-    assert texts(driver, ".pictures figcaption") == first
-    assert texts(driver, ".seed") == ["Seed 10 (1 of 2)"]
-    press(driver, ".seed-on")
-    assert texts(driver, ".seed") == ["Seed 20 (2 of 2)"]
-    assert texts(driver, ".pictures figcaption") != first
-    for _ in range(5):
-        press(driver, ".on")
-    assert texts(driver, ".page") == ["Page 4 of 4"]
-    loaded = (
-        "[...document.querySelectorAll('.pictures img')].every((i) => i.complete && i.naturalWidth)"
-    )
-    assert wait(driver, loaded)
-
-
-def test_a_class_alone(opened: Any) -> None:
-    driver = opened()
-    gallery(driver)
-    names = texts(driver, "select.class option")
-    assert scored_pools.HOSTILE in names
-    script = (
-        "const s = document.querySelector('select.class'); s.value = arguments[0];"
-        "s.dispatchEvent(new Event('change'))"
-    )
-    driver.execute_script(script, str(sorted(scored_pools.CLASSES).index(scored_pools.HOSTILE)))
-    assert set(texts(driver, ".pictures .name")) == {scored_pools.HOSTILE}
-    assert texts(driver, ".page") == ["Page 1 of 1"]
-    assert driver.title != "harmed"
-
-
-def move(driver: Any, threshold: float) -> None:
-    script = (
-        "const s = document.querySelector('.threshold'); s.value = arguments[0];"
-        "s.dispatchEvent(new Event('input'))"
-    )
-    driver.execute_script(script, str(threshold))
-
-
-def test_the_threshold_tells_live_what_it_keeps(opened: Any) -> None:
-    """Scores are 0.50, 0.55, ..., 0.85 by level and seed, of 40 sources in 4 classes."""
-    driver = opened()
-    gallery(driver)
-    total = ".kept tr.total td"
-    assert texts(driver, total) == ["40 / 80", "80 / 80", "80 / 80", "80 / 80", "280 / 320"]
-    out = "document.querySelectorAll('.picture.out').length"
-    assert driver.execute_script(f"return {out}") == 12  # level 0 of seed 10: 0.50
-    move(driver, 0.675)
-    assert texts(driver, total) == ["0 / 80", "0 / 80", "80 / 80", "80 / 80", "160 / 320"]
-    assert texts(driver, "output.at") == ["0.675"]
-    assert driver.execute_script(f"return {out}") == 24
-    assert "Guidance 0, text only; 0.3: nothing left" in texts(driver, ".warning")[0]
-    assert texts(driver, ".kept tbody tr:nth-child(2) td") == ["0 / 20"] * 2 + ["20 / 20"] * 2 + [
-        "40 / 80"
-    ]
-    move(driver, 0.4)
-    assert driver.execute_script(f"return {out}") == 0
-    assert texts(driver, total)[-1] == "320 / 320"
-    assert texts(driver, ".warning") == [""]
-
-
-def test_what_is_kept_can_be_searched(opened: Any) -> None:
-    driver = opened()
-    gallery(driver)
-    assert len(texts(driver, ".kept tbody th")) == 5
-    script = (
-        "const s = document.querySelector('.filter'); s.value = 'OLF';"
-        "s.dispatchEvent(new Event('input'))"
-    )
-    driver.execute_script(script)
-    assert texts(driver, ".kept tbody th") == ["All classes", "wolf"]
-
-
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_needs_no_sideways_scrolling(opened: Any, dark: bool) -> None:
     driver = opened(390, 844, dark)
     unfold(driver)
-    gallery(driver)
+    to_gallery(driver, SET)
     assert driver.execute_script("return document.documentElement.scrollWidth") == 390
     boxes = driver.execute_script(
         "return [...document.querySelectorAll('.pictures img')]"
