@@ -10,7 +10,7 @@ ATTACK_TRIALS ?= 10
 # DVC refuses stages that another of its commands works on: one command at a time, the next waits.
 DVC := flock dvc.yaml $(BIN)/dvc --wait-for-lock
 
-.PHONY: venv compare smoke check test test-long bench lint format clean
+.PHONY: venv compare smoke check test browser test-long bench lint format clean
 
 venv: $(BUILT)
 
@@ -25,8 +25,12 @@ smoke: $(BUILT)
 check: $(BUILT)
 	@$(BIN)/harness check --profile smoke --format $(FORMAT)
 
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --max-worker-restart 0 -m "not long"
+# Browser tests are skipped without Chromium, and say so; BROWSER=required fails instead.
+test: lint browser
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -n 2 --dist loadfile --max-worker-restart 0 -m "not long"
+
+browser: $(BUILT)
+	@$(BIN)/python tests/builders/browser.py
 
 # Slow tests, and many trials of each attack; ATTACK_SEED chooses others.
 test-long: $(BUILT)

@@ -148,7 +148,7 @@ class Result:
     def report(self, out: str | Path | None = None, pictures: int | None = None) -> Path:
         """Write the page with charts and pictures; returns where (default: in the workspace).
 
-        pictures: synthetic images in its galleries, about; default: as `report.make` has it.
+        pictures: synthetic images in its galleries together; default: as `report.make` has it.
         """
         from harness import report
 

@@ -13,6 +13,7 @@ from harness.core.shipped import REFERENCE
 from harness.pipeline.config import overrides
 from harness.pipeline.matching import match
 from harness.pipeline.workspace import DATASETS, Workspace
+from harness.report.gallery import shares
 from harness.report.page import render
 from harness.report.sections import section
 from harness.report.throughput import FOLDER, throughput
@@ -117,11 +118,10 @@ def make(
 ) -> str:
     """The page's HTML; equal records and pools give equal text.
 
-    pictures: synthetic images in all galleries together, about.
+    pictures: synthetic images in all galleries together; all of them where the pools have fewer.
     """
-    share = max(1, pictures // len(workspaces))
     sections = []
-    for workspace in workspaces:
+    for workspace, share in zip(workspaces, shares(workspaces, pictures), strict=True):
         records, notes = _results(workspace)
         sections.append(section(workspace, records, rule, select, share, notes))
     findings = findings_of(workspaces, claims.read(), rule, select)

@@ -1,4 +1,4 @@
-"""The charts of a data set: groups, class sizes, CLIPScores, and ablations over one argument."""
+"""The charts of a data set: groups, class sizes and CLIPScores."""
 
 from __future__ import annotations
 
@@ -7,99 +7,95 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report.figures import (
     Figure,
-    axis,
+    Value,
+    beside,
     colour,
+    dash,
+    distinct,
     level_colour,
     level_name,
     percent,
-    rows_px,
     symbol,
-    text,
-    wrapped,
 )
-from harness.results.leaderboard import Part, Record, Table
+from harness.results.leaderboard import Line, Part, Record, Table
 
 if TYPE_CHECKING:
     import polars as pl
 
 BINS = 10  # points of a line over the class sizes
 DOTS = 1200  # classes, of which each may have a dot
-QUANTILES = 400  # of a level's scores, from which its violin is drawn
+STEPS = 48  # of the range of scores, by which a level's distribution is drawn
+PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # quantiles of a level's scores in the table
 
 
-def groups(name: str, table: Table, part: Part, ours: bool) -> Figure | None:
-    """A dot per method and column, ours with the standard deviation; None where there is none."""
-    points = [(line, _values(line, ours)) for line in part.lines]
-    if not any(values for _, values in points):
+def groups(name: str, table: Table, part: Part) -> Figure | None:
+    """Ours and the published number of each method and column; None where there is none."""
+    labels = _labels(part)
+    rows: list[tuple[Value, ...]] = []
+    for column in table.paper.columns:
+        for label, line in zip(labels, part.lines, strict=True):
+            pair = (*_ours(line, column.name), *_printed(line, column.name))
+            rows.append((column.name, label, *pair))
+    if all(value is None for row in rows for value in row[2:]):
         return None
-    labels = [wrapped(line.label) for line, _ in points]
-    data = []
-    for i, column in enumerate(table.paper.columns):
-        values = [cells.get(column.name, (None, None)) for _, cells in points]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": text(column.name),
-                "x": [v for v, _ in values],
-                "y": labels,
-                "error_x": {"array": [sd for _, sd in values], "thickness": 1, "width": 0},
-                "marker": {"color": colour(i), "symbol": symbol(i), "size": 9},
-                "hovertemplate": "%{y}: %{x:.2f}<extra>" + text(column.name) + "</extra>",
-            }
-        )
-    whose = f"ours, {table.profile}" if ours else "published"
-    layout: dict[str, Any] = {
-        "xaxis": axis("%"),
-        "yaxis": {"automargin": True, "type": "category"},
-    }
-    layout["yaxis"] |= {"categoryarray": labels, "range": [len(labels) - 0.5, -0.5]}
-    title = f"{_capitalised(part.block.title)}: {whose}"
-    bars = any(sd is not None for _, values in points for _, sd in values.values())
-    caption = "Bars: standard deviation over seeds." if bars else ""
-    return Figure(name, title, caption, data, layout, rows_px(labels, 110))
+    head = ("Column", "Method", "Ours, %", "± sd", "Published, %", "± sd")
+    caption = "Bars: standard deviation over seeds." if any(r[3] or r[5] for r in rows) else ""
+    title = _title(table, part)
+    return Figure(name, title, "groups", head, rows, _beside(table, rows, caption))
 
 
-def _capitalised(title: str) -> str:
-    """With a capital letter."""
-    return title[:1].upper() + title[1:]
-
-
-def _values(line: Any, ours: bool) -> dict[str, tuple[float | None, float | None]]:
-    """Percent and standard deviation by column."""
-    if ours:
-        means = {k: (m.mean, m.sd) for k, m in line.measured.items() if m.mean is not None}
-        return {
-            k: (round(100 * v, 3), None if sd is None else round(100 * sd, 3))
-            for k, (v, sd) in means.items()
-        }
-    printed = {k: p.number for k, p in line.printed.items()}
-    return {k: (n.value, n.sd) for k, n in printed.items() if n is not None}
-
-
-def plane(name: str, table: Table, part: Part, ours: bool) -> Figure | None:
+def plane(name: str, table: Table, part: Part) -> Figure | None:
     """The two columns of a table against each other, as ID and OOD; None for other tables."""
     if len(table.paper.columns) != 2:
         return None
     second, first = (c.name for c in table.paper.columns)
-    data = []
-    for i, line in enumerate(part.lines):
-        cells = _values(line, ours)
-        if len(cells) < 2:
-            continue
-        (x, sd_x), (y, sd_y) = cells[first], cells[second]
-        point: dict[str, Any] = {"type": "scatter", "mode": "markers", "x": [x], "y": [y]}
-        point |= {"name": wrapped(line.label, 34)}
-        point |= {"error_x": {"array": [sd_x], "thickness": 1, "width": 0}}
-        point |= {"error_y": {"array": [sd_y], "thickness": 1, "width": 0}}
-        point["marker"] = {"color": colour(i), "symbol": symbol(i // 4), "size": 10}
-        data.append(point)
-    if not data:
+    rows: list[tuple[Value, ...]] = []
+    for label, line in zip(_labels(part), part.lines, strict=True):
+        ours = (*_ours(line, first), *_ours(line, second))
+        printed = (*_printed(line, first), *_printed(line, second))
+        rows.append((label, *ours, *printed))
+    if not any(None not in (row[i], row[i + 2]) for row in rows for i in (1, 5)):
         return None
-    whose = f"ours, {table.profile}" if ours else "published"
-    layout = {"xaxis": axis(f"{first}, %"), "yaxis": axis(f"{second}, %")}
-    rows = 20 * len(data)  # of the legend, which stands below
-    return Figure(name, f"{second} against {first}, {whose}", "", data, layout, 300 + rows)
+    head = ["Method"]
+    for whose in ("ours", "published"):
+        head += [f"{first}, {whose}, %", "± sd", f"{second}, {whose}, %", "± sd"]
+    drawn = {
+        "x": f"{first}, %",
+        "y": f"{second}, %",
+        "colours": [colour(i) for i in range(len(rows))],
+        "symbols": [symbol(i) for i in range(len(rows))],
+    }
+    title = f"{second} against {first}, {_title(table, part)}"
+    either = [(*row[:2], *row[1:3], *row[5:7]) for row in rows]
+    return Figure(name, title, "plane", tuple(head), rows, _beside(table, either, ""), drawn)
+
+
+def _title(table: Table, part: Part) -> str:
+    """Of a table, with the name of the block where the table's own does not hold it."""
+    title, block = table.paper.title, part.block.title
+    return title if block in title else f"{title}, {block}"
+
+
+def _beside(table: Table, rows: Sequence[tuple[Value, ...]], caption: str) -> str:
+    """The caption of a chart; where both are shown, what sets ours and the published apart."""
+    both = all(any(row[i] is not None for row in rows) for i in (2, 4))
+    return f"{caption} {beside(table.profile)}".strip() if both else caption
+
+
+def _labels(part: Part) -> list[str]:
+    return distinct([line.label for line in part.lines], [line.method for line in part.lines])
+
+
+def _ours(line: Line, column: str) -> tuple[float | None, float | None]:
+    """Percent and standard deviation."""
+    cell = line.measured[column]
+    mean, sd = (None if v is None else round(100 * v, 3) for v in (cell.mean, cell.sd))
+    return mean, None if mean is None else sd
+
+
+def _printed(line: Line, column: str) -> tuple[float | None, float | None]:
+    number = line.printed[column].number
+    return (None, None) if number is None else (number.value, number.sd)
 
 
 def class_sizes(
@@ -109,78 +105,64 @@ def class_sizes(
 
     classes: names by label where they are known. None where records have no accuracy by class.
     """
-    data: list[dict[str, Any]] = []
-    last = table.paper.columns[-1].name
-    best = next((x.method for x in part.lines if x.measured[last].best), part.lines[-1].method)
-    for line in part.lines:
+    means: dict[str, list[float]] = {}
+    methods, counts = [], []
+    for label, line in zip(_labels(part), part.lines, strict=True):
         runs = [r for r in records if _is(r, line.method, part, table)]
         accuracies = [r["selection"][table.select].get("per_class") for r in runs]
-        if not accuracies or not all(accuracies):
-            continue
-        counts = runs[0]["counts"]
-        mean = [sum(values) / len(values) for values in zip(*accuracies, strict=True)]
-        i = len({trace["legendgroup"] for trace in data})
-        visible = line.method in (part.lines[0].method, best)
-        about = {"legendgroup": str(i), "visible": True if visible else "legendonly"}
-        data += _class_traces(counts, mean, classes, line.label, colour(i), about)
-    if not data:
+        if accuracies and all(accuracies):
+            columns = zip(*accuracies, strict=True)
+            means[label] = [sum(values) / len(values) for values in columns]
+            methods.append(line)
+            counts = list(runs[0]["counts"])
+    if not means:
         return None
-    layout = {
-        "xaxis": axis("training images of the class", type="log", tickvals=_decades()),
-        "yaxis": axis("accuracy of the class, %", rangemode="tozero"),
+    last = table.paper.columns[-1].name
+    best = next((line for line in methods if line.measured[last].best), methods[-1])
+    lines = [[(x, round(100 * y, 2)) for x, y in _averages(counts, m)] for m in means.values()]
+    dots = len(counts) <= DOTS
+    drawn = {
+        "methods": list(means),
+        "shown": [line in (methods[0], best) for line in methods],
+        "colours": [colour(i) for i in range(len(means))],
+        "dashes": [dash(i) for i in range(len(means))],
+        "lines": lines,
+        "dots": dots,
     }
-    dots = "Dots: classes, averaged over seeds; lines" if len(counts) <= DOTS else "Lines"
+    head = ("Class" if dots else "Classes", "Training images", *(f"{label}, %" for label in means))
+    rows = _class_rows(counts, means, classes) if dots else _group_rows(lines, len(counts))
     caption = (
-        f"{dots}: means over {BINS} groups of classes of similar size. Choose methods in the "
-        "legend."
+        f"{'Dots: classes, averaged over seeds; lines' if dots else 'Lines'}: means over {BINS} "
+        "groups of classes of similar size. Choose methods by their names."
     )
-    title = _capitalised(part.block.title)
-    return Figure(name, title, caption, data, layout, 380 + 9 * len(data))
+    title = f"Accuracy by class size, {part.block.title}"
+    return Figure(name, title, "sizes", head, rows, caption, drawn)
 
 
-def _decades() -> list[int]:
-    return [n * 10**k for k in range(5) for n in (1, 2, 5)]
+def _class_rows(
+    counts: Sequence[int], means: dict[str, list[float]], classes: Sequence[str] | None
+) -> list[tuple[Value, ...]]:
+    """A row per class: its name, its images, and percent by method."""
+    names = list(classes) if classes else [f"class {i}" for i in range(len(counts))]
+    accuracy = zip(*(percent(values) for values in means.values()), strict=True)
+    return [(*row[:2], *row[2]) for row in zip(names, counts, accuracy, strict=True)]
+
+
+def _group_rows(
+    lines: Sequence[Sequence[tuple[float, float]]], classes: int
+) -> list[tuple[Value, ...]]:
+    """A row per group of classes: how many, their mean size, and percent by method."""
+    parts = len(lines[0])
+    sizes = [(k + 1) * classes // parts - k * classes // parts for k in range(parts)]
+    return [
+        (f"{sizes[k]:,} classes", lines[0][k][0], *(points[k][1] for points in lines))
+        for k in range(parts)
+    ]
 
 
 def _is(record: Record, method: str, part: Part, table: Table) -> bool:
     backbone = table.paper.backbone in (None, record["backbone"])
     return backbone and (record["method"], record["imbalance"]) == (method, part.block.imbalance)
-
-
-def _class_traces(
-    counts: Sequence[int],
-    accuracy: Sequence[float],
-    classes: Sequence[str] | None,
-    label: str,
-    shade: str,
-    about: dict[str, Any],
-) -> list[dict[str, Any]]:
-    names = [classes[i] if classes else f"class {i}" for i in range(len(counts))]
-    dots = {
-        "type": "scatter",
-        "mode": "markers",
-        "name": wrapped(label, 40),
-        "showlegend": False,
-        "x": list(counts),
-        "y": percent(accuracy),
-        "text": [text(n) for n in names],
-        "hovertemplate": "%{text}: %{y:.1f} %, %{x} images<extra>" + text(label) + "</extra>",
-        "marker": {"color": shade, "size": 5, "opacity": 0.4},
-        **about,
-    }
-    x, y = zip(*_averages(counts, accuracy), strict=True)
-    lines = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": wrapped(label, 40),
-        "x": x,
-        "y": percent(y),
-        "hoverinfo": "skip",
-        "line": {"color": shade, "width": 2},
-        "marker": {"color": shade, "size": 6},
-        **about,
-    }
-    return [dots, lines] if len(counts) <= DOTS else [lines]
 
 
 def _averages(counts: Sequence[int], values: Sequence[float]) -> Iterable[tuple[float, float]]:
@@ -198,43 +180,39 @@ def _averages(counts: Sequence[int], values: Sequence[float]) -> Iterable[tuple[
 def scores(
     name: str, rows: pl.DataFrame, column: str, threshold: float | None, title: str, unit: str
 ) -> Figure:
-    """A violin of scores per guidance level; a line at the threshold where there is one.
+    """The distribution of scores per guidance level; a line at the threshold where there is one.
 
-    rows: a spectrum table. Drawn from QUANTILES quantiles of each level, whatever its size.
+    rows: a spectrum table. Drawn as a histogram of STEPS steps, whatever its size.
     """
     import numpy as np
 
-    data: list[dict[str, Any]] = []
-    shares = []
+    known = rows[column].drop_nulls().to_numpy()
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    edges = np.linspace(low, max(high, low + 1e-3), STEPS + 1)
+    drawn: dict[str, Any] = {"edges": edges.round(4).tolist(), "levels": []}
+    drawn |= {"threshold": threshold, "unit": unit}
+    lines: list[tuple[Value, ...]] = []
     for level in sorted(rows["guidance"].unique().to_list()):
         values = rows.filter(rows["guidance"] == level)[column].drop_nulls().to_numpy()
-        at = (np.arange(QUANTILES) + 0.5) / QUANTILES
-        drawn = values if len(values) <= QUANTILES else np.quantile(values, at)
-        data.append(
-            {
-                "type": "violin",
-                "name": text(level_name(level)),
-                "y": [round(float(v), 4) for v in drawn],
-                "points": False,
-                "box": {"visible": True, "width": 0.2},
-                "spanmode": "hard",
-                "line": {"color": level_colour(level), "width": 1.5},
-                "hoveron": "violins",
-                "hoverinfo": "y+name",
-            }
-        )
-        if threshold is not None:
-            share = float((values >= threshold).mean()) if len(values) else 0.0
-            shares.append(f"{level_name(level)}: {100 * share:.0f} %")
-    layout: dict[str, Any] = {"xaxis": axis("guidance", type="category"), "yaxis": axis(unit)}
-    layout["showlegend"] = False
-    caption = f"{len(rows):,} images."
+        heights = np.histogram(values, edges)[0].tolist()
+        drawn["levels"].append({"colour": level_colour(level), "heights": heights})
+        lines.append((level_name(level), len(values), *_summary(values, threshold)))
+    share = () if threshold is None else (f"From {threshold:g}, %",)
+    head = ("Guidance", "Images", *share, "Lowest", "Lower quartile", "Median")
+    caption = f"{len(rows):,} images. Bars: quartiles; dots: medians."
     if threshold is not None:
-        layout["shapes"] = [_level_line(threshold)]
+        shares = (f"{line[0]}: {line[2]:.0f} %" for line in lines if line[2] is not None)
         caption += f" Line: threshold {threshold:g}, which keeps, by guidance, {', '.join(shares)}."
-    return Figure(name, title, caption, data, layout, 360)
+    columns = (*head, "Upper quartile", "Highest")
+    return Figure(name, title, "violins", columns, lines, caption, drawn)
 
 
-def _level_line(y: float) -> dict[str, Any]:
-    ends: dict[str, Any] = {"xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
-    return {"type": "line", **ends, "line": {"width": 1.5, "dash": "dash", "color": "#e45756"}}
+def _summary(values: Any, threshold: float | None) -> tuple[float | None, ...]:
+    """Percent from the threshold on where there is one; quantiles."""
+    import numpy as np
+
+    size = len(PARTS) + (threshold is not None)
+    if not len(values):
+        return (None,) * size
+    share = () if threshold is None else (round(100 * float((values >= threshold).mean()), 1),)
+    return (*share, *(round(float(v), 4) for v in np.quantile(values, PARTS)))

@@ -1,56 +1,48 @@
-"""Charts as Plotly takes them: plain traces and layout, drawn by the page's own script."""
+"""Charts as the page's script takes them: a table, and how it is drawn."""
 
 from __future__ import annotations
 
-import html
-import textwrap
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.core.guidance import REAL, fraction, level_text
+from harness.core.guidance import REAL, level_text
 
-# Mid tones: to be told apart on light and on dark ground, and mostly without colour vision.
+# Mid tones, at least 3:1 on light and on dark ground, chosen to lie far apart in OKLab.
 COLOURS = (
-    "#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#d6a72c",
-    "#8a8d91", "#d37295",
+    "#2f6fb6", "#e17800", "#1f9a3d", "#c31e78", "#1ea596", "#965a00", "#8a4fff", "#e0322b",
+    "#8a8d91", "#00785a", "#ff4b96", "#0096ff", "#c34bd2", "#a587c3",
 )  # fmt: skip
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
-SPECTRUM = ((124, 77, 201), (63, 124, 201), (38, 150, 130))  # text alone, halfway, real
-WRAP = 26  # characters of a label on a phone
+SYMBOLS = ("circle", "square", "diamond", "triangle", "cross", "star", "wye")
+# From text alone to 0.9 in equal steps of hue; the real image has a colour far from all of them.
+SPECTRUM = ((122, 74, 186), (31, 115, 204), (0, 147, 169), (26, 160, 109), (144, 155, 59))
+NEXT_TO_REAL = 90  # guidance in hundredths at the end of the spectrum
+REAL_COLOUR = "#dd4115"
+Value = str | float | None
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One chart. `height` in CSS pixels; its width is the page's."""
+    """One chart and the table behind it.
+
+    kind: the function of charts.js that draws it; columns, rows: the table, None where there is no
+    value; drawn: what else the drawing takes; label: accessible name, of this chart alone.
+    """
 
     id: str
     title: str
-    caption: str
-    data: list[dict[str, Any]]
-    layout: dict[str, Any] = field(default_factory=dict)
-    height: int = 340
+    kind: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Value, ...]]
+    caption: str = ""
+    drawn: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
 
     def plain(self) -> dict[str, Any]:
         """What the script needs."""
-        return {"data": self.data, "layout": self.layout, "height": self.height}
-
-
-def text(value: object) -> str:
-    """Any text as Plotly prints it: it reads some HTML, and a class may be called `<b>`."""
-    return html.escape(str(value), quote=False)
-
-
-def wrapped(label: str, width: int = WRAP) -> str:
-    """A label in lines of about that many characters."""
-    return "<br>".join(text(part) for part in textwrap.wrap(label, width) or [label])
-
-
-def rows_px(labels: Iterable[str], margins: int) -> int:
-    """Height of a chart with these labels beside its rows."""
-    rows = list(labels)
-    lines = max((label.count("<br>") + 1 for label in rows), default=1)
-    return margins + len(rows) * (14 * lines + 12)
+        content = {"kind": self.kind, "columns": self.columns, "rows": self.rows}
+        return content | {"drawn": self.drawn}
 
 
 def colour(i: int) -> str:
@@ -58,12 +50,20 @@ def colour(i: int) -> str:
 
 
 def symbol(i: int) -> str:
-    return SYMBOLS[i % len(SYMBOLS)]
+    """Of series i: colour and symbol together differ for the first 98 series."""
+    return SYMBOLS[(i + i // len(COLOURS)) % len(SYMBOLS)]
+
+
+def dash(i: int) -> str:
+    """Of line i, as SVG takes it: lines of one colour differ in it."""
+    return ("none", "6,3", "2,3")[i // len(COLOURS) % 3]
 
 
 def level_colour(guidance: int) -> str:
     """Colour of a guidance level in hundredths, 0 to 100."""
-    at = fraction(guidance) * (len(SPECTRUM) - 1)
+    if guidance == REAL:
+        return REAL_COLOUR
+    at = min(guidance / NEXT_TO_REAL, 1) * (len(SPECTRUM) - 1)
     i = min(int(at), len(SPECTRUM) - 2)
     low, high = SPECTRUM[i], SPECTRUM[i + 1]
     mixed = (round(a + (at - i) * (b - a)) for a, b in zip(low, high, strict=True))
@@ -80,5 +80,29 @@ def percent(values: Iterable[float | None]) -> list[float | None]:
     return [None if v is None else round(100 * v, 2) for v in values]
 
 
-def axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": text(title)}, "automargin": True, **more}
+def distinct(names: Sequence[str], details: Sequence[str] | None = None) -> list[str]:
+    """The names, no two of them equal: shared ones get their detail, or else a number."""
+    shared = {name for name, n in Counter(names).items() if n > 1}
+    if shared and details is not None:
+        pairs = zip(names, details, strict=True)
+        return distinct([f"{name}: {more}" if name in shared else name for name, more in pairs])
+    results: list[str] = []
+    for i, name in enumerate(names):
+        nth = names[: i + 1].count(name)
+        results.append(f"{name} ({nth})" if name in shared else name)
+    return results
+
+
+def beside(profile: str) -> str:
+    """What a reader of ours and the published numbers on one axis should know."""
+    if profile == "paper":
+        return ""
+    return (
+        f"Ours are of profile {profile}, on other data and with a smaller network than the "
+        "published numbers: compare the order of methods, not the numbers."
+    )
+
+
+def capitalised(title: str) -> str:
+    """With a capital letter."""
+    return title[:1].upper() + title[1:]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.results.findings import FAILS, HOLDS, IMPOSSIBLE, NO_RUNS, Comparison, Finding
-from harness.results.findings_text import cells
+from harness.results.findings_text import cells, p_of_claim
 from harness.results.reasons import sentences
 
 KINDS = {
@@ -29,14 +29,14 @@ class Line:
 
 @dataclass(frozen=True)
 class FindingCard:
-    """A claim; open where there is something to see."""
+    """A claim. p: of it as a whole, corrected, in brackets."""
 
     says: str
     dataset: str
     source: str
     verdict: str
     kind: str
-    open: bool
+    p: str
     remarks: tuple[str, ...]
     tests: tuple[Line, ...]
 
@@ -54,7 +54,7 @@ def claim(finding: Finding, claims: int) -> FindingCard:
         source=finding.claim.source,
         verdict=finding.verdict,
         kind=KINDS.get(finding.verdict, "open"),
-        open=finding.verdict != NO_RUNS,
+        p=p_of_claim(finding).strip(),
         remarks=tuple(_remarks(finding, claims)),
         tests=tuple(lines),
     )
@@ -94,5 +94,5 @@ def _drawing(test: Comparison, reach: float) -> Markup:
         f'<svg class="interval" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">'
         f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="{HEIGHT}"/>'
         f'<line class="range" x1="{x(low)}" x2="{x(high)}" y1="{y}" y2="{y}"/>'
-        f'<circle class="point" cx="{x(middle)}" cy="{y}" r="4"/></svg>'
+        f'<circle class="point" cx="{x(middle)}" cy="{y}" r="2.5"/></svg>'
     )

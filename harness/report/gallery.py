@@ -22,10 +22,8 @@ from harness.pool import cache
 
 SIDE_PX = 64  # of a thumbnail at most
 QUALITY = 82
-THUMB_BYTES = 4600  # of the page per picture, on average: 5,000 of them stay under 23 MB
 SHARP_UP_TO_PX = 32  # pictures this small stay as they are: a lossy codec halves their colours
 SCALE = 10_000  # scores are kept as whole numbers of 1 / SCALE, rounded down: as ">=" reads them
-Sample = tuple[int, str]  # label and source: a picture may be in two classes
 
 
 @dataclass(frozen=True)
@@ -46,28 +44,46 @@ class Gallery:
     plain: dict[str, Any]
 
 
-def gallery(workspace: Workspace, most: int) -> Gallery:
-    """Up to about `most` pictures of the pool and the scores of all of it.
+def shares(workspaces: Sequence[Workspace], most: int) -> list[int]:
+    """How many of `most` pictures the gallery of each data set shows; 0 without a scored pool.
 
-    Whole spectra of sources, taken from the classes in turn. Raises DataError where there is no
-    pool or no scores.
+    Equal shares; what a small pool leaves goes to the others.
     """
-    if most < 1:
-        raise UsageError(f"a gallery of {most} pictures; expected 1 or more")
+    sizes = dict(enumerate(map(_size, workspaces)))
+    result = dict.fromkeys(sizes, 0)
+    for left, i in enumerate(sorted(sizes, key=lambda i: (sizes[i], i))):
+        result[i] = min(sizes[i], -(-most // (len(sizes) - left)))  # rounded up: none is left over
+        most -= result[i]
+    return [result[i] for i in sizes]
+
+
+def _size(workspace: Workspace) -> int:
+    """Scored images of a pool; 0 where its gallery will say why it has none."""
+    try:
+        return len(_scored(workspace))
+    except DataError:
+        return 0
+
+
+def gallery(workspace: Workspace, most: int) -> Gallery:
+    """`most` pictures of the pool, all where it has fewer, and the scores of all of it.
+
+    Spectra of sources, taken from the classes in turn, each whole but the last one. Raises
+    DataError where there is no pool or no scores.
+    """
+    if most < 0:
+        raise UsageError(f"a gallery of {most} pictures; expected 0 or more")
     rows = _scored(workspace)
     levels = tuple(sorted(rows["guidance"].unique().to_list()))
     seeds = tuple(sorted(rows["seed"].unique().to_list()))
     labels = _labels(rows)
-    chosen = _choice(rows, labels, max(1, most // (len(levels) * len(seeds))))
-    samples = pl.DataFrame(chosen, {"label": pl.Int32, "source": pl.String}, orient="row")
-    shown = rows.join(samples, on=("label", "source"), how="semi").sort("guidance", "seed")
+    shown = _choice(rows, labels, most)
     thumbs = _thumbnails(workspace, shown.unique("key"))
-    real, note = _originals(workspace, samples["source"].unique(maintain_order=True).to_list())
-    by_sample: dict[Any, pl.DataFrame] = dict(shown.group_by("label", "source"))
-    affordable = _affordable(chosen, by_sample, thumbs, real, most * THUMB_BYTES)
+    real, note = _originals(workspace, shown["source"].unique(maintain_order=True).to_list())
+    by_sample = shown.group_by("label", "source", maintain_order=True)
     sources = [
-        _spectrum(by_sample[s], thumbs, real.get(s[1]), list(labels), levels, seeds)
-        for s in affordable
+        _spectrum(some, thumbs, real.get(str(source)), list(labels), levels, seeds)
+        for (_, source), some in by_sample
     ]
     pictures = sum(image is not None for s in sources for row in s["images"] for image in row)
     plain = {
@@ -109,14 +125,18 @@ def _labels(rows: pl.DataFrame) -> dict[int, str]:
     }
 
 
-def _choice(rows: pl.DataFrame, labels: Iterable[int], n: int) -> list[Sample]:
-    """n samples, from the classes in turn; the same ones whatever the order of rows."""
+def _choice(rows: pl.DataFrame, labels: Iterable[int], n: int) -> pl.DataFrame:
+    """n rows: spectra of samples from the classes in turn; the same whatever the order of rows."""
     pairs = rows.select("label", "source").unique().sort("label", "source")
     by_class = pairs.rows_by_key("label", include_key=True)
     of_classes = sorted((by_class[label] for label in labels), key=lambda some: some[0][1])
     in_turn = itertools.zip_longest(*of_classes)
     turns = itertools.chain.from_iterable(in_turn)
-    return list(itertools.islice((sample for sample in turns if sample is not None), n))
+    samples = itertools.islice((sample for sample in turns if sample is not None), n)
+    schema = {"label": pl.Int32, "source": pl.String}
+    chosen = pl.DataFrame(list(samples), schema, orient="row").with_row_index("turn")
+    shown = rows.join(chosen, on=("label", "source"), how="inner")
+    return shown.sort("turn", "seed", "guidance").head(n)
 
 
 def _thumbnails(workspace: Workspace, rows: pl.DataFrame) -> dict[str, str]:
@@ -125,23 +145,6 @@ def _thumbnails(workspace: Workspace, rows: pl.DataFrame) -> dict[str, str]:
         key: _thumb(cache.decode(data), data)
         for key, data in zip(rows["key"], cache.read_bytes(workspace.pool, rows), strict=True)
     }
-
-
-def _affordable(
-    chosen: Sequence[Sample],
-    by_sample: dict[Any, pl.DataFrame],
-    thumbs: dict[str, str],
-    real: dict[str, str],
-    most: int,
-) -> list[Sample]:
-    """The first samples, and as many as fit into so many bytes."""
-    samples: list[Sample] = []
-    for sample in chosen:
-        most -= len(real.get(sample[1], "")) + sum(len(thumbs[k]) for k in by_sample[sample]["key"])
-        if most < 0 and samples:
-            break
-        samples.append(sample)
-    return samples
 
 
 def _thumb(picture: np.ndarray, data: bytes = b"") -> str:

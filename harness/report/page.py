@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.core.metrics import RULES
+from harness.report.answer import answer
 from harness.report.finding_cards import claim
 from harness.report.sections import Section
 from harness.report.throughput import Throughput
@@ -22,20 +23,27 @@ from harness.results.findings_text import HEAD, notes
 from harness.results.leaderboard import PROFILE_TEXTS, Record
 from harness.results.records import installed
 
+QUESTION = "Does synthetic data help?"
+LIBRARIES = ("d3.min.js", "plot.umd.min.js")  # assets/LIBRARIES.md says where they are from
+SCRIPTS = ("drawing.js", "charts.js", "gallery.js", "page.js")  # each uses those before it
+
 
 def render(sections: Sequence[Section], findings: Findings, throughput: Throughput | None) -> str:
     """The page; equal sections give equal text."""
     profile, rule, select = findings.profile, findings.rule, findings.select
     records = [record for section in sections for record in section.records]
+    opening = answer(findings, [s.dataset for s in sections])
     figures = [f for s in sections for part in s.parts for f in part.figures]
+    figures += [opening.figure] if opening.figure else []
     figures += list(throughput.figures) if throughput else []
     galleries = [(s.id, p.gallery.plain) for s in sections for p in s.parts if p.gallery]
-    library, script = _plotly(), _asset("page.js")
+    scripts = [*map(_asset, LIBRARIES), "\n".join(map(_asset, SCRIPTS))]
     return str(
         _environment()
         .get_template("page.html")
         .render(
-            headline="Does synthetic data help?",
+            question=QUESTION,
+            answer=opening,
             summary=_summary(sections, records, profile),
             facts=_facts(sections, records),
             profile_says=PROFILE_TEXTS.get(profile, profile),
@@ -45,10 +53,9 @@ def render(sections: Sequence[Section], findings: Findings, throughput: Throughp
             notes=notes(findings),
             throughput=throughput,
             provenance=_provenance(records, profile, rule, select),
-            policy=_policy(library, script),
+            policy=_policy(*scripts),
             style=Markup(_asset("style.css")),
-            library=Markup(library),
-            script=Markup(script),
+            scripts=[Markup(script) for script in scripts],
             drawn=_json({f.id: f.plain() for f in figures}),
             galleries=[(name, _json(plain)) for name, plain in galleries],
         )
@@ -70,11 +77,6 @@ def _environment() -> Environment:
 
 def _asset(name: str) -> str:
     return resources.files("harness.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _plotly() -> str:
-    """The chart library as the package carries it, to be written into the page."""
-    return resources.files("plotly").joinpath("package_data", "plotly.min.js").read_text("utf-8")
 
 
 def _policy(*scripts: str) -> str:
@@ -128,7 +130,7 @@ def _provenance(
     trained = "; ".join(
         f"{name} {' and '.join(sorted(versions[name]))}" for name in sorted(versions)
     )
-    installed_here = installed(("discl-harness", "plotly", "polars"))
+    installed_here = installed(("discl-harness", "polars"))
     seeds = sorted({int(r["seed"]) for r in records})
     keys = hashlib.sha256("".join(sorted(str(r["key"]) for r in records)).encode()).hexdigest()
     return [

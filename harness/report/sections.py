@@ -10,7 +10,7 @@ from harness.pipeline import stages
 from harness.pipeline.workspace import Workspace
 from harness.report import ablations, boards, charts, traces
 from harness.report.boards import Board
-from harness.report.figures import Figure
+from harness.report.figures import Figure, distinct
 from harness.report.gallery import Gallery, gallery
 from harness.results.leaderboard import Record, Table
 
@@ -61,7 +61,15 @@ def section(
         _ablations(name, tables[0], records, workspace),
         _gallery(name, workspace, pictures),
     ]
-    return Section(name, name, tuple(records), tuple(parts))
+    return Section(name, name, tuple(records), tuple(_labelled(part, name) for part in parts))
+
+
+def _labelled(part: Part, dataset: str) -> Part:
+    """With names of its charts that no other chart of the page has."""
+    titles = distinct([f.title for f in part.figures])
+    figures = zip(part.figures, titles, strict=True)
+    labels = (replace(f, label=f"{dataset}, {part.title}: {title}") for f, title in figures)
+    return replace(part, figures=tuple(labels))
 
 
 def _leaderboards(name: str, shown: Sequence[Table]) -> Part:
@@ -73,12 +81,11 @@ def _groups(name: str, shown: Sequence[Table]) -> Part:
     figures = []
     for i, table in enumerate(shown):
         for k, part in enumerate(table.parts):
-            for ours in (True, False):
-                at = f"{name}-groups-{i}-{k}-{'ours' if ours else 'paper'}"
-                figures += [
-                    charts.groups(at, table, part, ours),
-                    charts.plane(f"{at}-plane", table, part, ours),
-                ]
+            at = f"{name}-groups-{i}-{k}"
+            figures += [
+                charts.groups(at, table, part),
+                charts.plane(f"{at}-plane", table, part),
+            ]
     by_rule = any(column.by_rule for table in shown for column in table.paper.columns)
     title = "Many, medium and few" if by_rule else "ID and OOD"
     return Part(f"{name}-groups", title, figures=tuple(f for f in figures if f is not None))
@@ -151,11 +158,11 @@ def _or_why(part: Callable[[], Part], at: str, title: str) -> Part:
 def _ablations(name: str, table: Table, records: Sequence[Record], workspace: Workspace) -> Part:
     figures: list[Figure] = []
     for which in ablations.ARGUMENTS:
-        by_threshold = which == "threshold"
-        ours = workspace.recipe.threshold if by_threshold else None
-        figures += ablations.ablations(f"{name}-{which}", table, records, ours, which)
-        published = workspace.module.RECIPES["paper"].threshold if by_threshold else None
-        figures += ablations.published(f"{name}-{which}-paper", table, published, which)
+        defaults: tuple[float | None, float | None] = (None, None)
+        if which == "threshold":
+            recipes = workspace.module.RECIPES
+            defaults = (workspace.recipe.threshold, recipes["paper"].threshold)
+        figures += ablations.ablations(f"{name}-{which}", table, records, defaults, which)
     lacking = "" if figures else "No two runs here differ in threshold or amount alone."
     at = f"{name}-ablations"
     title = "Threshold and amount"

@@ -9,15 +9,7 @@ from pathlib import Path
 from harness.core import documents
 from harness.core.errors import LIBRARY_ERRORS, DataError, brief
 from harness.core.guidance import hundredths
-from harness.report.figures import (
-    Figure,
-    axis,
-    level_colour,
-    level_name,
-    rows_px,
-    text,
-    wrapped,
-)
+from harness.report.figures import Figure, Value, level_colour, level_name
 from harness.results.leaderboard import Record
 
 Trace = tuple[tuple[tuple[int, ...], int], ...]  # levels in hundredths, epochs in a row
@@ -67,15 +59,19 @@ def curricula(
             )
         return None, why
     shown = list(strips.items())[:MOST]
-    rows = [(f"{wrapped(label)}<br>{_seeds(seeds)}", strip) for (label, strip), seeds in shown]
     cut = f" The first {MOST} of {len(strips)} are shown." if len(strips) > MOST else ""
     caption = (
         "Guidance of the synthetic images in each epoch; an epoch with several levels is divided, "
         f"one with real images only is left blank.{cut}"
     )
-    tall = rows_px((label for label, _ in rows), 110)
-    title = "Which level was used when"
-    return Figure(name, title, caption, _bars(rows), _layout(rows), tall), ""
+    rows, places, levels = _bars([(label, _seeds(seeds), s) for (label, s), seeds in shown])
+    drawn = {
+        "rows": [f"{label}, {_seeds(seeds)}" for (label, _), seeds in shown],
+        "places": places,
+        "levels": [{"name": level_name(n), "colour": level_colour(n)} for n in levels],
+    }
+    head = ("Method", "Seeds", "First epoch", "Last epoch", "Guidance")
+    return Figure(name, "Which level was used when", "strips", head, rows, caption, drawn), ""
 
 
 def _seeds(seeds: Sequence[int]) -> str:
@@ -83,46 +79,23 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {numbers}"
 
 
-def _bars(rows: Sequence[tuple[str, Trace]]) -> list[dict[str, object]]:
-    """A trace of bars per level: begin, length, row and thickness of each."""
-    bars: dict[int, list[tuple[int, int, float, float]]] = {}
-    for row, (_, strip) in enumerate(rows):
+def _bars(
+    strips: Sequence[tuple[str, str, Trace]],
+) -> tuple[list[tuple[Value, ...]], list[tuple[float, ...]], list[int]]:
+    """Rows of the table; of each the strip, the part of its height and how many share it; levels.
+
+    A place is (strip, part from 0, parts).
+    """
+    rows: list[tuple[Value, ...]] = []
+    places: list[tuple[float, ...]] = []
+    used: set[int] = set()
+    for k, (label, seeds, strip) in enumerate(strips):
         begun = 0
         for levels, epochs in strip:
             for i, level in enumerate(levels):
-                thick = 0.72 / len(levels)
-                middle = row - 0.36 + thick * (i + 0.5)
-                bars.setdefault(level, []).append((begun, epochs, middle, thick))
+                span = (begun + 1, begun + epochs)
+                rows.append((label, seeds.partition(" ")[2], *span, level_name(level)))
+                places.append((k, i, len(levels)))
+                used.add(level)
             begun += epochs
-    return [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": text(level_name(level)),
-            "base": [b[0] for b in bars[level]],
-            "x": [b[1] for b in bars[level]],
-            "y": [b[2] for b in bars[level]],
-            "width": [b[3] for b in bars[level]],
-            "marker": {"color": level_colour(level)},
-            "hovertext": [
-                f"guidance {level_name(level)}, epochs {b[0] + 1} to {b[0] + b[1]}"
-                for b in bars[level]
-            ],
-            "hoverinfo": "text",
-        }
-        for level in sorted(bars)
-    ]
-
-
-def _layout(rows: Sequence[tuple[str, Trace]]) -> dict[str, object]:
-    return {
-        "barmode": "overlay",
-        "xaxis": axis("epochs"),
-        "yaxis": {
-            "tickvals": list(range(len(rows))),
-            "ticktext": [label for label, _ in rows],
-            "range": [len(rows) - 0.5, -0.5],
-            "automargin": True,
-            "showgrid": False,
-        },
-    }
+    return rows, places, sorted(used)

@@ -44,7 +44,8 @@ def cells(test: Comparison) -> dict[str, str]:
     }
 
 
-def _of_claim(finding: Finding) -> str:
+def p_of_claim(finding: Finding) -> str:
+    """The corrected p of a claim in brackets; nothing where there is none."""
     return "" if finding.corrected is None else f" (p {_p(finding.corrected)})"
 
 
@@ -121,7 +122,7 @@ def to_text(findings: Findings) -> str:
     pieces = []
     for finding in findings.results:
         claim = finding.claim
-        head = f"{finding.verdict.upper()}{_of_claim(finding)}: {claim.says}"
+        head = f"{finding.verdict.upper()}{p_of_claim(finding)}: {claim.says}"
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} [{claim.id}]"
         body = [list(cells(test).values()) for test in finding.tests]
         align = ("left",) * 3 + ("right",) * 5
@@ -142,7 +143,7 @@ def to_markdown(findings: Findings) -> str:
     pieces = ["## Findings"]
     for finding in findings.results:
         claim = finding.claim
-        head = f"**{finding.verdict}**{_of_claim(finding)}: {escape(claim.says)}"
+        head = f"**{finding.verdict}**{p_of_claim(finding)}: {escape(claim.says)}"
         about = f"{claim.dataset}; {claim.source}; {claim.paper.title} (`{claim.id}`)"
         rows = [[escape(c) for c in cells(test).values()] for test in finding.tests]
         table = grid(list(HEAD.values()), rows, left=3)
@@ -168,7 +169,7 @@ def to_short(findings: Findings) -> str:
                 for block in claim.blocks:
                     some = [t for t in finding.tests if (t.column, t.block) == (column, block)]
                     effects[f"{column.name}, {block.title}"] = ", ".join(map(_effect, some))
-            head = f"- **{claim.dataset}**, {finding.verdict}{_of_claim(finding)}"
+            head = f"- **{claim.dataset}**, {finding.verdict}{p_of_claim(finding)}"
             numbers = "; ".join(f"{where}: {some}" for where, some in effects.items())
             lines.append(f"{head}: {claim.says.rstrip('.')} – {numbers}.")
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)

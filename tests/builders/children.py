@@ -23,7 +23,7 @@ import small_workspace
 SET = "cifar100-lt"
 ROOT = Path(__file__).parents[2]
 PRELOADED = [
-    "encodings.utf_8_sig", "torch", "polars", "pyarrow", "pyarrow.parquet", "scipy.stats", "plotly",
+    "encodings.utf_8_sig", "torch", "polars", "pyarrow", "pyarrow.parquet", "scipy.stats",
     "open_clip",
     "diffusers", "children", "small_workspace", "harness.api.steps", "harness.api.result",
     "harness.api.exports", "harness.cli.tools", "harness.report", "harness.generation.engine",

@@ -51,13 +51,16 @@ def of_short(text: str) -> Verdicts:
     return {(name, f"{says}."): (verdict, p) for name, verdict, p, says in lines}
 
 
-def of_page(text: str) -> dict[tuple[str, str], str]:
+def of_page(text: str) -> Verdicts:
     pattern = (
-        r'<span class="verdict [a-z]+">([^<]+)</span><span class="sentence">(.*?) '
+        r'<span class="verdict [a-z]+">([^<]+?)(?: <span class="p">\((.*?)\)</span>)?</span>'
+        r'<span class="sentence">(.*?) '
         r'<span class="from">([\w-]+) '
     )
-    found = re.findall(pattern, text)
-    return {(name, html.unescape(says)): verdict for verdict, says, name in found}
+    cards = re.findall(pattern, text)
+    return {
+        (name, html.unescape(says)): (verdict, html.unescape(p)) for verdict, p, says, name in cards
+    }
 
 
 def plain(text: str) -> str:
@@ -105,7 +108,7 @@ def test_the_page_of_a_data_set_has_the_same_verdicts(
     assert alone == {claim: verdict for claim, verdict in whole.items() if claim[0] == name}
     part(of_short(printed(home, "short", name)), whole)
     page = of_page(report.make(report.workspaces("mini", home, [name]), pictures=1))
-    assert page == {claim: verdict for claim, (verdict, _) in whole.items() if claim[0] == name}
+    assert page == alone
 
 
 def test_the_order_of_data_sets_changes_no_verdict(home: Path, whole: Verdicts) -> None:

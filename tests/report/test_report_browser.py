@@ -1,94 +1,39 @@
-"""The page in a real browser: it opens silently, sorts, pages and filters, on screens of two sizes.
+"""The page in Chromium, as a reader has it: answer above the fold, sorting, charts with their
+tables, keyboard, accessibility, phone and desktop.
 
-Needs Chromium with its driver (Debian: `apt-get install chromium chromium-driver`) and selenium
-(`pip install -e .[browser]`); skipped without.
+Needs chromium with its driver and selenium: see tests/builders/browser.py.
 """
 
-import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import drawn_records
 import pytest
-import scored_pools
+from browser import press, texts, to, to_gallery, unfold, wait
 
 from harness import report
-from harness.pipeline.workspace import Workspace
+from harness.core import registry
+from harness.pipeline.workspace import DATASETS
 
 SET = "cifar100-lt"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="no chromium and chromedriver on this machine"
-)
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+SIZES = [(1280, 720), (390, 844)]
+TALL = 8000  # pixels of the page as it opens, at most
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    settings = (("threshold", 0.55),)
-    for name in (SET, "iwildcam"):
-        made = Workspace(name, "mini", home, settings=settings)
-        drawn_records.write(home, drawn_records.table(made))
-    workspace = Workspace(SET, "mini", home, settings=settings)
-    scored_pools.pool(workspace, sources=40)
-    run = drawn_records.run(workspace, "CE+DisCL", 0, 100)
-    scored_pools.levels_used(workspace.runs / run["key"][:16], [[0.0], [0.5], []])
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the project's own records of all data sets."""
+    home = tmp_path_factory.mktemp("reference")
     out = home / "report.html"
-    report.write(out, report.make(report.workspaces("mini", home, (), settings)))
+    names = registry.names(DATASETS)
+    report.write(out, report.make(report.workspaces("mini", home, names), pictures=1))
     return out
 
 
-@pytest.fixture(scope="module")
-def opened(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
-    """Opens the page at a size; one browser for all tests."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    driver.set_script_timeout(60)
-
-    def open_at(width: int = 1280, height: int = 900, dark: bool = False) -> Any:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        driver.get(page.as_uri())
-        return driver
-
-    yield open_at
-    driver.quit()
-
-
-def wait(driver: Any, script: str) -> Any:
-    """Until a script gives something true; what it gave."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(driver, 30).until(lambda d: d.execute_script(f"return {script}"))
-
-
-def to(driver: Any, name: str) -> None:
-    driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", name)
-
-
-def texts(driver: Any, selector: str) -> list[str]:
-    script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent.trim())"
-    strings: list[str] = driver.execute_script(script, selector)
-    return strings
-
-
-def test_opens_without_a_word_and_without_the_network(opened: Any, page: Path) -> None:
+def test_opens_without_a_word_and_without_the_network(opened: Any, small_page: Path) -> None:
     driver = opened()
     wait(driver, "document.documentElement.dataset.ready")
+    unfold(driver)
     for name in ("groups", "classes", "curricula", "scores", "gallery"):
         to(driver, f"{SET}-{name}")
         wait(driver, "document.readyState === 'complete'")
@@ -103,16 +48,173 @@ def test_opens_without_a_word_and_without_the_network(opened: Any, page: Path) -
 
 def test_every_chart_is_drawn(opened: Any) -> None:
     driver = opened()
-    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    unfold(driver)
     charts = driver.execute_script("return document.querySelectorAll('[data-figure]').length")
-    assert charts > 10
-    wait(driver, f"document.querySelectorAll('[data-figure] .main-svg').length >= {charts}")
+    assert charts > 8
+    drawn = "[...document.querySelectorAll('[data-figure]')].every((n) => n.querySelector('svg g'))"
+    assert wait(driver, drawn)
+    shapes = (
+        "[...document.querySelectorAll('[data-figure]')].map((n) => n.querySelectorAll("
+        "'svg[width] circle, svg[width] path, svg[width] rect').length)"
+    )
+    assert min(driver.execute_script(f"return {shapes}")) > 0
+    text = driver.execute_script("return document.getElementById('main').innerText")
+    assert "NaN" not in text
+    assert "undefined" not in text
     assert driver.get_log("browser") == []
+
+
+def test_every_chart_has_its_table(opened: Any) -> None:
+    driver = opened()
+    unfold(driver)
+    script = """
+        document.querySelectorAll("details.data").forEach((node) => { node.open = true; });
+        const figures = JSON.parse(document.getElementById("figures").textContent);
+        return [...document.querySelectorAll("[data-table]")].map((node) =>
+          [node.querySelectorAll("tbody tr").length, figures[node.dataset.table].rows.length]);
+    """
+    driver.execute_script(script)  # tables are filled when the event arrives
+    wait(driver, "[...document.querySelectorAll('[data-table]')].every((n) => n.firstChild)")
+    sizes = driver.execute_script(script)
+    assert sizes
+    assert all(lines == rows > 0 for lines, rows in sizes)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_answer_is_above_the_fold(
+    open_page: Any, reference: Path, width: int, height: int
+) -> None:
+    driver = open_page(reference, width, height)
+    wait(driver, "document.querySelector('#answer-chart svg[width]')")
+    bottom = "document.querySelector('#answer-chart').getBoundingClientRect().bottom"
+    assert driver.execute_script(f"return {bottom}") <= height
+    top = "document.querySelector('.answer').getBoundingClientRect().top"
+    assert 0 <= driver.execute_script(f"return {top}") < height / 3
+    dots = driver.execute_script("return document.querySelectorAll('#answer-chart circle').length")
+    assert dots >= 20
+    assert driver.execute_script("return scrollY") == 0
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_page_is_short_as_it_opens(
+    open_page: Any, reference: Path, width: int, height: int
+) -> None:
+    driver = open_page(reference, width, height)
+    wait(driver, "document.querySelector('#answer-chart svg[width]')")
+    assert driver.execute_script("return document.documentElement.scrollHeight") <= TALL
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_axe_finds_nothing_serious(opened: Any, width: int, height: int, dark: bool) -> None:
+    driver = opened(width, height, dark)
+    unfold(driver)
+    to_gallery(driver, SET)
+    driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE.read_text()})  # past the policy
+    script = """
+        const done = arguments[0];
+        axe.run(document, { resultTypes: ["violations"] }).then((results) => done(
+          results.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)])),
+          (error) => done([["critical", String(error), []]]));
+    """
+    violations = driver.execute_async_script(script)
+    assert [v for v in violations if v[0] in ("serious", "critical")] == []
+
+
+def keys(driver: Any, *names: str) -> None:
+    """Keys pressed one after the other, by their names in selenium."""
+    from selenium.webdriver import ActionChains, Keys
+
+    for name in names:
+        ActionChains(driver).send_keys(getattr(Keys, name)).perform()
+
+
+def focused(driver: Any) -> dict[str, str]:
+    """What has the keyboard."""
+    script = """
+        const at = document.activeElement;
+        const figure = at.closest("figure")?.querySelector("[data-figure]")?.id ?? "";
+        return { tag: at.tagName, text: at.textContent.trim(), kind: at.className, figure,
+          part: at.closest("section[id]")?.id ?? "", name: at.getAttribute("aria-label") ?? "" };
+    """
+    about: dict[str, str] = driver.execute_script(script)
+    return about
+
+
+def tab_to(driver: Any, most: int = 80, **wanted: str) -> dict[str, str]:
+    """Presses Tab until something has the keyboard that is so."""
+    for _ in range(most):
+        keys(driver, "TAB")
+        about = focused(driver)
+        if all(about[key] == value for key, value in wanted.items()):
+            outline = "getComputedStyle(document.activeElement).outlineStyle"
+            assert driver.execute_script(f"return {outline}") != "none"  # it can be seen
+            return about
+    raise AssertionError(f"{wanted} cannot be reached by Tab, last {about}")
+
+
+def test_the_keyboard_alone_is_enough(opened: Any) -> None:
+    driver = opened()
+    wait(driver, "document.documentElement.dataset.ready")
+    assert tab_to(driver, 1)["text"] == "To the content"
+    tab_to(driver, tag="SUMMARY", figure="answer-chart")
+    keys(driver, "ENTER")
+    assert wait(driver, "document.querySelector('[data-table=answer-chart] table')")
+    tab_to(driver, text="Leaderboards", tag="SUMMARY")
+    keys(driver, "ENTER")
+    tab_to(driver, text="Method", tag="BUTTON")
+    keys(driver, "SPACE")
+    assert wait(driver, f"document.querySelector('#{SET}-leaderboards th[aria-sort]')")
+    tab_to(driver, text="Class sizes", tag="SUMMARY")
+    keys(driver, "ENTER")
+    wait(driver, f"document.querySelector('#{SET}-classes .key button')")
+    button = tab_to(driver, tag="BUTTON", part=f"{SET}-classes")
+    pressed = "document.activeElement.getAttribute('aria-pressed')"
+    assert driver.execute_script(f"return {pressed}") == "true"
+    keys(driver, "SPACE")
+    assert driver.execute_script(f"return {pressed}") == "false"  # it still has the keyboard
+    assert focused(driver)["text"] == button["text"]
+    tab_to(driver, text="Gallery", tag="SUMMARY")
+    keys(driver, "ENTER")
+    wait(driver, f"document.querySelector('[data-gallery={SET}]').shown")
+    tab_to(driver, name="CLIPScore threshold")
+    before = driver.execute_script("return document.querySelector('output.at').value")
+    keys(driver, "ARROW_RIGHT")
+    assert driver.execute_script("return document.querySelector('output.at').value") != before
+    tab_to(driver, name="Next page")
+    keys(driver, "ENTER")
+    assert texts(driver, ".page") == ["Page 2 of 4"]
+    assert driver.get_log("browser") == []
+
+
+def test_links_and_the_button_unfold(opened: Any) -> None:
+    driver = opened()
+    open_now = "document.querySelectorAll('details.fold[open]').length"
+    assert driver.execute_script(f"return {open_now}") == 0
+    press(driver, ".contents a[href='#iwildcam']")
+    press(driver, "button.unfold")
+    assert texts(driver, "button.unfold") == ["Fold all sections"]
+    everything = driver.execute_script("return document.querySelectorAll('details.fold').length")
+    assert driver.execute_script(f"return {open_now}") == everything > 10
+    press(driver, "button.unfold")
+    assert driver.execute_script(f"return {open_now}") == 0
+    driver.execute_script(f"location.hash = '{SET}-groups'")
+    assert wait(driver, f"document.querySelector('#{SET}-groups > details').open")
+
+
+def test_charts_follow_the_width(opened: Any) -> None:
+    driver = opened()
+    width = "Number(document.querySelector('#answer-chart svg[width]')?.getAttribute('width'))"
+    wide = wait(driver, width)
+    size = {"width": 700, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert wait(driver, f"{width} < {wide} && {width}") < 700
 
 
 def test_sorting(opened: Any) -> None:
     driver = opened()
-    table = f"#{SET}-leaderboards ~ .scroll table"
+    unfold(driver)
+    table = f"#{SET}-leaderboards .scroll table"
     rows = f"{table}:first-of-type tbody"
 
     def column(k: int) -> list[str]:
@@ -149,102 +251,11 @@ def test_sorting(opened: Any) -> None:
     assert "Method" in driver.execute_script(sorted_by)
 
 
-def gallery(driver: Any) -> None:
-    to(driver, f"{SET}-gallery")
-    wait(driver, f"document.querySelector('[data-gallery={SET}]').shown")
-
-
-def press(driver: Any, selector: str) -> None:
-    driver.execute_script("document.querySelector(arguments[0]).click()", selector)
-
-
-def test_paging_and_seeds(opened: Any) -> None:
-    driver = opened()
-    gallery(driver)
-    assert len(texts(driver, ".pictures .name")) == 12
-    shown = "document.querySelectorAll('.pictures img').length"
-    assert wait(driver, shown) == 12 * 4  # lazily: those of one page
-    assert texts(driver, ".page") == ["Page 1 of 4"]
-    first = texts(driver, ".pictures figcaption")
-    press(driver, ".on")
-    assert texts(driver, ".page") == ["Page 2 of 4"]
-    press(driver, ".back")
-    assert texts(driver, ".pictures figcaption") == first
-    assert texts(driver, ".seed") == ["Seed 10 (1 of 2)"]
-    press(driver, ".seed-on")
-    assert texts(driver, ".seed") == ["Seed 20 (2 of 2)"]
-    assert texts(driver, ".pictures figcaption") != first
-    for _ in range(5):
-        press(driver, ".on")
-    assert texts(driver, ".page") == ["Page 4 of 4"]
-    loaded = (
-        "[...document.querySelectorAll('.pictures img')].every((i) => i.complete && i.naturalWidth)"
-    )
-    assert wait(driver, loaded)
-
-
-def test_a_class_alone(opened: Any) -> None:
-    driver = opened()
-    gallery(driver)
-    names = texts(driver, "select.class option")
-    assert scored_pools.HOSTILE in names
-    script = (
-        "const s = document.querySelector('select.class'); s.value = arguments[0];"
-        "s.dispatchEvent(new Event('change'))"
-    )
-    driver.execute_script(script, str(sorted(scored_pools.CLASSES).index(scored_pools.HOSTILE)))
-    assert set(texts(driver, ".pictures .name")) == {scored_pools.HOSTILE}
-    assert texts(driver, ".page") == ["Page 1 of 1"]
-    assert driver.title != "harmed"
-
-
-def move(driver: Any, threshold: float) -> None:
-    script = (
-        "const s = document.querySelector('.threshold'); s.value = arguments[0];"
-        "s.dispatchEvent(new Event('input'))"
-    )
-    driver.execute_script(script, str(threshold))
-
-
-def test_the_threshold_tells_live_what_it_keeps(opened: Any) -> None:
-    """Scores are 0.50, 0.55, ..., 0.85 by level and seed, of 40 sources in 4 classes."""
-    driver = opened()
-    gallery(driver)
-    total = ".kept tr.total td"
-    assert texts(driver, total) == ["40 / 80", "80 / 80", "80 / 80", "80 / 80", "280 / 320"]
-    out = "document.querySelectorAll('.picture.out').length"
-    assert driver.execute_script(f"return {out}") == 12  # level 0 of seed 10: 0.50
-    move(driver, 0.675)
-    assert texts(driver, total) == ["0 / 80", "0 / 80", "80 / 80", "80 / 80", "160 / 320"]
-    assert texts(driver, "output.at") == ["0.675"]
-    assert driver.execute_script(f"return {out}") == 24
-    assert "Guidance 0, text only; 0.3: nothing left" in texts(driver, ".warning")[0]
-    assert texts(driver, ".kept tbody tr:nth-child(2) td") == ["0 / 20"] * 2 + ["20 / 20"] * 2 + [
-        "40 / 80"
-    ]
-    move(driver, 0.4)
-    assert driver.execute_script(f"return {out}") == 0
-    assert texts(driver, total)[-1] == "320 / 320"
-    assert texts(driver, ".warning") == [""]
-
-
-def test_what_is_kept_can_be_searched(opened: Any) -> None:
-    driver = opened()
-    gallery(driver)
-    assert len(texts(driver, ".kept tbody th")) == 5
-    script = (
-        "const s = document.querySelector('.filter'); s.value = 'OLF';"
-        "s.dispatchEvent(new Event('input'))"
-    )
-    driver.execute_script(script)
-    assert texts(driver, ".kept tbody th") == ["All classes", "wolf"]
-
-
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_needs_no_sideways_scrolling(opened: Any, dark: bool) -> None:
     driver = opened(390, 844, dark)
-    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
-    gallery(driver)
+    unfold(driver)
+    to_gallery(driver, SET)
     assert driver.execute_script("return document.documentElement.scrollWidth") == 390
     boxes = driver.execute_script(
         "return [...document.querySelectorAll('.pictures img')]"
@@ -258,9 +269,8 @@ def test_a_phone_needs_no_sideways_scrolling(opened: Any, dark: bool) -> None:
 
 def test_colours_follow_the_scheme(opened: Any) -> None:
     driver = opened()
-    to(driver, f"{SET}-groups")
-    ink = "getComputedStyle(document.querySelector('[data-figure] .legendtext')).fill"
-    light = wait(driver, f"document.querySelector('[data-figure] .legendtext') && {ink}")
+    ink = "getComputedStyle(document.querySelector('#answer-chart svg[width]')).color"
+    light = wait(driver, f"document.querySelector('#answer-chart svg[width]') && {ink}")
     scheme = {"name": "prefers-color-scheme", "value": "dark"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    assert wait(driver, f"{ink} !== '{light}' && {ink}") == "rgb(230, 234, 239)"
+    assert wait(driver, f"{ink} !== '{light}' && {ink}") == "rgb(154, 166, 180)"
