@@ -113,7 +113,8 @@ def size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 def orientation(data: bytes) -> int:
     """EXIF's orientation of an encoded picture, 1 to 8; 1 (upright) where there is none."""
-    if EXIF not in data and b"EXIF" not in data and b"eXIf" not in data:
+    header = data[: picture_limits.jpeg_header_bytes(data)]  # where a JPEG has its EXIF
+    if EXIF not in header and b"EXIF" not in header and b"eXIf" not in header:
         return 1  # WebP and PNG spell it otherwise than JPEG
     try:
         with _opened(data, "picture") as image:
