@@ -196,6 +196,7 @@ class Files:
         self.budget_gib, self.workers = budget_gib, workers or threads()
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()  # a fork of it has no threads, and others beside it work, too
         self._keep = budget_gib > 0
         self._block: np.ndarray | None = None  # (N, H, W, 3)
         self._filled = np.zeros(0, bool)  # (N,) which pictures the block holds
@@ -257,7 +258,7 @@ class Files:
     def _map(self, function: Callable[[str], T], ids: np.ndarray) -> list[T]:
         """function(path) of each, in order; each thread does a run of neighbours."""
         paths = [self.paths[i] for i in ids.tolist()]
-        if self.workers == 1 or len(paths) < 2:
+        if self.workers == 1 or len(paths) < 2 or os.getpid() != self._process:
             return [function(path) for path in paths]
         with self._lock:
             self._pool = self._pool or ThreadPoolExecutor(self.workers, "pictures")
