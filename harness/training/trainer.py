@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from harness.core import registry
+from harness.core import parallel, registry
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.guidance import fraction
@@ -25,6 +25,7 @@ from harness.methods.terms import Method, Objective, Phase
 from harness.models import backbones
 from harness.models.memory_format import memory_format
 from harness.training import augmentation, behaviour, checkpoint
+from harness.training.arithmetic import memory_advice, mixed, prepared, products
 from harness.training.checkpoint import State
 from harness.training.data import TrainData
 from harness.training.epoch_rows import epoch_rows, progress_of
@@ -59,7 +60,8 @@ class _Setup:
 
     def isolated(self) -> AbstractContextManager[None]:
         """PyTorch's global random state comes back after it."""
-        return torch.random.fork_rng(devices=[] if self.machine.device == "cpu" else None)
+        cpu = self.machine.device == "cpu"
+        return torch.random.fork_rng(devices=[] if cpu else [torch.cuda.current_device()])
 
 
 def fit(
@@ -94,19 +96,29 @@ def fit(
     setup = _Setup(method, data, recipe, seed, folder, machine, start, reference)
     what = [method.arguments, key(recipe), seed, data.rows, data.pool, start]
     what += [split.ids for split in data.splits.values()]
-    name = checkpoint.fingerprint(what)
-    with deferred() as notice, setup.isolated():
+    name, times = checkpoint.fingerprint(what), _Times(save_s, within_s)
+    try:
+        return _trained(setup, name, watch, times)
+    except torch.OutOfMemoryError:
+        pass
+    raise memory_advice(recipe, setup.schedule.batch)  # here, so that it has no other context
+
+
+def _trained(setup: _Setup, name: str, watch: Watch | None, times: _Times) -> Weights:
+    """As `fit`; name: the run's fingerprint."""
+    method, recipe, folder = setup.method, setup.recipe, setup.folder
+    with deferred() as notice, setup.isolated(), products(recipe):
         loop = _begin(setup)
         loop.notice = notice
         if method.finetune is not None:
             method.finetune.start(loop.model, loop)
         for hook in method.augment:
             hook.start(loop.model, loop)
-        evaluation = _phases(loop, setup, name, watch, _Times(save_s, within_s))
+        evaluation = _phases(loop, setup, name, watch, times)
         if loop.accelerator.is_main_process:
             evaluation.write(folder)
             done = behaviour.fingerprint(
-                evaluation.state.memory, data, method.augment, recipe.threshold
+                evaluation.state.memory, setup.data, method.augment, recipe.threshold
             )
             write_atomic(folder / "behaviour.json", json.dumps(done, sort_keys=True).encode())
         loop.accelerator.wait_for_everyone()
@@ -143,7 +155,7 @@ def _begin(setup: _Setup) -> Loop:
 
     AcceleratorState._reset_state()  # a process may train one run in half precision, the next not
     method, data, recipe, machine = setup.method, setup.data, setup.recipe, setup.machine
-    accelerator = Accelerator(cpu=machine.device == "cpu", mixed_precision=recipe.precision)
+    accelerator = Accelerator(cpu=machine.device == "cpu", mixed_precision=mixed(recipe))
     device = str(accelerator.device) if accelerator.num_processes > 1 else machine.device
     _, generator = _randomness(setup.seed, 0)
     model, view = _model(data, recipe, generator, setup.start, device, machine)
@@ -198,7 +210,7 @@ def _model(
             why = " ".join(str(error).split())[:300]
             raise DataError(f"start weights do not fit {recipe.backbone}: {why}") from error
     layout = memory_format(model)
-    model = model.to(device, memory_format=layout)
+    model = prepared(model.to(device, memory_format=layout), recipe, parallel.ranks())
     view = View(
         train=registry.function(augmentation, recipe.augment),
         test=registry.function(augmentation, recipe.test_view),
