@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+GRACE_S = 25.0  # schedulers mostly wait 30 s from SIGTERM to SIGKILL
+
 
 class Halted(BaseException):
     """Work that ended early, with what it had done saved, because notice was given."""
@@ -20,6 +22,16 @@ class Notice:
     """Whether SIGTERM has come."""
 
     given: bool = False
+
+
+_present: list[Notice] = []  # of the blocks that this process is in
+
+
+def give_notice() -> bool:
+    """From another thread, as by SIGTERM; whether there is a block that looks at it."""
+    for notice in _present:
+        notice.given = True
+    return bool(_present)
 
 
 @contextmanager
@@ -39,9 +51,11 @@ def deferred() -> Iterator[Notice]:
         notice.given = True
 
     signal.signal(signal.SIGTERM, note)
+    _present.append(notice)
     try:
         yield notice
     finally:
+        _present.remove(notice)
         signal.signal(signal.SIGTERM, before)
         if notice.given:
             signal.raise_signal(signal.SIGTERM)

@@ -278,7 +278,8 @@ class Machine:
     workers: int = 1
     threads: int = 1
     bars: bool = False  # progress bars inside a run
-    input_workers: int = 0  # processes that prepare a run's pictures; 0: its own does
+    # processes that prepare a run's pictures; 0: its own does; None: by device
+    input_workers: int | None = None
     # whether a GPU makes the views of pictures, from the numbers that a CPU would draw: the same
-    # ones but for rounding
-    device_views: bool = False
+    # ones but for rounding; None: by device
+    device_views: bool | None = None

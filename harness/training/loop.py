@@ -282,6 +282,14 @@ class Loop(RunTools):
         self.optimiser.step()
         return loss.detach()
 
+    def share_buffers(self) -> None:
+        """The first rank's running statistics are everyone's: only by theirs is anything tested."""
+        if self.ranks > 1:
+            from accelerate.utils import broadcast
+
+            for buffer in self.model.buffers():
+                buffer.copy_(broadcast(buffer))
+
     def _look(self, mean: float, batch: int, lr: float) -> None:
         if not np.isfinite(mean) or mean > DIVERGED:
             where = f"epoch {self.epoch}, up to batch {batch}"

@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from harness.core import parallel, registry
+from harness.core import devices, parallel, registry
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.guidance import fraction
@@ -60,8 +60,10 @@ class _Setup:
 
     def isolated(self) -> AbstractContextManager[None]:
         """PyTorch's global random state comes back after it."""
-        cpu = self.machine.device == "cpu"
-        return torch.random.fork_rng(devices=[] if cpu else [torch.cuda.current_device()])
+        if self.machine.device == "cpu":
+            return torch.random.fork_rng(devices=[])
+        own = torch.device(self.machine.device).index  # all of a machine's GPUs would be woken
+        return torch.random.fork_rng(devices=[torch.cuda.current_device() if own is None else own])
 
 
 def fit(
@@ -115,6 +117,7 @@ def _trained(setup: _Setup, name: str, watch: Watch | None, times: _Times) -> We
         for hook in method.augment:
             hook.start(loop.model, loop)
         evaluation = _phases(loop, setup, name, watch, times)
+        evaluation.complete()
         if loop.accelerator.is_main_process:
             evaluation.write(folder)
             done = behaviour.fingerprint(
@@ -218,7 +221,7 @@ def _model(
         mean=torch.tensor(mean, device=device),
         std=torch.tensor(std, device=device),
         memory_format=layout,
-        workers=machine.input_workers,
+        workers=devices.input_workers(machine),
     )
     return model, view
 

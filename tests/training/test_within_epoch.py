@@ -167,6 +167,37 @@ def test_sigterm_writes_a_checkpoint_and_ends_the_run(data, tmp_path):
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
+PARENT = """
+import os, signal, sys, time
+sys.path[:0] = {path!r}
+from dataclasses import replace
+from pathlib import Path
+from harness.core import parallel
+import workers_of_runs
+def end(number, frame):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, end)
+folders = [Path({folder!r}) / str(n) for n in range(2)]
+list(parallel.run(workers_of_runs.train, folders, 2))
+"""
+
+
+def test_sigterm_to_the_command_lets_its_workers_write_their_checkpoints(tmp_path):
+    path = [str(Path(__file__).parents[1] / "builders")]
+    code = PARENT.format(path=path, folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as command:
+        folders = [tmp_path / str(n) for n in range(2)]
+        end = time.monotonic() + 100
+        while not all((f / "begun").exists() for f in folders) and time.monotonic() < end:
+            time.sleep(0.05)
+        command.send_signal(signal.SIGTERM)
+        command.wait(60)
+    for folder in folders:
+        kept = torch.load(folder / "checkpoint.pt", weights_only=True)
+        assert kept["within"]["done"] >= 1
+        assert not (folder / "ended").exists()
+
+
 def test_notice_waits_for_the_end_of_the_block_and_then_acts():
     seen = []
 
