@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -16,12 +16,20 @@ from harness.core.draws import Draws
 from harness.methods.terms import Objective
 from harness.training.ahead import ahead
 from harness.training.augmentation import Pictures
+from harness.training.device_views import DeviceView, Packed
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 256
 Change = Callable[[Pictures, Any, int], Tensor]  # Any: Draws, or None in testing
+
+
+class _OnDevice(NamedTuple):
+    """A batch that a view in testing, or in training, is to be made of on the device."""
+
+    tested: bool
+    packed: Packed
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class View:
     std: Tensor
     memory_format: torch.memory_format = torch.channels_last  # of what the network reads
     workers: int = 0  # processes that prepare pictures
+    # in training and in testing, where the device makes the views; None: the CPU does
+    on_device: tuple[DeviceView | None, DeviceView | None] = (None, None)
 
     def ahead(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """work(item) of each item, in order, by the processes there are: harness.training.ahead."""
@@ -47,11 +57,18 @@ class View:
 
     def prepared(self, pictures: Pictures, draws: Draws | None = None) -> Any:
         """What `finished` makes `images` of."""
-        return self.images(pictures, draws)
+        view = self.on_device[1 if draws is None else 0]
+        if view is None:
+            return self.images(pictures, draws)
+        return _OnDevice(draws is None, view.packed(pictures, draws, self.side))
 
     def finished(self, prepared: Any) -> Tensor:
-        """uint8 (B, side, side, 3)."""
-        return cast(Tensor, prepared)
+        """uint8 (B, side, side, 3), on the device or to go there."""
+        if not isinstance(prepared, _OnDevice):
+            return cast(Tensor, prepared)
+        view = self.on_device[int(prepared.tested)]
+        assert view is not None
+        return view.rendered(prepared.packed, self.side, self.mean.device)
 
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 (B, H, side, 3) -> float32 (B, 3, H, side) on the device, in the memory format."""

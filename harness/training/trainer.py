@@ -28,6 +28,7 @@ from harness.training import augmentation, behaviour, checkpoint
 from harness.training.arithmetic import memory_advice, mixed, prepared, products
 from harness.training.checkpoint import State
 from harness.training.data import TrainData
+from harness.training.device_views import DEVICE_VIEWS
 from harness.training.epoch_rows import epoch_rows, progress_of
 from harness.training.evaluation import Evaluation
 from harness.training.inference import View
@@ -222,8 +223,17 @@ def _model(
         std=torch.tensor(std, device=device),
         memory_format=layout,
         workers=devices.input_workers(machine),
+        on_device=_views_on_device(recipe, machine),
     )
     return model, view
+
+
+def _views_on_device(recipe: Recipe, machine: Machine) -> tuple[Any, Any]:
+    """What the device makes instead of the CPU: None for views that it has no way for."""
+    if not devices.device_views(machine):
+        return None, None
+    names = (recipe.augment.replace("-", "_"), recipe.test_view.replace("-", "_"))
+    return DEVICE_VIEWS.get(names[0]), DEVICE_VIEWS.get(names[1])
 
 
 # ---------------------------------------------------------------- epochs

@@ -1,6 +1,8 @@
 """Views of pictures: torchvision's functions, picture after picture, are the definition."""
 
 import io
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +11,12 @@ from PIL import Image
 from torchvision.transforms.v2 import functional
 
 from harness.core.draws import Draws
+from harness.core.specs import Machine
 from harness.datasets import pictures
-from harness.training import augmentation
+from harness.methods.compose import compose
+from harness.training import augmentation, device_views
+from harness.training.device_views import DEVICE_VIEWS, DeviceView
+from harness.training.trainer import fit
 
 SIDE = 64
 
@@ -77,3 +83,78 @@ def test_a_jpeg_is_turned_by_what_its_header_says_and_not_by_bytes_of_its_scan()
     block = turned.getvalue()
     block = block[block.index(b"\xff\xe1") : block.index(b"\xff\xdb")]
     assert pictures.decode(plain.getvalue() + block).shape == (16, 24, 3)
+
+
+# ---------------------------------------------------------------- made by the device
+
+
+def on_device(name, some, draws):
+    view = DEVICE_VIEWS[name]
+    return view.rendered(view.packed(some, draws, SIDE), SIDE, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    # of 255; two grey levels of a resized picture count up to 1.4 ** 3 times after three changes
+    [("imagenet", 6), ("inaturalist", 2), ("image_text", 2)],
+)
+def test_views_of_the_device_are_those_of_the_cpu_to_rounding(name, most):
+    """The same random numbers, so not only the distribution is the same, but picture by picture."""
+    some, draws = photos(100), Draws((3,), 0, 100)
+    ours = getattr(augmentation, name)(some, draws, SIDE).int()
+    difference = (on_device(name, some, draws).int() - ours).abs()
+    assert difference.max() <= most
+    assert (difference > 0).float().mean() < 0.03
+    assert (difference > 2).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["centre", "image_text_centre"])
+def test_test_views_of_the_device_are_those_of_the_cpu_to_rounding(name):
+    some = [*photos(60), np.full((40, 150, 3), 9, np.uint8), photos(1)[0][:50, :50]]
+    ours = getattr(augmentation, name)(some, None, SIDE).int()
+    difference = (on_device(name, some, None).int() - ours).abs()
+    assert difference.max() <= 2
+    assert (difference > 0).float().mean() < 0.02
+
+
+def test_colours_of_the_device_are_those_of_the_cpu_where_pixels_are():
+    """Squares that no resizing touches: of the same grey levels come the same ones."""
+    rng = np.random.default_rng(0)
+    some = [rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) for _ in range(60)]
+    draws = Draws((5,), 0, 60)
+    x = torch.from_numpy(np.stack(some)).permute(0, 3, 1, 2).float()
+    ours = device_views._coloured(x, DeviceView(colours=True)._colours(draws))
+    jitter = augmentation._jitter(draws)
+    theirs = torch.stack([jitter(plane, i).clone() for i, plane in enumerate(x.byte())])
+    assert (ours - theirs).abs().max() <= 2  # the products of a sum may be rounded once or twice
+    assert (ours != theirs).float().mean() < 1e-3
+
+
+def test_a_view_of_the_device_does_not_depend_on_its_batch():
+    some, draws = photos(70), Draws((2,))
+    whole = on_device("imagenet", some, draws.at(slice(0, 70)))
+    part = on_device("imagenet", some[40:], draws.at(slice(40, 70)))
+    assert (whole[40:].int() - part.int()).abs().max() <= 4
+    assert (whole[40:] != part).float().mean() < 1e-3
+
+
+def test_a_run_with_views_of_the_device_learns_as_one_with_the_cpu_s(tmp_path):
+    from test_ahead import SHORT, of_files
+
+    recipe = replace(SHORT, augment="imagenet", test_view="centre")
+    (tmp_path / "pictures").mkdir()
+    data, runs = of_files(tmp_path / "pictures"), {}
+    for name, machine in (
+        ("cpu", Machine()),
+        ("device", Machine(device_views=True)),
+        ("workers", Machine(device_views=True, input_workers=2)),
+    ):
+        weights = fit(compose("CE"), data, recipe, 0, tmp_path / name, machine)
+        about = json.loads((tmp_path / name / "behaviour.json").read_text())
+        runs[name] = weights, about
+    assert all(torch.equal(runs["device"][0][k], v) for k, v in runs["workers"][0].items())
+    assert runs["device"][1]["grey"] == pytest.approx(runs["cpu"][1]["grey"], abs=0.1)
+    assert not all(torch.equal(runs["device"][0][k], v) for k, v in runs["cpu"][0].items())
+    assert runs["device"][1]["first_loss"]["all"] == pytest.approx(
+        runs["cpu"][1]["first_loss"]["all"], rel=1e-2
+    )
