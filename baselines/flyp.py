@@ -25,6 +25,7 @@ class Contrastive(CaptionHead):
     """
 
     trains = ("encoder", "text", "logit_scale")
+    whole_batch = True
 
     def start(self, model: Any, data: Any) -> None:
         import torch

@@ -9,6 +9,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, TypeVar
 
+from harness.core import preemption
 from harness.core.errors import DataError, UsageError, brief
 from harness.core.machine import cpu_quota
 
@@ -186,7 +188,12 @@ def _end_with_parent() -> None:
 
 
 def _follow(parent: Connection) -> None:
-    """End this worker when its parent closes the pipe, or was killed: no job will come."""
+    """End this worker when its parent closes the pipe, or was killed: no job will come.
+
+    A run that is being trained has a while for its checkpoint, unless the system is quicker.
+    """
     process = multiprocessing.parent_process()
     wait([parent] if process is None else [parent, process.sentinel])
+    if preemption.give_notice():
+        time.sleep(preemption.GRACE_S)
     os._exit(1)

@@ -224,7 +224,8 @@ class Recipe:
     )
     test_view: Text = "none"  # of test images: another one
     pretrained: Text | None = None  # image-text model a CLIP backbone starts from: "mini", name:tag
-    precision: Literal["no", "bf16", "fp16"] = "no"  # mixed precision of training
+    # of training: float32; the same with matrix products of ten-bit mantissas on a GPU; mixed
+    precision: Literal["no", "tf32", "bf16", "fp16"] = "no"
     probe_images: Count = 0  # hard images whose spectra an adaptive curriculum is validated on
     probe_train: Count = 0  # real images it trains on between its two looks
     # how class sizes decay where the data set's subset is drawn
@@ -241,6 +242,12 @@ class Recipe:
     look_every: Every = field(default=1, metadata=ADDED_LATER)
     # of each class's images of a split, the first by id: what looks before the last epoch see
     look_share: AboveNothing = field(default=1.0, metadata=ADDED_LATER)
+    # images whose activations are in memory at once; the step is still of the whole batch. 0: all
+    micro_batch: Count = field(default=0, metadata=ADDED_LATER)
+    # activations of an image-text model's blocks are computed again instead of being kept
+    recompute: bool = field(default=False, metadata=ADDED_LATER)
+    # batch norm over the batches of all processes of a data-parallel run
+    sync_batch_norm: bool = field(default=False, metadata=ADDED_LATER)
     version: int = 3
 
 
@@ -271,3 +278,8 @@ class Machine:
     workers: int = 1
     threads: int = 1
     bars: bool = False  # progress bars inside a run
+    # processes that prepare a run's pictures; 0: its own does; None: by device
+    input_workers: int | None = None
+    # whether a GPU makes the views of pictures, from the numbers that a CPU would draw: the same
+    # ones but for rounding; None: by device
+    device_views: bool | None = None

@@ -95,6 +95,18 @@ def _jpeg(data: bytes | memoryview) -> tuple[int, int, bool] | None:
     return None
 
 
+def jpeg_header_bytes(data: bytes | memoryview) -> int:
+    """How many bytes of a JPEG come before its first scan; all of another or a damaged file."""
+    if bytes(data[:3]) != JPEG:
+        return len(data)
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xDA:
+            return at
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return len(data)
+
+
 def _webp(head: bytes) -> tuple[int, int] | None:
     """Width and height of the canvas; None for a damaged header."""
     if len(head) < 30 or head[8:12] != b"WEBP":

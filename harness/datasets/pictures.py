@@ -113,7 +113,8 @@ def size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 def orientation(data: bytes) -> int:
     """EXIF's orientation of an encoded picture, 1 to 8; 1 (upright) where there is none."""
-    if EXIF not in data and b"EXIF" not in data and b"eXIf" not in data:
+    header = data[: picture_limits.jpeg_header_bytes(data)]  # where a JPEG has its EXIF
+    if EXIF not in header and b"EXIF" not in header and b"eXIf" not in header:
         return 1  # WebP and PNG spell it otherwise than JPEG
     try:
         with _opened(data, "picture") as image:
@@ -195,6 +196,7 @@ class Files:
         self.budget_gib, self.workers = budget_gib, workers or threads()
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()  # a fork of it has no threads, and others beside it work, too
         self._keep = budget_gib > 0
         self._block: np.ndarray | None = None  # (N, H, W, 3)
         self._filled = np.zeros(0, bool)  # (N,) which pictures the block holds
@@ -256,7 +258,7 @@ class Files:
     def _map(self, function: Callable[[str], T], ids: np.ndarray) -> list[T]:
         """function(path) of each, in order; each thread does a run of neighbours."""
         paths = [self.paths[i] for i in ids.tolist()]
-        if self.workers == 1 or len(paths) < 2:
+        if self.workers == 1 or len(paths) < 2 or os.getpid() != self._process:
             return [function(path) for path in paths]
         with self._lock:
             self._pool = self._pool or ThreadPoolExecutor(self.workers, "pictures")

@@ -34,6 +34,7 @@ class Objective:
 
     counts = "real"  # class counts the prior comes from: of the "real" images or of the "epoch"
     trains: tuple[str, ...] = ("encoder", "head")  # parts of the model that it gives gradients
+    whole_batch = False  # whether the loss compares images of a batch, and is no mean over them
 
     def start(self, model: Any, data: Any) -> None:
         """Called once, before the first epoch."""

@@ -94,9 +94,20 @@ Change = Callable[[Tensor, int], Tensor]  # of a picture (3, H, W) and its numbe
 
 
 def _each(pictures: Pictures, change: Change) -> Tensor:
-    parts = (torch.from_numpy(np.array(p)).permute(2, 0, 1) for p in pictures)
-    changed = [change(part, index) for index, part in enumerate(parts)]
-    return torch.stack(changed).permute(0, 2, 3, 1).contiguous()
+    """Every picture changed, by a function that gives all of them one size."""
+    views = torch.empty(0, dtype=torch.uint8)
+    for index, picture in enumerate(pictures):
+        read_only = not picture.flags.writeable  # of which PyTorch makes no tensor
+        pixels = torch.from_numpy(picture.copy() if read_only else picture).permute(2, 0, 1)
+        view = change(pixels, index)
+        if not index:
+            views = torch.empty(len(pictures), *view.shape[1:], 3, dtype=torch.uint8)
+        if view.dtype == torch.uint8:
+            views[index] = view.permute(1, 2, 0)
+        else:  # planes of float32, which NumPy turns into bytes six times as fast as PyTorch
+            for channel, plane in enumerate(view.numpy().astype(np.uint8)):
+                views[index].numpy()[..., channel] = plane
+    return views
 
 
 def _functional() -> Any:
@@ -119,8 +130,10 @@ def _crop(
     mode = f.InterpolationMode(how)
 
     def cut(x: Tensor, index: int) -> Tensor:
-        part = f.resized_crop(x, *boxes[index], [side, side], mode, antialias=True)
-        return torch.as_tensor(part)
+        top, left, height, width = boxes[index]
+        part = x.permute(1, 2, 0)[top : top + height, left : left + width]
+        part = part.contiguous().permute(2, 0, 1)  # resizing is quicker at neighbouring rows
+        return torch.as_tensor(f.resize(part, [side, side], mode, antialias=True))
 
     return cut
 
@@ -156,16 +169,44 @@ def _flip(draws: Draws) -> Change:
 
 def _jitter(draws: Draws) -> Change:
     """Brightness, contrast and saturation by factors in 0.6 to 1.4, in random order."""
-    f, u = _functional(), draws.of("jitter").uniform(4)
-    changes = (f.adjust_brightness, f.adjust_contrast, f.adjust_saturation)
+    u = draws.of("jitter").uniform(4)
     factors, orders = (0.6 + 0.8 * u[:, :3]).tolist(), (len(ORDERS) * u[:, 3]).astype(int)
+    changes = (_brighter, _more_contrast, _more_saturated)
+    scratch = torch.empty(0)
 
     def jitter(x: Tensor, index: int) -> Tensor:
+        nonlocal scratch
+        if scratch.shape[1:] != x.shape[1:]:  # fresh memory for each picture costs more
+            scratch = torch.empty(4, *x.shape[1:])  # three colours and grey
+        planes = scratch[:3].copy_(x)
         for which in ORDERS[orders[index]]:
-            x = torch.as_tensor(changes[which](x, factors[index][which]))
-        return x
+            changes[which](planes, scratch[3:], factors[index][which])
+        return planes
 
     return jitter
+
+
+# The arithmetic is that of torchvision's adjust_... functions of uint8, to the bit: float32 of
+# whole numbers, cut to whole numbers again after each change. planes: (3, H, W); grey: (1, H, W).
+
+
+def _brighter(planes: Tensor, grey: Tensor, factor: float) -> None:
+    planes.mul_(factor).clamp_(0, 255).floor_()
+
+
+def _more_contrast(planes: Tensor, grey: Tensor, factor: float) -> None:
+    mean = _grey(planes, grey).mean((0, 1, 2), keepdim=True)
+    planes.mul_(factor).add_(mean, alpha=1 - factor).clamp_(0, 255).floor_()
+
+
+def _more_saturated(planes: Tensor, grey: Tensor, factor: float) -> None:
+    _grey(planes, grey)
+    planes.mul_(factor).add_(grey, alpha=1 - factor).clamp_(0, 255).floor_()
+
+
+def _grey(planes: Tensor, out: Tensor) -> Tensor:
+    torch.mul(planes[:1], 0.2989, out=out)
+    return out.add_(planes[1:2], alpha=0.587).add_(planes[2:], alpha=0.114).floor_()
 
 
 def _centre(x: Tensor, shorter: int, side: int, how: str) -> Tensor:

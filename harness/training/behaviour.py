@@ -50,22 +50,33 @@ def count_epoch(
     sums["below"] = [sums["below"][0] + low, sums["below"][1] + len(scores)]
 
 
-def count_pictures(memory: dict[str, Any], pictures: Any, labels: np.ndarray, classes: int) -> None:
-    """Add pictures, uint8 (B, H, W, 3) as the recipe's augmentation left them, labels (B,)."""
+def brightness(pictures: Any) -> np.ndarray:
+    """Means (B,) float64 of pictures, uint8 (B, H, W, 3)."""
+    values = np.asarray(pictures)
+    return np.asarray(values.reshape(len(values), -1).mean(1, dtype=np.float64))
+
+
+def count_pictures(
+    memory: dict[str, Any], brightness: np.ndarray, labels: np.ndarray, classes: int
+) -> None:
+    """Add pictures, as the recipe's augmentation left them, by their brightness and labels (B,)."""
     sums = memory.setdefault(GREY, [[0.0] * classes, [0] * classes])
-    brightness = np.asarray(pictures).reshape(len(labels), -1).mean(1, dtype=np.float64)
     sums[0] = (np.array(sums[0]) + np.bincount(labels, brightness, minlength=classes)).tolist()
     sums[1] = (np.array(sums[1]) + np.bincount(labels, minlength=classes)).tolist()
 
 
-def count_change(memory: dict[str, Any], hook: object, before: Any, after: Any) -> None:
-    """Add what a hook made of a batch of pictures, uint8 (B, H, W, 3)."""
-    changed = 0
-    if after is not before:
-        differ = np.asarray(before) != np.asarray(after)
-        changed = int(differ.reshape(len(before), -1).any(1).sum())
+def changed(before: Any, after: Any) -> int:
+    """How many pictures of a batch, uint8 (B, H, W, 3), a hook has changed."""
+    if after is before:
+        return 0
+    differ = np.asarray(before) != np.asarray(after)
+    return int(differ.reshape(len(before), -1).any(1).sum())
+
+
+def count_change(memory: dict[str, Any], hook: object, changed: int, pictures: int) -> None:
+    """Add what a hook made of a batch of pictures."""
     pair = memory.setdefault(CHANGED, {}).setdefault(type(hook).__name__, [0, 0])
-    pair[:] = [pair[0] + changed, pair[1] + len(before)]
+    pair[:] = [pair[0] + changed, pair[1] + pictures]
 
 
 def fingerprint(

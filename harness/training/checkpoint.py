@@ -24,7 +24,11 @@ class OtherRun(DataError):
 
 @dataclass
 class State:
-    """All that a run knows between two epochs; randomness is a function of (seed, epochs done)."""
+    """All that a run knows between two epochs; randomness is a function of (seed, epochs done).
+
+    within: where it stands in the epoch after these (harness.training.position); None: at its
+    beginning.
+    """
 
     phase: int = 0
     epoch: int = 0  # epochs done in this phase
@@ -35,15 +39,25 @@ class State:
     best: dict[str, dict[str, Any]] = field(default_factory=dict)  # selection -> see evaluate.py
     model: dict[str, Any] | None = None  # as read from a file, not kept up to date
     optimiser: dict[str, Any] | None = None  # likewise
+    within: dict[str, Any] | None = None  # likewise
 
 
 _KEPT = ("phase", "epoch", "steps", "warm", "memory", "history", "best")
 
 
-def save(path: Path, state: State, model: Any, optimiser: torch.optim.Optimizer, run: str) -> None:
+def save(
+    path: Path,
+    state: State,
+    model: Any,
+    optimiser: torch.optim.Optimizer,
+    run: str,
+    within: dict[str, Any] | None = None,
+) -> None:
     """Write a state; `run` says whose it is. DataError (disk full, ...) leaves the old file."""
     content = {name: getattr(state, name) for name in _KEPT}
     content |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    if within is not None:
+        content["within"] = within
     torch_files.write(path, {"version": VERSION, "run": run, **content})
 
 

@@ -63,6 +63,7 @@ class Evaluation:
     def changed(self) -> None:
         """The model has new weights: what is known of the earlier ones goes."""
         self.whole, self.part = {}, {}
+        self.loop.share_buffers()
 
     def score(self, split: str, of: Callable[[str], Predictions] | None = None) -> float:
         """The data's metric on a split, by the present weights; of: those on all of it, or not."""
@@ -95,32 +96,54 @@ class Evaluation:
         return self.part[name]
 
     def _predicted(self, name: str, places: np.ndarray | None) -> Predictions:
+        """Of all processes together, each of which makes some batches of one process."""
         loop, labels = self.loop, self.loop.data.splits[name].labels
-        if places is not None:
-            labels = labels[places]
-        predictions = inference.true_class(
-            loop.model, loop.method.objective, self._features(name, places), labels
-        )
+        some = np.arange(len(labels)) if places is None else places
+        own = _rank_share(len(some), loop.ranks, int(loop.accelerator.process_index))
+        features = self._features(name, some[own])
+        part = inference.true_class(loop.model, loop.method.objective, features, labels[some[own]])
+        predictions = self._gathered(own, part, len(some))
         if not np.isfinite(predictions[1]).all():
             raise DataError(f"{loop.method.expression}: the weights left are not finite")
         return predictions
 
-    def _features(self, name: str, places: np.ndarray | None) -> Callable[[], Iterable[Tensor]]:
+    def _gathered(self, own: np.ndarray, part: Predictions, n: int) -> Predictions:
+        if self.loop.ranks == 1:
+            return part
+        from accelerate.utils import gather_object
+
+        guesses, p = np.empty(n, np.int32), np.empty(n, np.float32)
+        for places, (some, probabilities) in gather_object([(own, part)]):
+            guesses[places], p[places] = some, probabilities
+        return guesses, p
+
+    def _features(self, name: str, places: np.ndarray) -> Callable[[], Iterable[Tensor]]:
         def once() -> Iterable[Tensor]:
             if name not in self.z:
-                self.z[name] = list(self.loop.split_features(name))
+                self.z[name] = list(self.loop.split_features(name, places))
             return self.z[name]
 
         return once if self.loop.frozen else lambda: self.loop.split_features(name, places)
 
-    def write(self, folder: Path) -> None:
-        """predictions-<selection>.parquet of the last and the best epochs."""
+    def complete(self) -> None:
+        """All that `write` writes is known, which takes all processes."""
         if not self.state.best:  # nothing was trained
             self.look(last=True)
+        self.guesses()
+
+    def write(self, folder: Path) -> None:
+        """predictions-<selection>.parquet of the last and the best epochs, once complete."""
         write(self.loop, folder, "last", self.guesses())
         for selection, best in self.state.best.items():
             arrays = {k: (g.numpy(), p.numpy()) for k, (g, p) in best["guesses"].items()}
             write(self.loop, folder, selection, arrays, self.places)
+
+
+def _rank_share(n: int, ranks: int, rank: int) -> np.ndarray:
+    """Numbers of a rank's images among n: its turns of the batches that one process would make."""
+    turns = list(inference.parts(n, inference.BATCH))[rank::ranks]
+    numbers = [np.arange(part.start, part.stop) for part in turns]
+    return np.concatenate(numbers) if numbers else np.empty(0, np.int64)
 
 
 def write(

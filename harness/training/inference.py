@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -14,10 +14,22 @@ from torch import Tensor
 
 from harness.core.draws import Draws
 from harness.methods.terms import Objective
+from harness.training.ahead import ahead
 from harness.training.augmentation import Pictures
+from harness.training.device_views import DeviceView, Packed
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 BATCH = 256
 Change = Callable[[Pictures, Any, int], Tensor]  # Any: Draws, or None in testing
+
+
+class _OnDevice(NamedTuple):
+    """A batch that a view in testing, or in training, is to be made of on the device."""
+
+    tested: bool
+    packed: Packed
 
 
 @dataclass(frozen=True)
@@ -30,17 +42,39 @@ class View:
     mean: Tensor
     std: Tensor
     memory_format: torch.memory_format = torch.channels_last  # of what the network reads
+    workers: int = 0  # processes that prepare pictures
+    # in training and in testing, where the device makes the views; None: the CPU does
+    on_device: tuple[DeviceView | None, DeviceView | None] = (None, None)
+
+    def ahead(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """work(item) of each item, in order, by the processes there are: harness.training.ahead."""
+        return ahead(work, items, self.workers, self.mean.is_cuda)
 
     def images(self, pictures: Pictures, draws: Draws | None = None) -> Tensor:
         """uint8 (B, side, side, 3) on the CPU: as in training with `draws`, else as tested."""
         change = self.test if draws is None else self.train
         return change(pictures, draws, self.side)
 
+    def prepared(self, pictures: Pictures, draws: Draws | None = None) -> Any:
+        """What `finished` makes `images` of."""
+        view = self.on_device[1 if draws is None else 0]
+        if view is None:
+            return self.images(pictures, draws)
+        return _OnDevice(draws is None, view.packed(pictures, draws, self.side))
+
+    def finished(self, prepared: Any) -> Tensor:
+        """uint8 (B, side, side, 3), on the device or to go there."""
+        if not isinstance(prepared, _OnDevice):
+            return cast(Tensor, prepared)
+        view = self.on_device[int(prepared.tested)]
+        assert view is not None
+        return view.rendered(prepared.packed, self.side, self.mean.device)
+
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 (B, H, side, 3) -> float32 (B, 3, H, side) on the device, in the memory format."""
         n, h, w, _ = images.shape
         scale, shift = self._line
-        flat = images.to(self.mean.device).reshape(n, h, 3 * w).to(torch.float32)
+        flat = images.to(self.mean.device, non_blocking=True).reshape(n, h, 3 * w).to(torch.float32)
         scaled = torch.addcmul(shift, flat, scale).view(n, h, w, 3).permute(0, 3, 1, 2)
         return scaled.contiguous(memory_format=self.memory_format)
 
@@ -63,13 +97,17 @@ def features(
     take: rows -> pictures. change: takes uint8 images (B, H, W, 3), returns them changed; it goes
     with `draws`, those of the first row.
     """
-    for part in parts(n, BATCH):
+
+    def prepared(part: slice) -> Any:
         own = None if draws is None else draws.at(part)
-        images = view.images(take(part), None if own is None else own.of("view"))
-        if change is not None:
-            assert own is not None
-            images = change(images, own)
-        yield model.encoder(view.normalised(images))
+        seen = None if own is None else own.of("view")
+        if change is None:
+            return view.prepared(take(part), seen)
+        assert own is not None
+        return change(view.images(take(part), seen), own)
+
+    for images in view.ahead(prepared, list(parts(n, BATCH))):
+        yield model.encoder(view.normalised(view.finished(images)))
 
 
 def true_class(

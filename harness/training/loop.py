@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -14,13 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.draws import Draws
-from harness.core.errors import DataError, UsageError
+from harness.core.errors import DataError
+from harness.core.preemption import Halted, Notice
 from harness.core.specs import Recipe, Schedule
 from harness.methods.terms import Augment, Batch, Method, Objective, Phase, Progress
-from harness.training import behaviour, inference
+from harness.training import behaviour, position, prepared
 from harness.training.data import TrainData, batches
+from harness.training.gradients import by_parts
 from harness.training.inference import View
 from harness.training.optimisation import learning_rate, optimiser
+from harness.training.position import Position
+from harness.training.prepared import Prepared
+from harness.training.run_tools import RunTools
 
 DIVERGED = 1e4  # a mean loss above this is no training any more
 LOOK_EVERY = 200  # batches between two looks at the loss
@@ -42,8 +46,16 @@ class Step(nn.Module):
         return self.objective.loss(self.model, z, batch)
 
 
+class Keeper(Protocol):
+    """Writes where a run stands within an epoch, now and then."""
+
+    def due(self) -> bool: ...
+
+    def keep(self, position: Position) -> None: ...
+
+
 @dataclass
-class Loop:
+class Loop(RunTools):
     """The present phase of a run; `Tools` for the terms of its method."""
 
     method: Method
@@ -72,6 +84,10 @@ class Loop:
     before: int = 0  # images in passes of this epoch that `train` made
     batches: int = 0  # of this epoch, in all passes
     first_loss: float = 0.0  # of the first batch of the epoch's last pass
+    position: Position | None = None  # in its last pass
+    # of the run
+    keeper: Keeper | None = None  # of the process that writes
+    notice: Notice = field(default_factory=Notice)  # that it is to end
 
     def enter(self, phase: Phase, schedule: Schedule) -> None:
         """Begin a phase: its parts of the model get gradients, and a fresh optimiser."""
@@ -105,7 +121,30 @@ class Loop:
     def begin(self, epoch: int, rng: np.random.Generator, seed: tuple[int, ...]) -> None:
         self.epoch, self.rng, self.seed = epoch, rng, seed
         self.passes, self.before, self.batches = 0, 0, 0
-        self.lr = self._learning_rate(epoch)
+        self.lr, self.position = self._learning_rate(epoch), None
+
+    def resume(self, position: Position) -> None:
+        """Go on in the epoch that has begun; its rows are those of the position."""
+        assert self.rng is not None
+        self.rng.bit_generator.state = position.generator
+        for name in ("passes", "before", "batches", "steps", "warm", "lr", "first_loss"):
+            setattr(self, name, getattr(position, name))
+        self.position = position
+
+    def pause(self) -> None:
+        """Where the run is to end: keep where it stands, and end it."""
+        if not self.notice.given:
+            return
+        if self.position is not None and self.keeper is not None:
+            self._keep(self.position)
+        raise Halted
+
+    def _keep(self, here: Position) -> None:
+        for name in ("batches", "steps", "warm", "first_loss"):
+            setattr(here, name, getattr(self, name))
+        here.random = position.random_states(self.device)
+        assert self.keeper is not None
+        self.keeper.keep(here)
 
     def _learning_rate(self, position: float) -> float:
         """Of the next step, at this position in the phase, in epochs."""
@@ -122,8 +161,17 @@ class Loop:
 
     def last_pass(self, rows: pl.DataFrame) -> float:
         """The epoch's own pass; its mean loss. DataError for one that is not finite or absurd."""
+        assert self.progress is not None
         begun = self.before / max(1, self.before + self.data.rows.height)
+        self._set_out(rows, self.progress.state)
         return self._pass(rows, begun, 1.0)
+
+    def _set_out(self, rows: pl.DataFrame | None, memory: Mapping[str, Any]) -> None:
+        """The epoch's last pass begins, unless it is gone on with."""
+        assert self.rng is not None
+        if self.position is None:
+            counts = {"passes": self.passes, "before": self.before, "lr": self.lr}
+            self.position = position.start(rows, memory, self.rng, **counts)
 
     def _pass(self, rows: pl.DataFrame, first: float, last: float) -> float:
         """Over rows in random order, at positions first to last of the epoch."""
@@ -135,62 +183,112 @@ class Loop:
         images, labels = rows["image"].to_numpy()[order], rows["label"].to_numpy()[order]
         captions = torch.from_numpy(rows["caption"].to_numpy()[order].astype(np.int64))
         prior, targets = self._prior(labels), torch.from_numpy(labels.astype(np.int64))
-        draws = Draws((*self.seed, self.passes))
+        draws, hooks = Draws((*self.seed, self.passes)), self.method.augment
         self.passes += 1
 
-        def batch(part: slice) -> tuple[Tensor, Batch]:
-            y = targets[part]
-            x = self._pixels(images[part], y, draws.at(part))
-            y, caption = y.to(self.device), captions[part].to(self.device)
+        def ready(part: slice) -> Prepared:
+            return prepared.prepare(
+                self.view, self.data.images, images[part], targets[part], draws.at(part), hooks,
+                self._counted(part),
+            )  # fmt: skip
+
+        def batch(part: slice, pictures: Prepared) -> tuple[Tensor, Batch]:
+            x, y = self._pixels(pictures, targets[part], part), targets[part].to(self.device)
+            caption = captions[part].to(self.device)
             return x, Batch(y, prior, caption, self.epoch, self.schedule.epochs)
 
-        return self._steps(rows.height, batch, first, last)
+        return self._steps(rows.height, ready, batch, first, last)
 
     def features_pass(self) -> float:
         """Over the method's table of features, in random order; mean loss."""
         assert self.rng is not None
         assert self.method.finetune is not None
+        self._set_out(None, {})
         z, y = self.method.finetune.table()
         order = torch.from_numpy(self.rng.permutation(len(y)))
         z, y = z[order].to(self.device), y[order].to(self.device)
         prior = self._prior(y.cpu().numpy())
         none = torch.zeros_like(y)
 
-        def batch(part: slice) -> tuple[Tensor, Batch]:
+        def batch(part: slice, _: None) -> tuple[Tensor, Batch]:
             of_epoch = self.epoch, self.schedule.epochs
             return z[part], Batch(y[part], prior, none[part], *of_epoch)
 
-        return self._steps(len(y), batch, 0.0, 1.0)
+        return self._steps(len(y), None, batch, 0.0, 1.0)
 
     def _steps(
-        self, n: int, batch: Callable[[slice], tuple[Tensor, Batch]], first: float, last: float
+        self,
+        n: int,
+        ready: Callable[[slice], Prepared] | None,
+        batch: Callable[[slice, Any], tuple[Tensor, Batch]],
+        first: float,
+        last: float,
     ) -> float:
+        """Steps over n rows; the mean loss. ready: what may be done ahead of a batch's step."""
         self.step.train()
-        slices = list(batches(n, self.schedule.batch, self.ranks))
-        total, images = torch.zeros((), device=self.device), 0
-        for index, part in enumerate(slices):
+        slices, here = list(batches(n, self.schedule.batch, self.ranks)), self.position
+        own = [self._rank_part(part) for part in slices]
+        total, images, begun = torch.zeros((), device=self.device), 0, 0
+        if here is not None and here.random is not None:
+            begun, images = here.done, here.images
+            total += here.total
+            self._go_on(here, here.random)
+        left = own[begun:]
+        coming: Iterator[Any] = iter([None] * len(left))
+        if ready is not None:
+            coming = self.view.ahead(ready, left)
+        for index, (part, pictures) in enumerate(zip(left, coming, strict=True), begun):
             position = self.epoch + first + (last - first) * index / len(slices)
             lr = self._learning_rate(position)
-            for group in self.optimiser.param_groups:
-                group["lr"] = lr
-            own = self._rank_part(part)
-            x, targets = batch(own)
-            with self.accelerator.autocast():
-                loss = self.step(x, targets, self.on_features)
-            self.optimiser.zero_grad(set_to_none=True)
-            self.accelerator.backward(loss)
-            if self.schedule.clip_norm:
-                self.accelerator.clip_grad_norm_(self.step.parameters(), self.schedule.clip_norm)
-            self.optimiser.step()
+            loss = self._step(*batch(part, pictures), lr)
             if index == 0:
-                self.first_loss = float(loss.detach())
+                self.first_loss = float(loss)
             self.batches += 1
             self.steps += 1
-            size = own.stop - own.start
-            total, images = total + loss.detach() * size, images + size
+            size = part.stop - part.start
+            total, images = total + loss * size, images + size
             if (index + 1) % LOOK_EVERY == 0 or index + 1 == len(slices):
                 self._look(float(total) / images, index, lr)
+            if here is not None:
+                here.done, here.total, here.images = index + 1, total, images
+                if self.keeper is not None and self.keeper.due():
+                    self._keep(here)
+            self.pause()
         return float(total) / images
+
+    def _go_on(self, here: Position, random: Mapping[str, Tensor]) -> None:
+        """The pass has begun as it did before; from here on all is as it was at the position."""
+        if here.rows is not None and self.progress is not None:
+            self.progress.state.clear()
+            self.progress.state.update(here.memory_now)
+        if self.accelerator.is_main_process:
+            position.set_random_states(random, self.device)
+
+    def _step(self, x: Tensor, targets: Batch, lr: float) -> Tensor:
+        """A step of the optimiser; the loss before it, detached."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.zero_grad(set_to_none=True)
+        size = self.recipe.micro_batch
+        if size and len(x) > size:
+            bare = self.accelerator.unwrap_model(self.step)
+            loss = by_parts(bare, self.accelerator, x, targets, self.on_features, size)
+        else:
+            with self.accelerator.autocast():
+                loss = self.step(x, targets, self.on_features)
+            self.accelerator.backward(loss)
+        if self.schedule.clip_norm:
+            self.accelerator.clip_grad_norm_(self.step.parameters(), self.schedule.clip_norm)
+        self.optimiser.step()
+        return loss.detach()
+
+    def share_buffers(self) -> None:
+        """The first rank's running statistics are everyone's: only by theirs is anything tested."""
+        if self.ranks > 1:
+            from accelerate.utils import broadcast
+
+            for buffer in self.model.buffers():
+                buffer.copy_(broadcast(buffer))
 
     def _look(self, mean: float, batch: int, lr: float) -> None:
         if not np.isfinite(mean) or mean > DIVERGED:
@@ -203,18 +301,17 @@ class Loop:
         first = part.start + size * int(self.accelerator.process_index)
         return slice(first, first + size)
 
-    def _pixels(self, ids: np.ndarray, y: Tensor, draws: Draws) -> Tensor:
+    def _counted(self, part: slice) -> tuple[bool, bool]:
+        """Whether these pictures are counted in the record, and what hooks changed of them."""
+        looks = part.start < behaviour.BATCHES * self.schedule.batch
+        return looks and self.epoch == 0, looks
+
+    def _pixels(self, pictures: Prepared, y: Tensor, part: slice) -> Tensor:
         """The network's view of a batch."""
         assert self.progress is not None
-        memory = self.progress.state
-        images = self.view.images(self.data.images.take(ids), draws.of("view"))
-        looks = draws.first < behaviour.BATCHES * self.schedule.batch
-        if looks and self.epoch == 0:
-            behaviour.count_pictures(memory, images, y.numpy(), len(self.data.counts))
-        for number, hook in enumerate(self.method.augment):
-            before, images = images, hook.pixels(images, y, draws.of(f"hook {number}"))
-            if looks:
-                behaviour.count_change(memory, hook, before, images)
+        images = self.view.finished(pictures.images)
+        memory, hooks, classes = self.progress.state, self.method.augment, len(self.data.counts)
+        prepared.count(memory, pictures, images, y, hooks, classes, self._counted(part))
         return self.view.normalised(images)
 
     def _prior(self, labels: np.ndarray) -> Tensor:
@@ -224,76 +321,3 @@ class Loop:
             counts = np.bincount(labels, minlength=len(counts))
         shares = torch.tensor(counts, dtype=torch.float32, device=self.device)
         return shares / shares.sum()
-
-    # ------------------------------------------------------------ what terms may ask
-
-    def features(
-        self, rows: pl.DataFrame, seed: int, *, batch: int, batch_statistics: bool
-    ) -> Tensor:
-        """Tools."""
-        ids, was_training = rows["image"].to_numpy(), self.model.training
-        draws = Draws((seed,)).of("view")
-        buffers = copy.deepcopy(dict(self.model.named_buffers())) if batch_statistics else {}
-        self.model.train(batch_statistics)
-        parts = []
-        with torch.inference_mode():
-            for part in batches(len(ids), batch, 1):
-                images = self.view.images(self.data.images.take(ids[part]), draws.at(part))
-                parts.append(self.model.encoder(self.view.normalised(images)).float().cpu())
-            for name, buffer in buffers.items():
-                self.model.get_buffer(name).copy_(buffer)
-        self.model.train(was_training)
-        return torch.as_tensor(self._same(torch.cat(parts).clone()))
-
-    def tested(self, split: str) -> Tensor:
-        """Tools."""
-        was_training = self.model.training
-        self.model.eval()
-        with torch.inference_mode():
-            parts = [part.float().cpu() for part in self.split_features(split)]
-        self.model.train(was_training)
-        return torch.as_tensor(self._same(torch.cat(parts).clone()))
-
-    def split_features(self, split: str, places: np.ndarray | None = None) -> Iterator[Tensor]:
-        """z of a split's images in batches; call it in inference mode, with the model in eval.
-
-        places: numbers of some of them; None: all.
-        """
-        images, ids = self.data.splits[split].images, np.arange(len(self.data.splits[split].ids))
-        some = ids if places is None else places
-        return inference.features(self.model, self.view, lambda p: images.take(some[p]), len(some))
-
-    def probe(
-        self,
-        rows: pl.DataFrame,
-        change: Callable[[Tensor, Draws], Tensor] | None = None,
-        seed: int | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Tools."""
-        labels = rows["label"].to_numpy()
-        draws = None if seed is None else Draws((seed,))
-        some = self._some(self.model, rows, change, draws)
-        return self._same(inference.true_class(self.model, self.method.objective, some, labels))
-
-    def consult(self, rows: pl.DataFrame) -> np.ndarray:
-        """Tools."""
-        if self.reference is None:
-            raise UsageError(f"{self.method.expression} consults a run: give its weights")
-        model, objective = self.reference
-        return inference.probabilities(model, objective, self._some(model, rows))
-
-    def _some(
-        self, model: Any, rows: pl.DataFrame, change: Any = None, draws: Draws | None = None
-    ) -> Callable[[], Iterator[Tensor]]:
-        ids, take = rows["image"].to_numpy(), self.data.images.take
-        return lambda: inference.features(
-            model, self.view, lambda part: take(ids[part]), len(ids), change, draws
-        )
-
-    def _same(self, value: Any) -> Any:
-        """The first rank's result: what follows from it must not differ between ranks."""
-        if self.ranks == 1:
-            return value
-        from accelerate.utils import broadcast_object_list
-
-        return broadcast_object_list([value])[0]

@@ -206,7 +206,10 @@ BAD = [
     ("imbalances=[0]", "parameter imbalances: 0 is not allowed; an imbalance ratio is"),
     ("clip=''", "parameter clip: '' is not allowed; a text that is not empty"),
     ("generator=[mini]", "parameter generator: ['mini'] is not a text"),
-    ("precision=fp32", "'fp32' is not allowed; did you mean 'fp16'? Available: bf16, fp16, no"),
+    (
+        "precision=fp32",
+        "'fp32' is not allowed; did you mean 'tf32'? Available: bf16, fp16, no, tf32",
+    ),
     ("tail=<30", "parameter tail: '<30' is not allowed"),
     ("size_px=0", "parameter size_px: 0 is not allowed; a side of 1 to 4096 px"),
     ("approximate=[deep-cash]", "unknown approximation 'deep-cash'; did you mean 'deep-cache'?"),

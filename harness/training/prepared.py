@@ -1,0 +1,77 @@
+"""A batch of pictures up to where the device takes over; other processes may make it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.core.draws import Draws
+from harness.methods.terms import Augment
+from harness.training import behaviour
+from harness.training.data import Images
+from harness.training.inference import View
+
+
+class Prepared(NamedTuple):
+    """images: what View.finished takes. The rest: what is counted of the first batches of a run.
+
+    brightness: (B,) float64 before the hooks; changed: pictures that each hook changed.
+    """
+
+    images: Any
+    brightness: Tensor | None = None
+    changed: Sequence[int] | None = None
+
+
+def prepare(
+    view: View,
+    images: Images,
+    ids: np.ndarray,
+    y: Tensor,
+    draws: Draws,
+    hooks: Sequence[Augment],
+    counted: tuple[bool, bool],
+) -> Prepared:
+    """Pictures (B,) of a training batch with the labels y, changed by the hooks.
+
+    counted: whether their brightness is wanted, and what the hooks changed.
+    """
+    pictures = images.take(ids)
+    if not any(_changes(hook) for hook in hooks):
+        ready = view.prepared(pictures, draws.of("view"))
+        bright = None
+        if counted[0] and isinstance(ready, Tensor):
+            bright = torch.from_numpy(behaviour.brightness(ready))
+        return Prepared(ready, bright, [0] * len(hooks) if counted[1] else None)
+    x, changed = view.images(pictures, draws.of("view")), []
+    bright = torch.from_numpy(behaviour.brightness(x)) if counted[0] else None
+    for number, hook in enumerate(hooks):
+        before, x = x, hook.pixels(x, y, draws.of(f"hook {number}"))
+        changed.append(behaviour.changed(before, x) if counted[1] else 0)
+    return Prepared(x, bright, changed if counted[1] else None)
+
+
+def _changes(hook: Augment) -> bool:
+    return type(hook).pixels is not Augment.pixels
+
+
+def count(
+    memory: dict[str, Any],
+    batch: Prepared,
+    images: Tensor,
+    y: Tensor,
+    hooks: Sequence[Augment],
+    classes: int,
+    counted: tuple[bool, bool],
+) -> None:
+    """Add a batch to what a record says of a run's pictures; images: as the device has them."""
+    if counted[0]:
+        bright = behaviour.brightness(images.cpu()) if batch.brightness is None else None
+        values = bright if batch.brightness is None else batch.brightness.numpy()
+        behaviour.count_pictures(memory, np.asarray(values), y.numpy(), classes)
+    for hook, changed in zip(hooks, batch.changed or (), strict=False):
+        behaviour.count_change(memory, hook, changed, len(y))
