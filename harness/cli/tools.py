@@ -176,8 +176,13 @@ def plan(args: argparse.Namespace) -> None:
     """What would run, without any data."""
     from harness.api.plans import plan_of
     from harness.cli import plan_text
+    from harness.planning.hardware import hardware
 
-    result = plan_of(request_of(args, methods=True), args.tflops)
+    request = request_of(args, methods=True)
+    machines = hardware(
+        request.workspace, args.gpus, args.cores, args.gpu_memory, args.memory, args.read_mb_s
+    )
+    result = plan_of(request, args.tflops, machines, args.measure)
     print(plan_text.render(result.plan))
 
 
