@@ -161,6 +161,9 @@ def _preparing(every: Any) -> None:
     about = "what is installed and found here, and what each profile still needs"
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
+    about_load = "also load each model of this profile once: mini, smoke or paper"
+    doctor.add_argument("--profile", help=about_load)
+    doctor.add_argument("--device", default="cpu", help="to load them on (default: cpu)")
     doctor.set_defaults(run=tools.doctor)
     _checking(every)
     about = "the published tables against their own class counts: what adds up, and what does not"

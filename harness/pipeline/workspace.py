@@ -212,7 +212,10 @@ class Workspace:
         name = self.recipe.generator
         if name == BUILT_IN:
             return str(built_in_generator())
-        return name if Path(name).is_dir() else "@".join(identity.generator(name))
+        if Path(name).is_dir():
+            return name
+        known = identity.named(name)
+        return str(replace(known, revision=known.revision or identity.commit(known.model)))
 
     @property
     def clip_source(self) -> tuple[str, str | None]:

@@ -12,7 +12,7 @@ from harness.core.errors import DataError, UsageError, brief
 from harness.core.specs import SMALL_UP_TO_PX
 from harness.generation.schedule import denoising_steps
 from harness.methods.terms import Method
-from harness.models.identity import revised
+from harness.models.identity import named
 from harness.pipeline import stages
 from harness.pipeline.jobs import (
     MethodRun,
@@ -100,7 +100,7 @@ def plan(
         disk_gb=_disk(workspace, pool, runs, sizes[ratios[0]]),
         refused=refused,
         missing=doctor.missing(workspace),
-        generator=revised(recipe.generator)[0],
+        generator=named(recipe.generator).model,
         machines=hardware(workspace) if machines is None else machines,
         units=shipped(workspace) if units is None else units,
     )
@@ -217,7 +217,7 @@ def _memory(
 
 def _pool(workspace: Workspace, kind: str, levels: Sequence[int], sources: int) -> Iterator[Images]:
     recipe = workspace.recipe
-    part, model = stages.PoolPart(kind, tuple(levels)), revised(recipe.generator)[0]
+    part, model = stages.PoolPart(kind, tuple(levels)), named(recipe.generator).model
     cells = stages.grid(workspace, part)["guidance"].to_list()
     for guidance, per_source in sorted(Counter(cells).items()):
         steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
@@ -238,8 +238,10 @@ def _disk(
     gb["weights of the runs"] = sum(len(run.seeds) * run.weights_gb for run in runs)
     files = sum(len(run.seeds) for run in runs) * (2 + sizes.validated)
     gb["predictions"] = files * sum(sizes.splits.values()) * PREDICTION_B / 1e9
-    if pool and revised(recipe.generator)[0] == REFINER:
-        gb["generator, from the hub"] = 4 * REFINER_PARAMETERS / 1e9
+    generator = named(recipe.generator)
+    if pool and generator.model == REFINER:
+        half = generator.variant == "fp16"
+        gb["generator, from the hub"] = (2 if half else 4) * REFINER_PARAMETERS / 1e9
     if recipe.pretrained is not None:
         start = network(shape_of(recipe, len(sizes.counts)))
         gb["model the runs start from"] = 4 * start.parameters / 1e9
