@@ -36,7 +36,7 @@ def load_each(profile: str, home: Path = Path(), device: str = "cpu") -> Iterato
         try:
             gib, status = _gib(load()), OK
         except (DataError, UsageError) as error:
-            status = brief(error)
+            status = brief(error, 300)
         yield Loaded(name, status, time.perf_counter() - begun, gib)
 
 
