@@ -54,6 +54,8 @@ class ProbeFirst(Finetune):
     are not of unit length, so this gives the zero-shot predictions with logits of CLIP's size.
     """
 
+    validates = True  # the validation split chooses C, where there is one
+
     def __init__(self, settings: Settings, clip_norm: float) -> None:
         self.settings, self.clip_norm = settings, clip_norm
         self.z: torch.Tensor | None = None

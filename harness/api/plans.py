@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from harness.pipeline.jobs import MethodRun
     from harness.planning.costs import Plan
+    from harness.planning.hardware import Hardware
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,22 @@ class PlanResult:
                 "runs": len(run.seeds),
                 "epochs": run.passes.epochs,
                 "images_trained": run.passes.trained * len(run.seeds),
-                "pflop": run.pflop * len(run.seeds),
-                "gpu_h": plan.gpu_h(run.pflop * len(run.seeds), True),
+                "pflop": run.pflop * run.computed,
+                "gpu_h": plan.gpu_h(run.pflop * run.computed, True),
             }
             for run in plan.runs
         ]
         return pl.DataFrame(rows, infer_schema_length=None)
+
+    def stages(self) -> pl.DataFrame:
+        """One row per stage on the plan's machines: hours, what limits them, memory, advice."""
+        import dataclasses
+
+        import polars as pl
+
+        rows = [dataclasses.asdict(stage) for stage in self.plan.stages]
+        table = pl.DataFrame(rows, infer_schema_length=None)
+        return table.with_columns(pl.col("advice").list.join("; "))
 
     def images(self) -> pl.DataFrame:
         """One row per kind and guidance level of the synthetic images: their number and cost."""
@@ -71,12 +82,26 @@ class PlanResult:
         return plan_html(self)
 
 
-def plan_of(request: Request, tflops: float | None = None) -> PlanResult:
-    """What the rows of a request take. tflops: rate of the machine, None for the assumed ones."""
+def plan_of(
+    request: Request,
+    tflops: float | None = None,
+    machines: Hardware | None = None,
+    measure: bool = False,
+) -> PlanResult:
+    """What the rows of a request take.
+
+    tflops: rate of one GPU, None for the assumed ones. machines: to plan for; None: one card for
+    profile paper, else this machine. measure: take the costs of CPU work here first.
+    """
     from harness.planning.plan import plan
 
+    workspace, units = request.workspace, None
     rows, ratios, seeds = request.rows, request.imbalances, request.seeds
-    return PlanResult(plan(request.workspace, rows, ratios, seeds, tflops))
+    if measure:
+        from harness.planning import calibration
+
+        units = calibration.measured(workspace)
+    return PlanResult(plan(workspace, rows, ratios, seeds, tflops, machines=machines, units=units))
 
 
 def budgets(request: Request) -> dict[tuple[str, int | None], Budget]:

@@ -156,11 +156,14 @@ def _preparing(every: Any) -> None:
     plan = _command(every, "plan", tools.plan, "what would run, and what it costs; needs no data")
     _rows(plan)
     plan.add_argument("--table", metavar="NAME", help="default: the data set's main table")
-    plan.add_argument("--tflops", type=float, help="rate of the machine to plan for, TFLOP/s")
+    _machines(plan)
     _profile(every)
     about = "what is installed and found here, and what each profile still needs"
     doctor = every.add_parser("doctor", help=about, description=about)
     doctor.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
+    about_load = "also load each model of this profile once: mini, smoke or paper"
+    doctor.add_argument("--profile", help=about_load)
+    doctor.add_argument("--device", default="cpu", help="to load them on (default: cpu)")
     doctor.set_defaults(run=tools.doctor)
     _checking(every)
     about = "the published tables against their own class counts: what adds up, and what does not"
@@ -168,6 +171,23 @@ def _preparing(every: Any) -> None:
     audit.add_argument("--all", action="store_true", help="rows that add up, too")
     audit.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     audit.set_defaults(run=tools.audit)
+
+
+def _machines(plan: argparse.ArgumentParser) -> None:
+    """What a plan is for."""
+    plan.add_argument("--tflops", type=float, help="rate of one GPU to plan for, TFLOP/s")
+    about_gpus = "cards to plan for (default: 1 for profile paper, else 0: the cores do the work)"
+    plan.add_argument("--gpus", type=_whole_number, help=about_gpus)
+    about_cores = "cores to plan for (default: 16 per card for profile paper, else this machine's)"
+    plan.add_argument("--cores", type=_positive, help=about_cores)
+    about_card = "memory of a card in GiB (default: 74.5, which is sold as 80 GB)"
+    plan.add_argument("--gpu-memory", type=float, metavar="GIB", help=about_card)
+    about_memory = "of the machine, in GiB (default: 128 for profile paper, else this machine's)"
+    plan.add_argument("--memory", type=float, metavar="GIB", help=about_memory)
+    about_disk = "what the disk with the official files reads (default: 500)"
+    plan.add_argument("--read-mb-s", type=float, metavar="MB/S", help=about_disk)
+    about_measure = "measure the CPU work on this machine first, for about a minute"
+    plan.add_argument("--measure", action="store_true", help=about_measure)
 
 
 def _reporting(every: Any) -> None:
@@ -322,6 +342,10 @@ def _rows(parser: argparse.ArgumentParser, what: str = "what to run") -> None:
 
 def _positive(text: str) -> int:
     return _whole(text, 1)
+
+
+def _whole_number(text: str) -> int:
+    return _whole(text, 0)
 
 
 def _seed(text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.core.guidance import fraction
@@ -27,6 +27,10 @@ def render(plan: Plan) -> str:
         why = (f"{method}: {reason}" for method, reason in plan.refused.items())
         pieces.append("\n".join(["Rows that will not run:", *_bullets(why)]))
     pieces.append(_sums(plan))
+    pieces.append(_stages(plan))
+    advice = [text for stage in plan.stages for text in stage.advice]
+    if advice:
+        pieces.append("\n".join(["Does not fit:", *_bullets(advice)]))
     pieces.append("\n".join(["Missing here:", *_bullets(plan.missing or ("nothing",))]))
     pieces.append("\n".join(["Assumptions:", *_bullets(plan.assumed)]))
     return "\n\n".join(pieces) + "\n"
@@ -66,8 +70,10 @@ def _runs(plan: Plan, runs: Sequence[Run]) -> str:
         shown = (images, batches) if high else ("-", "-")
         each = plan.gpu_h(run.pflop, True) or 0.0
         more = "+" if run.fitted_pflop is None else ""  # at least so much
-        cost = [number(value) + more for value in (run.pflop, each, each * len(run.seeds))]
-        body.append([run.method, run.why, len(run.seeds), run.passes.epochs, *shown, *cost])
+        cost = [number(value) + more for value in (run.pflop, each, each * run.computed)]
+        seeds = len(run.seeds)
+        count = f"{seeds}" if run.computed == seeds else f"{run.computed} for {seeds}"
+        body.append([run.method, run.why, count, run.passes.epochs, *shown, *cost])
     return _grid(head, body, left=2)
 
 
@@ -84,6 +90,45 @@ def _sums(plan: Plan) -> str:
     disk = [[what, f"{number(gb)}"] for what, gb in plan.disk_gb.items()]
     total = number(sum(plan.disk_gb.values()))
     return f"{sums}\n\n{_grid(['disk', 'GB'], [*disk, ['all', total]])}"
+
+
+def _stages(plan: Plan) -> str:
+    """What each stage takes on the machines planned for; in minutes where they have no GPU."""
+    assert plan.machines is not None
+    cards = plan.machines.gpus > 0
+    factor, unit = (1, "h") if cards else (60, "min")
+
+    def time(hours: float | None) -> str:
+        return number(None if hours is None else hours * factor)
+
+    head = ["stage", "GPU-h"] if cards else ["stage"]
+    head += [f"core-{unit}", "read, GB", f"wall, {unit}", "limited by"]
+    head += ["GPU, GiB"] if cards else []
+    head += ["memory, GiB"]
+    body = []
+    for stage in plan.stages:
+        row = [stage.name, *([number(stage.gpu_h)] if cards else [])]
+        row += [time(stage.cpu_h), number(stage.read_gb), time(stage.wall_h), stage.limit]
+        row += [number(stage.gpu_gib)] if cards else []
+        body.append([*row, number(stage.host_gib)])
+    body.append(_all_stages(plan, cards, time))
+    about = textwrap.fill(f"Stages on {plan.machines}", WIDTH)
+    return f"{about}\n\n{_grid(head, body)}"
+
+
+def _all_stages(plan: Plan, cards: bool, time: Callable[[float | None], str]) -> list[str]:
+    """Sums; a number that a stage lacks is none of all."""
+
+    def total(values: Iterable[float | None]) -> float | None:
+        known = list(values)
+        return None if None in known else sum(value for value in known if value is not None)
+
+    stages = plan.stages
+    row = ["all", *([number(total(stage.gpu_h for stage in stages))] if cards else [])]
+    row += [time(total(stage.cpu_h for stage in stages))]
+    row += [number(sum(stage.read_gb for stage in stages))]
+    row += [time(total(stage.wall_h for stage in stages)), ""]
+    return [*row, *([""] if cards else []), ""]
 
 
 def _grid(head: list[str], body: Sequence[Sequence[Any]], left: int = 1) -> str:

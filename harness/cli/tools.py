@@ -176,8 +176,13 @@ def plan(args: argparse.Namespace) -> None:
     """What would run, without any data."""
     from harness.api.plans import plan_of
     from harness.cli import plan_text
+    from harness.planning.hardware import hardware
 
-    result = plan_of(request_of(args, methods=True), args.tflops)
+    request = request_of(args, methods=True)
+    machines = hardware(
+        request.workspace, args.gpus, args.cores, args.gpu_memory, args.memory, args.read_mb_s
+    )
+    result = plan_of(request, args.tflops, machines, args.measure)
     print(plan_text.render(result.plan))
 
 
@@ -213,4 +218,25 @@ def doctor(args: argparse.Namespace) -> None:
     from harness.cli import doctor_text
     from harness.planning import doctor as looking
 
+    if args.profile is not None:
+        registry.one_of("--profile", args.profile, looking.PROFILES)
     print(doctor_text.render(looking.doctor(args.home)))
+    if args.profile is not None:
+        _load_models(args)
+
+
+def _load_models(args: argparse.Namespace) -> None:
+    """DataError where a model of the profile does not load."""
+    from harness.core import parallel
+    from harness.planning import model_loading
+    from harness.planning.packages import OK
+
+    parallel.check_device(args.device)
+    print(f"Loading each model of profile {args.profile}")
+    wrong = 0
+    for model in model_loading.load_each(args.profile, args.home, args.device):
+        about = f"{model.gib:.2f} GiB in {model.seconds:.1f} s" if model.status == OK else ""
+        print(f"  {model.name}: {model.status} {about}".rstrip(), flush=True)
+        wrong += model.status != OK
+    if wrong:
+        raise DataError(f"{wrong} of the models do not load")

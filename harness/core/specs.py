@@ -38,6 +38,9 @@ Every = Annotated[int, Interval(ge=1, le=100_000), "a number of epochs from 1 to
 AboveNothing = Annotated[float, Interval(gt=0, le=1), "a fraction in (0, 1]"]
 
 
+Slots = Annotated[int, Interval(ge=1, le=1024), "1 to 1024 images"]
+
+
 Number = Annotated[float, Predicate(math.isfinite), "a finite number"]
 
 
@@ -248,6 +251,13 @@ class Recipe:
     recompute: bool = field(default=False, metadata=ADDED_LATER)
     # batch norm over the batches of all processes of a data-parallel run
     sync_batch_norm: bool = field(default=False, metadata=ADDED_LATER)
+    # of the generator: images denoised together; its arithmetic, None: float32 for the built-in
+    # one and bfloat16 for others; its sampler
+    generator_batch: Slots = field(default=16, metadata=ADDED_LATER)
+    generator_dtype: Literal["float32", "bfloat16", "float16"] | None = field(
+        default=None, metadata=ADDED_LATER
+    )
+    scheduler: Literal["ddim", "euler"] = field(default="ddim", metadata=ADDED_LATER)
     version: int = 3
 
 

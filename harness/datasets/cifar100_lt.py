@@ -122,7 +122,9 @@ BACKBONES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 # Of the built-in world: 60 classes of 200 training and 100 test pictures (harness.mini.world).
-_BUILT_IN = {"counts": sizes(200, 60), "splits": {"test": 60 * 100}}
+_BUILT_IN = {
+    "counts": sizes(200, 60), "splits": {"test": 60 * 100}, "drawn": 60 * (200 + 100)
+}  # fmt: skip
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": tuple(f"{cifar.FOLDER}/{name}" for name in ("train", "test", "meta")),
     "paper": {"counts": sizes(500, 100), "splits": {"test": cifar.OFFICIAL[2]}},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from harness.core.errors import DataError, brief
 from harness.models import model_folder
-from harness.models.clip import check_vocabulary
+from harness.models.clip import check_vocabulary, checked_folder
 from harness.models.identity import FOLDER
 
 BATCH = 64  # constant and padded, so that a score does not depend on its neighbours
@@ -26,7 +25,7 @@ class Scorer:
         import open_clip
 
         if model.startswith(FOLDER):
-            model_folder.check(Path(model.removeprefix(FOLDER)))
+            checked_folder(model)
         settings = {"device": device, "require_pretrained": True}  # random weights score too
         try:
             self.model = open_clip.create_model(model, pretrained, **settings)

@@ -21,6 +21,7 @@ import torch
 
 from harness.core.errors import DataError, UsageError, brief
 from harness.core.specs import GeneratorSpec
+from harness.generation import schedule
 from harness.generation.approximations import parse
 from harness.generation.attention import KeysValues, attend, keys_values
 from harness.generation.deepcache import Deep
@@ -28,10 +29,9 @@ from harness.generation.device_state import Kept, Memory, Slots, Text, bytes_of,
 from harness.generation.fp8 import eight_bit
 from harness.generation.schedule import denoising_steps
 from harness.models import model_folder
-from harness.models.identity import revised
+from harness.models.identity import named
 
 DECODE_BATCH = 8
-SCHEDULER, PREDICTION = "ddim", "epsilon"  # how slots are denoised, and what the UNet predicts
 KEPT = 2**30  # bytes of texts, and of sources, that stay on the device
 
 
@@ -66,29 +66,33 @@ def noise_seed(source: str, seed: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def load_pipeline(model: str, dtype: torch.dtype, device: str, scheduler: str = SCHEDULER) -> Any:
-    """`StableDiffusionXLImg2ImgPipeline` from a folder or a hub name, "owner/name@revision".
+def load_pipeline(model: str, dtype: torch.dtype, device: str, scheduler: str = "ddim") -> Any:
+    """`StableDiffusionXLImg2ImgPipeline` from a folder or a hub name (models.identity.Named).
 
-    scheduler: that of the GeneratorSpec. Raises UsageError for one that the engine has not;
-    DataError when the pipeline is not there, damaged, of another kind, or its UNet predicts
-    something else than the noise.
+    A folder may hold weights of a variant alone (*.fp16.safetensors). scheduler: that of the
+    GeneratorSpec. Raises UsageError for one that the engine has not; DataError when the pipeline is
+    not there, damaged, of another kind, or published with a sampler or a prediction that the engine
+    does not compute.
     """
-    if scheduler != SCHEDULER:
-        raise UsageError(f"scheduler {scheduler!r}: the engine denoises by {SCHEDULER!r} only")
+    if scheduler not in schedule.SCHEDULERS:
+        known = " or ".join(map(repr, schedule.SCHEDULERS))
+        raise UsageError(f"scheduler {scheduler!r}: the engine denoises by {known} only")
     import diffusers
     import transformers
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    name, revision = revised(model)
+    name, revision, variant = named(model)
     if Path(name).is_dir():
         model_folder.check(Path(name))
+        variant = model_folder.variant(Path(name))
     try:
         pipeline = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(
-            name, dtype=dtype, revision=revision
+            name, dtype=dtype, revision=revision, variant=variant
         )
     except model_folder.library_errors() as error:
-        raise DataError(f"cannot load the generator {model}: {brief(error)}") from error
+        why = brief(error, 150) + _hint(name, revision, variant)
+        raise DataError(f"cannot load the generator {model}: {why}") from error
     if pipeline.text_encoder_2 is None or pipeline.tokenizer_2 is None:
         raise DataError(f"cannot load the generator {model}: it has no second text encoder")
     for name in ("unet", "vae", "text_encoder_2"):
@@ -100,13 +104,27 @@ def load_pipeline(model: str, dtype: torch.dtype, device: str, scheduler: str = 
     if tokens != known:
         why = f"a tokenizer of {tokens} tokens for a text encoder of {known}"
         raise DataError(f"cannot load the generator {model}: {why}")
-    predicts = pipeline.scheduler.config.get("prediction_type", PREDICTION)
-    if predicts != PREDICTION:
-        why = f"its UNet predicts {predicts!r}, and the engine denoises by {PREDICTION!r} only"
-        raise DataError(f"cannot load the generator {model}: {why}")
+    try:
+        schedule.check(pipeline.scheduler)
+    except DataError as error:
+        raise DataError(f"cannot load the generator {model}: {error}") from error
     if dtype == torch.float16 and pipeline.vae.config.force_upcast:
         pipeline.vae.to(torch.float32)  # it overflows in float16
     return pipeline.to(device)
+
+
+def _hint(name: str, revision: str | None, variant: str | None) -> str:
+    """What to name instead, where the hub's cache holds the model's weights as a variant alone."""
+    import huggingface_hub
+
+    if variant is not None or Path(name).is_dir():
+        return ""
+    try:
+        there = huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True)
+        held = model_folder.variant(Path(there))
+    except (OSError, ValueError, DataError):
+        return ""
+    return "" if held is None else f"; the cache holds its variant {held}: name it {name}:{held}"
 
 
 @dataclass
@@ -158,17 +176,10 @@ class Generator:
             self._guess = torch.compile(self._predict, fullgraph=whole, dynamic=False, mode=mode)
 
     def _schedule(self, config: Any) -> None:
-        """DDIM's timesteps t_i and alpha-bar before (a) and after (p) each step."""
-        from diffusers import DDIMScheduler
-
-        ddim = DDIMScheduler.from_config(config, clip_sample=False)
-        ddim.set_timesteps(self.spec.steps)
-        after = ddim.timesteps - ddim.config.num_train_timesteps // self.spec.steps
-        bars = ddim.alphas_cumprod
-        p = torch.where(after >= 0, bars[after.clamp(min=0)], ddim.final_alpha_cumprod)
-        self.t, self.a, self.p = (
-            v.to(self.device) for v in (ddim.timesteps, bars[ddim.timesteps], p)
-        )
+        """Timesteps t_i, alpha-bar before (a) and after (p) each step, what the UNet predicts."""
+        values = schedule.SCHEDULERS[self.spec.scheduler](config, self.spec.steps)
+        self.t, self.a, self.p = (value.to(self.device) for value in values)
+        self.clean = schedule.PREDICTIONS[config.get("prediction_type", "epsilon")]
 
     @torch.inference_mode()
     def images(self, requests: Iterable[Request]) -> Iterator[tuple[Request, np.ndarray | Failed]]:
@@ -239,12 +250,15 @@ class Generator:
         return refused, True
 
     def _step(self, state: Slots, slots: list[_Slot | None], whole: bool) -> None:
-        """One DDIM step (eta 0) of every slot; empty ones compute what is thrown away."""
+        """One DDIM step (eta 0) of every slot; empty ones compute what is thrown away.
+
+        Euler's steps are the same ones, between other values of alpha-bar.
+        """
         with self.phase("denoise"):
             at = torch.tensor([s.step if s else 0 for s in slots]).to(self.device)
-            e = self.noise(state, at, whole)
+            predicted = self.noise(state, at, whole)
             a, p = (v[at].view(-1, 1, 1, 1) for v in (self.a, self.p))
-            x0 = (state.x - (1 - a).sqrt() * e) / a.sqrt()
+            x0, e = self.clean(state.x, predicted, a)
             state.x = p.sqrt() * x0 + (1 - p).sqrt() * e
         for slot in slots:
             if slot is not None:

@@ -133,7 +133,7 @@ def _source(name: str) -> tuple[str, str | None]:
     if folder is not None:
         name = f"{FOLDER}{folder}"
     if name.startswith(FOLDER):
-        return _folder(name), None
+        return checked_folder(name), None
     if name.startswith(HUB):
         return name, None
     model, _, tag = name.partition(":")
@@ -157,8 +157,11 @@ def _source(name: str) -> tuple[str, str | None]:
     return model, tag
 
 
-def _folder(name: str) -> str:
-    """`name` of a folder that has all it takes; open_clip makes up a tokenizer where none is."""
+def checked_folder(name: str) -> str:
+    """`name` of a folder that has all it takes; open_clip makes up a tokenizer where none is.
+
+    DataError for one that lacks something, or whose files are not sound.
+    """
     folder = Path(name.removeprefix(FOLDER))
     for file in ("open_clip_config.json", "tokenizer.json"):
         if not (folder / file).is_file():

@@ -1,14 +1,18 @@
 """What a model is known by: the digest of its files or the commit of its hub name, never a path.
 
-A name is that of a built-in model, a folder, or a name on the Hugging Face hub; open_clip's models
-are also named by an architecture and the tag of its weights, "ViT-B-16-quickgelu:openai".
+A name is that of a built-in model, a folder, or a name on the Hugging Face hub; a generator's may
+say a revision and a variant ("owner/name@revision:fp16"); open_clip's models are also named by an
+architecture and the tag of its weights, "ViT-B-16-quickgelu:openai".
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.core.errors import DataError, brief
 from harness.mini.weights import BUILT_IN, built_in_clip, built_in_generator, weights_digest
@@ -55,16 +59,36 @@ def generator(name: str) -> tuple[str, str]:
         return name, weights_digest(str(built_in_generator()))
     if Path(name).is_dir():
         return IN_A_FOLDER, weights_digest(name)
-    model, revision = revised(name)
-    return model, revision or commit(model)
+    model, revision, variant = named(name)
+    return f"{model}:{variant}" if variant else model, revision or commit(model)
 
 
-def revised(name: str) -> tuple[str, str | None]:
-    """A generator's name as diffusers wants it, and the revision in it: "owner/name@revision"."""
+@dataclass(frozen=True)
+class Named:
+    """A generator's name as diffusers wants it, with what may follow it.
+
+    "owner/name", "owner/name@revision", "owner/name:fp16", "owner/name@revision:fp16".
+    """
+
+    model: str
+    revision: str | None = None
+    variant: str | None = None  # of its files: unet/diffusion_pytorch_model.fp16.safetensors
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.model, self.revision, self.variant))
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.model}{revision}{f':{self.variant}' if self.variant else ''}"
+
+
+def named(name: str) -> Named:
+    """The parts of a generator's name; a folder has its model alone."""
     if Path(name).is_dir():
-        return name, None
-    model, _, revision = name.partition("@")
-    return model, revision or None
+        return Named(name)
+    rest, _, variant = name.partition(":")
+    model, _, revision = rest.partition("@")
+    return Named(model, revision or None, variant or None)
 
 
 def clip(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,38 @@ def check(folder: Path) -> None:
             _compare(path, _NETWORKS[path.name](path, config), weights[0])
         if path.name == "scheduler_config.json":
             _check_scheduler(path, config)
+
+
+def variant(folder: Path) -> str | None:
+    """Which variant of a pipeline's weights a folder holds; None: files without one are there.
+
+    Of "unet/diffusion_pytorch_model.fp16.safetensors" it is "fp16". DataError where parts of the
+    pipeline have different ones.
+    """
+    parts = {path.parent for path in folder.glob("*/*.safetensors")}
+    lacking = [part for part in sorted(parts) if not any(_plain(f) for f in _weights(part))]
+    common = [{_variant(file) for file in _weights(part)} for part in lacking]
+    if not lacking:
+        return None
+    shared = set.intersection(*common)
+    if not shared:
+        names = ", ".join(sorted({str(name) for some in common for name in some}))
+        raise DataError(f"{folder}: no variant of the weights in all of its parts: {names}")
+    return sorted(map(str, shared))[0]
+
+
+def _weights(part: Path) -> list[str]:
+    return [path.name for path in sorted(part.glob("*.safetensors"))]
+
+
+def _plain(name: str) -> bool:
+    return _variant(name) is None
+
+
+def _variant(name: str) -> str | None:
+    """Of "model.fp16.safetensors" or "model.fp16-00001-of-00002.safetensors", "fp16"."""
+    match = re.fullmatch(r"[^.]+\.([^.]+?)(-\d+-of-\d+)?\.safetensors", name)
+    return match[1] if match else None
 
 
 def library_errors() -> tuple[type[Exception], ...]:

@@ -11,7 +11,7 @@ from harness.models.identity import without_path
 
 POOL_FIELDS = (
     "levels", "pool_seeds", "threshold", "generator", "clip", "steps", "text_guidance", "size_px",
-    "height_px", "approximate",
+    "height_px", "approximate", "generator_batch", "generator_dtype", "scheduler",
 )  # fmt: skip
 ONWARD_FIELDS = ("onward", "curriculum_epochs", "mixture", "probe_images", "probe_train")
 MODELS = ("generator", "clip", "pretrained")

@@ -25,7 +25,7 @@ from harness.datasets.base import Dataset, Images
 from harness.datasets.pictures import Block
 from harness.methods.compose import compose
 from harness.methods.terms import Method
-from harness.pipeline import run_files, stages
+from harness.pipeline import run_files, stages, untrained
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
 from harness.pipeline.run_progress import COUNT, Numbers, RunProgress, counter, headline
@@ -123,10 +123,9 @@ def _train_here(job: Job, machine: Machine) -> Numbers:
             (job.folder / name).unlink(missing_ok=True)
     if machine.workers > 1:
         ProgressBar.monitor_interval = 0
-    if job.merges is None:
-        _fit(job, machine)
-    else:
-        _merge(job, machine)
+    if not untrained.copied(job):
+        do = _fit if job.merges is None else _merge
+        do(job, machine)
     if parallel.rank() == 0:
         _describe(job, machine, time.perf_counter() - begun)
     content = record(job)

@@ -177,7 +177,9 @@ class Workspace:
             size_px=recipe.size_px,
             steps=recipe.steps,
             text_guidance=recipe.text_guidance,
+            scheduler=recipe.scheduler,
             dtype=self.dtype,
+            batch=recipe.generator_batch,
             codec=self.codec,
             height_px=recipe.height_px,
             approximate=recipe.approximate,
@@ -186,7 +188,8 @@ class Workspace:
     @property
     def dtype(self) -> str:
         """Of the generator's arithmetic."""
-        return "float32" if self.recipe.generator == BUILT_IN else "bfloat16"
+        usual = "float32" if self.recipe.generator == BUILT_IN else "bfloat16"
+        return self.recipe.generator_dtype or usual
 
     @property
     def codec(self) -> str:
@@ -209,7 +212,10 @@ class Workspace:
         name = self.recipe.generator
         if name == BUILT_IN:
             return str(built_in_generator())
-        return name if Path(name).is_dir() else "@".join(identity.generator(name))
+        if Path(name).is_dir():
+            return name
+        known = identity.named(name)
+        return str(replace(known, revision=known.revision or identity.commit(known.model)))
 
     @property
     def clip_source(self) -> tuple[str, str | None]:

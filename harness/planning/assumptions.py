@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.core.specs import SMALL_UP_TO_PX
 from harness.pipeline.workspace import Workspace
-from harness.planning.costs import Plan, number
+from harness.planning import memory
+from harness.planning.costs import Plan
 from harness.planning.dataset_sizes import published_share
 from harness.planning.flops import (
     CARD,
-    DECODE_MS,
     PRECISIONS,
     RATES,
     SHARES,
@@ -78,18 +77,41 @@ def _about_rates(plan: Plan, workspace: Workspace, tflops: float | None) -> Iter
     yield f"GPU-hours are at assumed rates, not measured here: {rates}. --tflops sets another."
 
 
+def _about_stages(plan: Plan, workspace: Workspace) -> Iterator[str]:
+    assert plan.units is not None
+    assert plan.machines is not None
+    cards = plan.machines.gpus > 0
+    what = "reading, decoding and views of pictures" if cards else "all work"
+    yield f"Core-hours are of {what}: seconds per picture {plan.units.source}."
+    if not cards:
+        yield "On profiles mini and smoke they were within 25 % of real runs (docs/paper-scale.md)."
+        return
+    if all(stage.cpu_h is None for stage in plan.stages if stage.name == "train"):
+        yield "Nobody measured this recipe's views: --measure does."
+    yield (
+        "Wall time is an estimate: work spread evenly over all cards and cores, pictures prepared "
+        "while the cards compute, no run faster than one card does it and those it needs."
+    )
+    yield (
+        "GPU memory is counted: weights, gradients, optimiser and what is kept for the backward "
+        f"pass, attention in tiles. Estimates: {memory.CONTEXT_GIB:g} GiB for CUDA, "
+        f"{100 - 100 * memory.USABLE:.0f} % gaps, under mixed precision {memory.MIXED:g} of the "
+        "activations in float32."
+    )
+    if workspace.profile == "paper":
+        yield (
+            "Reads are an estimate from the sizes of the official archives: each picture once "
+            "where all fit half of the memory, else in every epoch."
+        )
+
+
 def _about_runs(plan: Plan, workspace: Workspace) -> Iterator[str]:
     passes = [(run.passes, len(run.seeds)) for run in plan.runs]
     yield (
-        "Runs: passes with gradients, and tests after every epoch and at the end; not augmentation."
+        "Runs: passes with gradients, and tests after the epochs that the recipe looks at; counted "
+        "image by image, as real runs make them."
     )
-    if workspace.recipe.view_px > SMALL_UP_TO_PX:
-        read = sum((p.trained + p.forward) * n for p, n in passes)
-        hours = read * DECODE_MS / 3.6e6
-        yield (
-            f"Reading the runs' {number(read)} pictures takes some {number(hours)} core-hours "
-            f"beside, {DECODE_MS} ms each (a JPEG of 512 px)."
-        )
+    yield from _about_stages(plan, workspace)
     adaptive = dict.fromkeys(run.method for run in plan.runs if run.passes.looked)
     if adaptive:
         yield (

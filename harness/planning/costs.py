@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.planning.dataset_sizes import DatasetSizes
 from harness.planning.dry_run import Passes
+
+if TYPE_CHECKING:
+    from harness.planning.hardware import Hardware
+    from harness.planning.memory import TrainingMemory
+    from harness.planning.stage_costs import StageCost
+    from harness.planning.unit_costs import UnitCosts
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,11 @@ class Run:
     forward_pflop: float  # passes without gradients
     fitted_pflop: float | None
     weights_gb: float
+    objective: str = ""  # name of its class
+    reads: str | None = None  # synthetic images of that kind
+    needs: tuple[str, ...] = ()  # runs whose weights or levels it takes, by method
+    computed: int = 1  # of its seeds; the others' files are copies where nothing is trained
+    memory: TrainingMemory | None = None  # of a GPU; None: nothing is trained
 
     @property
     def pflop(self) -> float:
@@ -54,6 +66,10 @@ class Plan:
     refused: dict[str, str]  # rows that will not run, and why
     missing: tuple[str, ...]  # here
     assumed: tuple[str, ...] = ()
+    generator: str = ""
+    stages: tuple[StageCost, ...] = ()
+    machines: Hardware | None = None  # that the stages run on
+    units: UnitCosts | None = None  # that their CPU time follows from
 
     @property
     def generation_pflop(self) -> float | None:
@@ -62,7 +78,7 @@ class Plan:
 
     @property
     def training_pflop(self) -> float:
-        return sum(run.pflop * len(run.seeds) for run in self.runs)
+        return sum(run.pflop * run.computed for run in self.runs)
 
     def gpu_h(self, pflop: float | None, training: bool) -> float | None:
         return None if pflop is None else pflop * 1e3 / self.tflops[training] / 3600

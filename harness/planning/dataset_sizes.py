@@ -7,7 +7,8 @@ FACTS of a data set's module say what is known of its official files:
                counts: (imbalance, recipe) -> class sizes by label, of which the recipe's `tail`
                makes those small enough hard; or
                train, classes: numbers; hard, hard_classes: numbers, or {tail rule: number};
-               hard_classes None: single images are hard, not classes
+               hard_classes None: single images are hard, not classes;
+               drawn: pictures of the built-in world that are drawn first, left out where none is
 A profile is left out where nobody knows. What `harness index` and `harness hard` have listed goes
 before FACTS.
 """

@@ -93,7 +93,7 @@ class DryRun:
         return self.schedule.batch
 
     def passes(self) -> Passes:
-        """Of the whole run, tests after every epoch and at the end included."""
+        """Of the whole run, tests included: after epochs, the last one's being those at the end."""
         if self.method.merges is not None:
             return self._merged()
         onward = self.method.start is not None and self.recipe.onward is not None
@@ -109,7 +109,7 @@ class DryRun:
             images += [] if phase.on_features else self._phase(trains)
             epochs += self.schedule.epochs
             self.tally["forward"] += self._tested(tests) if "encoder" in trains else tests
-        self.tally["forward"] += tests if epochs else 2 * tests
+        self.tally["forward"] += 0 if epochs else tests
         ends = (min(images), max(images)) if images else (0, 0)
         fitted = self._fitted()
         names = ("batches", "trained", "texts", "forward", "looked")
@@ -126,6 +126,7 @@ class DryRun:
         """TFLOP of what the method fits before its first epoch, as its `price` says.
 
         price(class sizes, entries of z) -> images that pass the encoder for it, TFLOP beside those.
+        `validates`: whether it also looks at the validation split.
         """
         finetune = self.method.finetune
         if finetune is None or type(finetune).start is Finetune.start:
@@ -134,14 +135,18 @@ class DryRun:
         if price is None:
             return None
         passes, tflop = price(self.sizes.counts, self.features)
-        self.tally["forward"] += passes
+        judges = self.sizes.validation if getattr(finetune, "validates", False) else 0
+        self.tally["forward"] += passes + judges
         return float(tflop)
 
     def _merged(self) -> Passes:
         assert self.method.ensemble is not None
         choices = len(self.method.ensemble.grid) if self.method.ensemble.alpha is None else 0
         tests = sum(self.sizes.splits.values()) + choices * self.sizes.validation
-        return Passes(0, 0, (0, 0), 0, 0, tests, 0, 0.0)
+        start, finetune = 0, self.method.finetune
+        if finetune is not None and type(finetune).first_weights is not Finetune.first_weights:
+            start = finetune.price(self.sizes.counts, self.features)[0]  # type: ignore[attr-defined]
+        return Passes(0, 0, (0, 0), 0, 0, start + tests, 0, 0.0)
 
     def _phase(self, trains: tuple[str, ...]) -> list[int]:
         """Images of every epoch."""

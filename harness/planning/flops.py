@@ -24,15 +24,24 @@ DECODE = (0.0, 2.480159, 0.034360)  # 2.515 at 512 px
 GUIDED = 2  # passes per step: classifier-free guidance has one with and one without the text
 SCORE = 0.0088  # CLIP ViT-B/32 at 224 px; not counted: text encoders, 0.1 per different prompt
 REFINER_PARAMETERS = 2.2595e9 + 0.0837e9 + 0.6947e9  # UNet, VAE, text encoder (OpenCLIP bigG)
+# Most MiB of tensors alive at once in bfloat16 at 512x512, in proportion to the pixels, counted on
+# meta tensors (harness.planning.tensor_bytes): the UNet per row of a batch, the VAE per picture.
+UNET_MIB, DECODE_MIB = 47.3, 384.0
 
-# TFLOP/s that are assumed, by precision. CARD's dense rates are NVIDIA's (989 in bfloat16, 67 in
-# float32 without tensor cores). A quarter of 989 is what torch.compile reaches with SDXL on it
-# (stable-fast's README: 18.5 steps/s of 6.76 TFLOP, twice); half of 67 is ours.
+# TFLOP/s that are assumed, by precision. CARD's dense rates are NVIDIA's (989 in bfloat16, 495 in
+# TensorFloat-32, 67 in float32 without tensor cores). A quarter of 989 is what torch.compile
+# reaches with SDXL on it (stable-fast's README: 18.5 steps/s of 6.76 TFLOP, twice); a quarter of
+# 495 and half of 67 are ours.
 CARD = "H100 SXM"
-RATES = {"bf16": 247.0, "fp16": 247.0, "no": 33.0}
-SHARES = {"bf16": "a quarter of the 989", "fp16": "a quarter of the 989", "no": "half of the 67"}
+RATES = {"bf16": 247.0, "fp16": 247.0, "tf32": 124.0, "no": 33.0}
+SHARES = {
+    "bf16": "a quarter of the 989",
+    "fp16": "a quarter of the 989",
+    "tf32": "a quarter of the 495",
+    "no": "half of the 67",
+}
 PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # of the generator
-SPOKEN = {"bf16": "bfloat16", "fp16": "float16", "no": "float32"}
+SPOKEN = {"bf16": "bfloat16", "fp16": "float16", "tf32": "TensorFloat-32", "no": "float32"}
 
 # kB of a stored picture by side in px: crops of photographs as the codecs write them (measured).
 PICTURE_KB = {
@@ -40,7 +49,6 @@ PICTURE_KB = {
     "webp-lossless": {64: 5.8, 256: 77.0, 512: 270.0},
 }
 ROW_KB = 0.2  # of metadata per picture, in its shard and in the index
-DECODE_MS = 1.3  # of one core, for a JPEG of 512 px (measured, simplejpeg)
 PREDICTION_B = 16  # of one image in a file of predictions
 
 
@@ -78,6 +86,8 @@ class Network:
     text: float
     features: int  # entries of z
     parameters: int
+    image_b: int  # bytes kept for the backward pass, per image, in float32
+    text_b: int  # likewise per text
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,7 @@ def count(shape: Shape) -> Network:
     import torch
 
     from harness.models import backbones
+    from harness.planning import tensor_bytes
 
     pictures, ids = (2, 3, shape.view_px, shape.view_px), None
     with torch.device("meta"):
@@ -148,8 +159,11 @@ def count(shape: Shape) -> Network:
         forward = _gflop(lambda: model.head(model.encoder(x)))
     train = _gflop(lambda: model.head(model.encoder(x)).sum().backward())
     text = 0.0 if ids is None else _gflop(lambda: model.text(ids).sum().backward())
+    weights = [*model.parameters(), *model.buffers()]
+    image_b = tensor_bytes.saved(lambda: model.head(model.encoder(x)), weights) // 2
+    text_b = 0 if ids is None else tensor_bytes.saved(lambda: model.text(ids), weights) // 2
     parameters = sum(p.numel() for p in model.parameters())
-    return Network(forward, train, text, model.head.in_features, parameters)
+    return Network(forward, train, text, model.head.in_features, parameters, image_b, text_b)
 
 
 def _gflop(work: Any) -> float:

@@ -18,7 +18,7 @@ from harness.core.digests import Damaged
 from harness.core.errors import DataError
 from harness.core.specs import Recipe
 from harness.mini import weights
-from harness.models.identity import FOLDER, HUB, OPENAI, revised
+from harness.models.identity import FOLDER, HUB, OPENAI, named
 from harness.planning.packages import MISSING, OK, version
 
 DAMAGED = "damaged"
@@ -103,8 +103,10 @@ def _generator(recipe: Recipe, cache: Path | None) -> Files:
         return _folder(label, weights.built_in_generator())
     if Path(name).is_dir():
         return _folder(label, Path(name))
-    model, revision = revised(name)
-    return _hub(label, model, [(file,) for file in PIPELINE], cache, revision)
+    model, revision, variant = named(name)
+    files = [f.replace(".safetensors", f".{variant}.safetensors") for f in PIPELINE]
+    wanted = files if variant else PIPELINE
+    return _hub(label, model, [(file,) for file in wanted], cache, revision)
 
 
 def _clip(name: str, cache: Path | None) -> Files:

@@ -12,7 +12,7 @@ from harness.core.errors import DataError, UsageError, brief
 from harness.core.specs import SMALL_UP_TO_PX
 from harness.generation.schedule import denoising_steps
 from harness.methods.terms import Method
-from harness.models.identity import revised
+from harness.models.identity import named
 from harness.pipeline import stages
 from harness.pipeline.jobs import (
     MethodRun,
@@ -22,8 +22,9 @@ from harness.pipeline.jobs import (
     method_runs,
     needs_hard,
 )
+from harness.pipeline.untrained import is_untrained
 from harness.pipeline.workspace import Workspace
-from harness.planning import doctor
+from harness.planning import doctor, memory
 from harness.planning.assumptions import assumptions
 from harness.planning.costs import Images, Plan, Run
 from harness.planning.dataset_sizes import DatasetSizes, facts, hard_sources, published_share
@@ -35,11 +36,16 @@ from harness.planning.flops import (
     REFINER,
     REFINER_PARAMETERS,
     ROW_KB,
+    Network,
     image_tflop,
     network,
     picture_kb,
     shape_of,
 )
+from harness.planning.hardware import Hardware, hardware
+from harness.planning.memory import TrainingMemory
+from harness.planning.stage_costs import stage_costs
+from harness.planning.unit_costs import UnitCosts, shipped
 
 ROLES = {"start": "start", "reference": "consulted", "merges": "merged"}  # as a plan names them
 
@@ -51,14 +57,17 @@ def plan(
     seeds: Sequence[int] | None = None,
     tflops: float | None = None,
     share: float | None = None,
+    machines: Hardware | None = None,
+    units: UnitCosts | None = None,
 ) -> Plan:
     """What these rows (expressions) take, with the runs and synthetic images that they need.
 
     imbalances, seeds: None takes the recipe's. tflops: TFLOP/s of generation and training; None
     takes RATES. share: share of the synthetic images above the threshold, in [0, 1]; None takes the
-    published one. Nothing is read but the lists of `harness index` and `harness hard`, if they are
-    there. UsageError for unknown rows and ratios and numbers out of range, DataError for sizes that
-    nobody knows.
+    published one. machines: that its stages are to run on; None takes `hardware`'s. units: costs
+    of CPU work; None takes those shipped. Nothing is read but the lists of `harness index` and
+    `harness hard`, if they are there. UsageError for unknown rows and ratios and numbers out of
+    range, DataError for sizes that nobody knows.
     """
     _check(rows, tflops, share)
     recipe, methods = workspace.recipe, _methods(workspace, rows)
@@ -91,7 +100,11 @@ def plan(
         disk_gb=_disk(workspace, pool, runs, sizes[ratios[0]]),
         refused=refused,
         missing=doctor.missing(workspace),
+        generator=named(recipe.generator).model,
+        machines=hardware(workspace) if machines is None else machines,
+        units=shipped(workspace) if units is None else units,
     )
+    draft = replace(draft, stages=stage_costs(draft, workspace))
     return replace(draft, assumed=tuple(assumptions(draft, workspace, tflops, share)))
 
 
@@ -150,7 +163,7 @@ def _runs(
     for place, node, some in work:
         why = ROLES.get(node.role, node.role)
         try:
-            run = _run(place, node.method, why, sizes, some, share)
+            run = _run(place, node, why, sizes, some, share)
         except (UsageError, DataError) as error:  # what the run itself would say
             refused[node.method.expression] = brief(error)
         else:
@@ -159,18 +172,19 @@ def _runs(
 
 def _run(
     workspace: Workspace,
-    method: Method,
+    node: MethodRun,
     why: str,
     sizes: DatasetSizes,
     seeds: tuple[int, ...],
     share: float | None,
 ) -> Run:
-    grid = None
+    method, recipe, grid = node.method, workspace.recipe, None
     if method.reads is not None:
         grid = stages.grid(workspace, stages.PoolPart(method.reads, method.levels))
     passing = published_share(workspace, sizes.imbalance) if share is None else share
-    cost = network(shape_of(workspace.recipe, len(sizes.counts)))
-    passes = DryRun(method, workspace.recipe, sizes, cost.features, grid, passing).passes()
+    cost = network(shape_of(recipe, len(sizes.counts)))
+    passes = DryRun(method, recipe, sizes, cost.features, grid, passing).passes()
+    trains = method.merges is None and passes.trained > 0
     return Run(
         imbalance=sizes.imbalance,
         method=method.expression,
@@ -181,7 +195,21 @@ def _run(
         forward_pflop=passes.forward * cost.forward / 1e6,
         fitted_pflop=None if passes.fitted_tflop is None else passes.fitted_tflop / 1e3,
         weights_gb=0.0 if method.merges else 4 * cost.parameters / 1e9,
+        objective=type(method.objective).__name__,
+        reads=method.reads,
+        needs=tuple(node.needs.values()),
+        computed=1 if is_untrained(method, recipe) else len(seeds),
+        memory=_memory(workspace, method, cost, sizes) if trains else None,
     )
+
+
+def _memory(
+    workspace: Workspace, method: Method, cost: Network, sizes: DatasetSizes
+) -> TrainingMemory:
+    recipe = workspace.recipe
+    onward = recipe.onward if method.start is not None else None
+    captions = len(workspace.module.captions("thing")) * len(sizes.counts)
+    return memory.training(method, recipe, cost, (onward or recipe.scratch).batch, captions)
 
 
 # ---------------------------------------------------------------- synthetic images and disk
@@ -189,7 +217,7 @@ def _run(
 
 def _pool(workspace: Workspace, kind: str, levels: Sequence[int], sources: int) -> Iterator[Images]:
     recipe = workspace.recipe
-    part, model = stages.PoolPart(kind, tuple(levels)), revised(recipe.generator)[0]
+    part, model = stages.PoolPart(kind, tuple(levels)), named(recipe.generator).model
     cells = stages.grid(workspace, part)["guidance"].to_list()
     for guidance, per_source in sorted(Counter(cells).items()):
         steps, n = denoising_steps(guidance, recipe.steps), sources * per_source
@@ -210,8 +238,10 @@ def _disk(
     gb["weights of the runs"] = sum(len(run.seeds) * run.weights_gb for run in runs)
     files = sum(len(run.seeds) for run in runs) * (2 + sizes.validated)
     gb["predictions"] = files * sum(sizes.splits.values()) * PREDICTION_B / 1e9
-    if pool and revised(recipe.generator)[0] == REFINER:
-        gb["generator, from the hub"] = 4 * REFINER_PARAMETERS / 1e9
+    generator = named(recipe.generator)
+    if pool and generator.model == REFINER:
+        half = generator.variant == "fp16"
+        gb["generator, from the hub"] = (2 if half else 4) * REFINER_PARAMETERS / 1e9
     if recipe.pretrained is not None:
         start = network(shape_of(recipe, len(sizes.counts)))
         gb["model the runs start from"] = 4 * start.parameters / 1e9

@@ -3,6 +3,7 @@
 Image-text models, hard images by their own runs, edits by language, ensembles of weights.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -143,3 +144,49 @@ def test_the_kinds_of_images_share_one_pool_and_no_score(workspace):
     assert edits["guidance"].unique().to_list() == [50]
     assert len(edits) == len(spectrum)
     assert not set(edits["key"]) & set(spectrum["key"])
+
+
+# ---------------------------------------------------------------- runs that train nothing
+
+
+def _zero_shot(workspace: Workspace, rows: list[str]) -> list[Any]:
+    return [job for job in plan(workspace, rows, [None], [0, 1]) if job.spec.method == rows[0]]
+
+
+@pytest.mark.parametrize("row", ["Zero-shot", "Zero-shot+WE"])
+def test_what_trains_nothing_is_computed_for_one_seed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, row: str
+) -> None:
+    monkeypatch.setattr(parallel, "run", small_workspace.here)
+    first, other = _zero_shot(workspace, [row])
+    runs.run(plan(workspace, [row], [None], [0]), 1)
+    shutil.rmtree(other.folder, ignore_errors=True)
+
+    def refuse(job: Any, machine: Any) -> None:
+        raise AssertionError(f"{job.name} was computed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_fit", refuse)
+        patch.setattr(runs, "_merge", refuse)
+        runs.run(plan(workspace, [row], [None], [1]), 1)
+    assert other.trained
+    assert other.recorded
+    names = {path.name for path in first.folder.iterdir()} - {"run.json", "done.json"}
+    for name in names - {"p-train.parquet"}:
+        assert (other.folder / name).read_bytes() == (first.folder / name).read_bytes()
+    keys = [records.read(job.record)["key"] for job in (first, other)]
+    assert keys[0] != keys[1]
+
+
+def test_a_damaged_run_is_not_copied(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "run", small_workspace.here)
+    first, other = _zero_shot(workspace, ["Zero-shot"])
+    runs.run(plan(workspace, ["Zero-shot"], [None], [0, 1]), 1)
+    expected = (other.folder / "predictions-last.parquet").read_bytes()
+    shutil.rmtree(other.folder)
+    path = first.folder / "predictions-last.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    runs.run(plan(workspace, ["Zero-shot"], [None], [1]), 1)
+    assert (other.folder / "predictions-last.parquet").read_bytes() == expected == whole
+    path.write_bytes(whole)

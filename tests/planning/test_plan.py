@@ -17,6 +17,7 @@ from harness.pipeline.workspace import Workspace
 from harness.planning import dataset_sizes, doctor, dry_run, flops
 from harness.planning import plan as plans
 from harness.planning.flops import Shape
+from harness.planning.unit_costs import UnitCosts
 from harness.results import published
 
 ROOT = Path(__file__).parents[2]
@@ -166,7 +167,7 @@ def test_runs_of_imagenet_lt(tmp_path):
         assert (passes.epochs, passes.images) == (65, (39_652, 39_652))
         assert passes.batches == 310 * 65 == 20_150
         assert passes.trained == 39_652 * 65
-        assert passes.forward == 70_000 * (65 + 1)  # tested after every epoch, and at the end
+        assert passes.forward == 70_000 * 65  # tested after every epoch
 
 
 def test_the_tail_share_of_inaturalist_is_that_of_its_classes(tmp_path):
@@ -183,10 +184,10 @@ def test_flyp_on_iwildcam(tmp_path):
     assert flyp.batches == 508 * 20 == 10_160  # 129,809 / 256 = 507.07
     assert (flyp.trained, flyp.texts) == (129_809 * 20, 129_809 * 20)
     tests = 14_961 + 42_791 + 7314 + 8154
-    assert flyp.forward == 21 * tests
+    assert flyp.forward == 20 * tests
     assert (merged.batches, merged.forward) == (0, tests + 11 * 7314)  # eleven shares on id_val
     assert runs(told)["FLYP+WE"].weights_gb == 0
-    assert (zero.epochs, zero.forward) == (0, 2 * tests)
+    assert (zero.epochs, zero.forward) == (0, tests)
     assert told.pool == ()
     assert {run.seeds for run in told.runs} == {(7,)}
 
@@ -266,7 +267,7 @@ def test_looks_of_a_network_that_is_never_right(tmp_path):
     told = plans.plan(paper(tmp_path, "cifar100-lt"), ["CE+CUDA"], imbalances=[100])
     passes = runs(told)["CE+CUDA"].passes
     assert passes.looked == 200 * 4 * 10  # level 0 of every class, ten images of each, every epoch
-    assert passes.forward == passes.looked + 201 * 30
+    assert passes.forward == passes.looked + 200 * 30
     assert any(text.startswith("CE+CUDA: passes that depend") for text in told.assumed)
 
 
@@ -284,8 +285,8 @@ def test_what_a_method_fits_itself(monkeypatch, tmp_path):
     after = runs(plans.plan(workspace, ["CE+LDMLR"], imbalances=[100]))["CE+LDMLR"]
     assert after.passes.forward == before.passes.forward + 119
     assert after.pflop == pytest.approx(after.forward_pflop + 2.56)  # d is 512
-    # only the head is trained, on features: the encoder sees the tests alone, twice
-    assert (before.passes.trained, before.passes.forward) == (0, 2 * 30)
+    # only the head is trained, on features: the encoder sees the tests alone, once
+    assert (before.passes.trained, before.passes.forward) == (0, 30)
     assert before.passes.epochs == 400
 
 
@@ -366,7 +367,7 @@ def test_flops_of_runs(tmp_path):
     cost = flops.network(Shape("resnet10", 64, 1000, 224, None))  # 5.10 and 1.78 GFLOP
     assert run.train_pflop == pytest.approx(39_652 * 65 * cost.train / 1e6)
     assert run.train_pflop == pytest.approx(2.577 * 5.099, rel=1e-3)
-    assert run.forward_pflop == pytest.approx(70_000 * 66 * cost.forward / 1e6)
+    assert run.forward_pflop == pytest.approx(70_000 * 65 * cost.forward / 1e6)
     scratch = runs(told)["CE"]
     assert told.training_pflop == pytest.approx(2 * (run.pflop + scratch.pflop))
     assert told.gpu_h(run.pflop, True) == pytest.approx(run.pflop / 0.05 / 3600)
@@ -540,17 +541,23 @@ def test_default_rates_follow_the_precision(tmp_path):
 # ---------------------------------------------------------------- what is printed
 
 
+UNITS = UnitCosts(
+    "as this test says", view_s=0.01, test_view_s=0.02, store_s=0.03, score_view_s=0.04
+)
+
+
 def small(tmp_path):
     changes = {"imbalances": [100], "run_seeds": [0, 1], "levels": [0.5], "pool_seeds": [10]}
-    return plans.plan(paper(tmp_path, "cifar100-lt", **changes), ["CE+DisCL"], tflops=1)
+    workspace = paper(tmp_path, "cifar100-lt", **changes)
+    return plans.plan(workspace, ["CE+DisCL"], tflops=1, units=UNITS)
 
 
 # 60 + 40 + 15 + 4 images; 19 hard ones, one image of each with 25 steps at 512 px: 84.6 TFLOP, so
 # 1.607 PFLOP, at 1 TFLOP/s 1,607 s. CE: 200 epochs of one batch of 119. CE+DisCL: 65 epochs of
 # int(0.3 * 100) = 30 images that are not hard and, of half of the classes, as many that are.
 # The network takes 0.0363 GFLOP per image, with gradients 0.1040 (18.1 million multiply-adds, 2.4
-# of them in the stem), so CE takes 200 * 119 * 0.1040 and 201 * 30 * 0.0363 for its tests, 2,694
-# GFLOP, and CE+DisCL 65 * 60 * 0.1040 + 66 * 30 * 0.0363, 478 GFLOP.
+# of them in the stem), so CE takes 200 * 119 * 0.1040 and 200 * 30 * 0.0363 for its tests, 2,693
+# GFLOP, and CE+DisCL 65 * 60 * 0.1040 + 65 * 30 * 0.0363, 476 GFLOP.
 TEXT = """\
 Plan of cifar100-lt, profile paper
 Imbalance ratio 100: 119 training images of 4 classes, 19 of them hard (all of 2 classes); tested on
@@ -584,6 +591,17 @@ predictions               <0.001
 generator, from the hub     12.2
 all                         12.2
 
+Stages on 1 GPU of 74.5 GiB, 16 cores, 128 GiB of memory, a disk that reads 500 MB/s
+
+stage       GPU-h    core-h    read, GB    wall, h    limited by    GPU, GiB    memory, GiB
+--------  -------  --------  ----------  ---------  ------------  ----------  -------------
+index           0    <0.001           0     <0.001           CPU           -            1.2
+hard            0    <0.001      <0.001     <0.001           CPU           -            1.2
+generate    0.446   0.00202      <0.001      0.446           GPU        9.66           6.86
+score      <0.001   0.00223     0.00204     <0.001           CPU           -            1.2
+train     0.00148     0.244     0.00244     0.0153           CPU        1.22            1.2
+all         0.448     0.249      0.0046      0.462
+
 Missing here:
 - a GPU: none here
 
@@ -594,19 +612,21 @@ Assumptions:
 - FLOPs are counted, two per multiply-add, and not measured.
 - A synthetic image is encoded, denoised by two passes per step (with and without the text), decoded
   and scored, on its own: nothing is shared between images.
-- Runs: passes with gradients, and tests after every epoch and at the end; not augmentation.
+- Runs: passes with gradients, and tests after the epochs that the recipe looks at; counted image by
+  image, as real runs make them.
+- Core-hours are of reading, decoding and views of pictures: seconds per picture as this test says.
+- Wall time is an estimate: work spread evenly over all cards and cores, pictures prepared while the
+  cards compute, no run faster than one card does it and those it needs.
+- GPU memory is counted: weights, gradients, optimiser and what is kept for the backward pass,
+  attention in tiles. Estimates: 1 GiB for CUDA, 5 % gaps, under mixed precision 0.6 of the
+  activations in float32.
+- Reads are an estimate from the sizes of the official archives: each picture once where all fit
+  half of the memory, else in every epoch.
 """
 
 
 def test_text(tmp_path):
     assert plan_text.render(small(tmp_path)) == TEXT
-
-
-def test_reading_the_pictures_is_told(tmp_path):
-    told = plans.plan(paper(tmp_path, "imagenet-lt"), ["CE"], seeds=[0])
-    read = 100 * 115_846 + 101 * 70_000  # 18.7 million, at 1.3 ms 6.74 hours
-    assert f"{read * 1.3e-3 / 3600:.3g}" == "6.74"
-    assert any("18,700,000 pictures takes some 6.74 core-hours" in text for text in told.assumed)
 
 
 @pytest.mark.parametrize("dataset", ["cifar100-lt", "iwildcam"])
@@ -710,11 +730,11 @@ def test_ldmlr_prices_its_diffusion_model(tmp_path):
     made = sum(max(round(0.2 * n), 5) for n in told.facts[0].counts)
     passes = 3 * 201 * 115_846 + 1000 * made  # 201 epochs with gradients, 1,000 steps of sampling
     assert run.fitted_pflop == pytest.approx(total * passes / 1e15, rel=1e-9)
-    assert run.passes.forward == 115_846 + 2 * 70_000
+    assert run.passes.forward == 115_846 + 70_000
 
 
 def test_lp_ft_prices_its_probes(tmp_path):
     run = runs(plans.plan(paper(tmp_path, "iwildcam"), ["LP-FT"]))["LP-FT"]
     # 50 probes of 200 steps of two products of (129,809, 513) and (513, 182)
     assert run.fitted_pflop == pytest.approx(50 * 200 * 4 * 129_809 * 513 * 182 / 1e15)
-    assert run.passes.forward == 129_809 + 21 * 73_220
+    assert run.passes.forward == 129_809 + 7314 + 20 * 73_220  # the probes' judges: id_val

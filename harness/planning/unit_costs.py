@@ -1,0 +1,102 @@
+"""CPU seconds of one core for a unit of work: those that ship, or those measured here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.core import documents, package_files
+from harness.pipeline.workspace import Workspace
+from harness.planning.flops import network, shape_of
+
+COSTS = Path(__file__).with_name("unit_costs.json")
+
+
+@dataclass(frozen=True)
+class UnitCosts:
+    """CPU seconds; None where nobody measured it.
+
+    Networks and the generator on a CPU are of profiles mini and smoke; views (a picture from its
+    file to what the network reads) of all profiles, of pictures of the data set's usual size.
+    """
+
+    source: str  # where they were measured
+    start_s: float = 6.5  # a process with PyTorch before it works
+    light_s: float = 1.0  # one without
+    run_s: float = 0.5  # a run beside its passes: tables read, predictions and weights written
+    train_s: dict[str, float] = field(default_factory=dict)  # an image, by objective
+    forward_s: float | None = None  # an image without gradients
+    view_s: float | None = None
+    test_view_s: float | None = None
+    pool_view_s: float | None = None  # of a synthetic picture, in training
+    step_s: float | None = None  # denoising an image by a step, both passes
+    image_s: float | None = None  # decoding and storing an image
+    source_s: float | None = None  # encoding a source
+    store_s: float | None = None  # an image's bytes in its codec
+    score_s: float | None = None  # an image's CLIP embedding
+    score_view_s: float | None = None  # of it, what a GPU does not do
+    draw_s: float = 0.0009  # a picture of the built-in world
+
+    def trained_s(self, objective: str) -> float | None:
+        """Of an image in training; of an objective that nobody measured, the dearest one's."""
+        return self.train_s.get(objective, max(self.train_s.values(), default=None))
+
+
+# Fields that are not measured each time, but were once, on the machine of the file.
+FIXED = ("start_s", "light_s", "run_s", "draw_s")
+
+
+def name_of(workspace: Workspace) -> str:
+    """What the costs of a workspace are filed under."""
+    backbone = workspace.recipe.pretrained or workspace.recipe.backbone
+    return f"{workspace.profile} {workspace.module.NAME} {backbone}"
+
+
+def shipped(workspace: Workspace) -> UnitCosts:
+    """Those of the package; a network that is not among them, by its FLOPs and those of one.
+
+    They are of the recipe as the profile has it.
+    """
+    content = _content()
+    where = f"measured on {content['machine']}, {content['date']}, and shipped with the package"
+    known = content["costs"].get(name_of(workspace))
+    if known is not None:
+        return UnitCosts(where, **known)
+    own = workspace.of_own_backbone
+    near = UnitCosts(where, **content["costs"].get(name_of(own), {}))
+    return _scaled(near, own, workspace)
+
+
+def _scaled(near: UnitCosts, own: Workspace, workspace: Workspace) -> UnitCosts:
+    """With the network's seconds in proportion to its FLOPs, whatever the number of classes."""
+    if near.forward_s is None:
+        return near
+    there, here = (network(shape_of(w.recipe, 2)) for w in (own, workspace))
+    return dataclasses.replace(
+        near,
+        source=f"{near.source}; the network's by its FLOPs and those of {own.recipe.backbone}",
+        train_s={name: s * here.train / there.train for name, s in near.train_s.items()},
+        forward_s=near.forward_s * here.forward / there.forward,
+    )
+
+
+def plain(costs: UnitCosts) -> dict[str, Any]:
+    """As the file holds them: what was measured, three figures each."""
+    values = dataclasses.asdict(costs)
+    for name in ("source", *FIXED):
+        del values[name]
+    return {name: _rounded(value) for name, value in values.items() if value is not None}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return float(f"{value:.3g}")
+
+
+@lru_cache(maxsize=1)
+def _content() -> dict[str, Any]:
+    return dict(documents.json_value(package_files.check(COSTS), "unit costs"))
