@@ -46,7 +46,7 @@ def record(method: str, imbalance: int, seed: int) -> dict[str, Any]:
     )
     metrics = {name: longtail.metrics(rows, counts) for name in ("last", "oracle")}
     packed = predictions.pack(dict.fromkeys(metrics, rows), CLASSES)
-    return records.record(spec, metrics, counts, len(rows), guessed=packed)
+    return records.record(spec, metrics, counts, len(rows), packed=packed)
 
 
 @pytest.fixture(scope="module")
