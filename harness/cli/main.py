@@ -234,7 +234,7 @@ def _reporting(every: Any) -> None:
         "a reporter's records: DIR/<profile>/<data set>/*.json, or a folder that harness wrote; "
         "NAME=DIR names the reporter (default: DIR/reporter.toml, else the name of the folder)"
     )
-    board.add_argument("folders", nargs="+", metavar="DIR", help=about_folders)
+    board.add_argument("folders", nargs="*", metavar="DIR", help=about_folders)
     board.add_argument("--reference", action="store_true", help="also the project's own results")
     add_datasets(board, "default: all with records")
     add_profile(board)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.cli.arguments import check_rule_and_selection, give, one_dataset, say
-from harness.core.errors import DataError
+from harness.core.errors import DataError, UsageError
 
 
 def leaderboard(args: argparse.Namespace) -> None:
@@ -18,6 +18,8 @@ def leaderboard(args: argparse.Namespace) -> None:
     from harness.results import leaderboard_page, tables
 
     check_rule_and_selection(args)
+    if not args.folders and not args.reference:
+        raise UsageError("name folders of records, or --reference for the project's own")
     board = shared_leaderboard(
         args.folders, args.profile, args.dataset or (), args.rule, args.select,
         reference=args.reference,
