@@ -40,8 +40,9 @@ bench: $(BUILT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q $(BENCHMARKS) --benchmark-enable -o python_files='bench_*.py' \
 		--benchmark-columns=min,mean,rounds --benchmark-autosave --benchmark-storage=.benchmarks
 
+# Not --quiet, which also hides warnings from --strict.
 docs: $(BUILT)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

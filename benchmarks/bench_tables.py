@@ -16,7 +16,7 @@ import pytest
 
 from harness.core.specs import RunSpec
 from harness.datasets import cifar100_lt, longtail, subsets
-from harness.results import comparison, predictions, records
+from harness.results import predictions, records, versus
 from harness.results.published import FOLDER, read
 
 CLASSES, IMAGES, SEEDS = 60, 20, 125
@@ -74,6 +74,6 @@ def test_comparison_in_four_columns_at_two_ratios(benchmark: Any, home: Path, se
     some = [r for r in runs if r["seed"] < seeds]
     columns = {c: f"rules.A.{c}" for c in ("many", "medium", "few")} | {"overall": "overall"}
     compared = benchmark.pedantic(
-        lambda: comparison.versus(some, ["CE+DisCL", "CE"], columns, [100, 50]), rounds=5
+        lambda: versus.versus(some, ["CE+DisCL", "CE"], columns, [100, 50]), rounds=5
     )
     assert len(compared) == 8

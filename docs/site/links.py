@@ -1,7 +1,7 @@
 """A hook of MkDocs: pages keep the links that they have in the repository.
 
-The README is the site's first page. Files outside docs/ that a page links to (tables, the changelog,
-the contributing guide) become pages or files of the site, too.
+The README is the site's first page. Files outside docs/ that a page links to (tables, changelog,
+contributing guide) become pages or files of the site, too.
 """
 
 from __future__ import annotations
