@@ -12,7 +12,7 @@ from shown_commands import REASONS, ROOT, Shown
 
 COMMANDS = shown_commands.shown()
 RUN = [command for command in COMMANDS if command.reason is None]
-SETS = ("cifar100-lt", "iwildcam", "imagenet-lt")  # whose runs the long commands continue
+SETS = ("cifar100-lt", "iwildcam")  # whose runs the long commands continue
 
 
 def ids(command: Shown) -> str:
