@@ -7,10 +7,11 @@ BUILT := .venv/.built-$(shell pwd | cksum | cut -d " " -f 1)
 SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
 FORMAT ?= text
 ATTACK_TRIALS ?= 10
+BENCHMARKS ?= benchmarks
 # DVC refuses stages that another of its commands works on: one command at a time, the next waits.
 DVC := flock dvc.yaml $(BIN)/dvc --wait-for-lock
 
-.PHONY: venv compare smoke check test browser test-long bench lint format clean
+.PHONY: venv compare smoke check test browser test-long bench docs lint format clean
 
 venv: $(BUILT)
 
@@ -40,7 +41,12 @@ test-long: $(BUILT)
 		--max-worker-restart 0 -m "not long" tests/attack
 
 bench: $(BUILT)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q benchmarks --benchmark-enable -o python_files='bench_*.py' --benchmark-columns=min,mean,rounds
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q $(BENCHMARKS) --benchmark-enable -o python_files='bench_*.py' \
+		--benchmark-columns=min,mean,rounds --benchmark-autosave --benchmark-storage=.benchmarks
+
+# Not --quiet, which also hides warnings from --strict.
+docs: $(BUILT)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
@@ -52,7 +58,7 @@ format: $(BUILT)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BUILT): requirements.lock pyproject.toml

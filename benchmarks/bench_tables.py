@@ -16,7 +16,7 @@ import pytest
 
 from harness.core.specs import RunSpec
 from harness.datasets import cifar100_lt, longtail, subsets
-from harness.results import comparison, predictions, records
+from harness.results import predictions, records, versus
 from harness.results.published import FOLDER, read
 
 CLASSES, IMAGES, SEEDS = 60, 20, 125
@@ -46,7 +46,7 @@ def record(method: str, imbalance: int, seed: int) -> dict[str, Any]:
     )
     metrics = {name: longtail.metrics(rows, counts) for name in ("last", "oracle")}
     packed = predictions.pack(dict.fromkeys(metrics, rows), CLASSES)
-    return records.record(spec, metrics, counts, len(rows), guessed=packed)
+    return records.record(spec, metrics, counts, len(rows), packed=packed)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,6 @@ def test_comparison_in_four_columns_at_two_ratios(benchmark: Any, home: Path, se
     some = [r for r in runs if r["seed"] < seeds]
     columns = {c: f"rules.A.{c}" for c in ("many", "medium", "few")} | {"overall": "overall"}
     compared = benchmark.pedantic(
-        lambda: comparison.versus(some, ["CE+DisCL", "CE"], columns, [100, 50]), rounds=5
+        lambda: versus.versus(some, ["CE+DisCL", "CE"], columns, [100, 50]), rounds=5
     )
     assert len(compared) == 8

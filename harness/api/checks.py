@@ -71,15 +71,17 @@ def check(
     mode: str = "statistical",
     settings: Sequence[tuple[str, Any]] = (),
     speed: Speed | None = None,
+    file: Path | None = None,
 ) -> Report:
     """Everything of a profile, or of some data sets: one's own results, else the reference's.
 
     mode: see harness.results.gate. settings: fields of the recipes, over those of params.yaml.
-    speed: as measured in this run; None: not measured. DataError for records and golden numbers
+    speed: as measured in this run; None: not measured. file: of golden numbers; None: one's own, or
+    the project's. DataError for records and golden numbers
     that cannot be read, which names the file.
     """
     home = Path(home)
-    known = golden.read(golden.find(profile, home), profile)
+    known = golden.read(golden.find(profile, home) if file is None else Path(file), profile)
     guarded = {row.dataset for row in known.rows}
     names = datasets or sorted(guarded | set(store.datasets(profile, home)))
     sets = _read(profile, home, names, settings)

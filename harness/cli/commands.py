@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.arguments import choices, give, request_of, say
-from harness.core import registry
+from harness.cli.arguments import (
+    check_goes_with,
+    choices,
+    datasets,
+    give,
+    one_dataset,
+    requests_of,
+    say,
+)
 from harness.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -17,17 +24,25 @@ if TYPE_CHECKING:
 
     from harness.api.result import Result
     from harness.api.steps import Generated, Trained
+    from harness.pipeline.request import Request
+    from harness.pipeline.workspace import Workspace
 
 PICTURES = 5000  # in a report's galleries
 
 
 def compare(args: argparse.Namespace) -> None:
+    requests = requests_of(args, methods=True, table=True)
+    for request in requests:
+        request.workspace.check_built_in()
+    for request in requests:
+        _compare_one(request, args)
+
+
+def _compare_one(request: Request, args: argparse.Namespace) -> None:
     from harness.api import steps
     from harness.api.result import Result
     from harness.results import versus
 
-    request = request_of(args, methods=True, table=True)
-    request.workspace.check_built_in()
     for step in steps.run(request):
         DONE[step.name](step.result)
         say(f"  {step.name} took {step.seconds:.1f} s")
@@ -54,36 +69,43 @@ def _beside_reference(result: Result) -> None:
 def index(args: argparse.Namespace) -> None:
     from harness.api import steps
 
-    _index_done(steps.index(request_of(args)))
+    for request in requests_of(args):
+        _index_done(steps.index(request))
 
 
 def hard(args: argparse.Namespace) -> None:
     from harness.api import steps
     from harness.pipeline import pool_statistics
 
-    request = request_of(args)
-    table = steps.hard(request)
-    print(pool_statistics.render(request.workspace, pool_statistics.count(request.workspace)))
-    _hard_done(table)
+    for request in requests_of(args):
+        table = steps.hard(request)
+        print(pool_statistics.render(request.workspace, pool_statistics.count(request.workspace)))
+        _hard_done(table)
 
 
 def generate(args: argparse.Namespace) -> None:
     from harness.api import steps
 
-    _generate_done(steps.generate(request_of(args, methods=True)))
+    for request in requests_of(args, methods=True):
+        _generate_done(steps.generate(request))
 
 
 def score(args: argparse.Namespace) -> None:
     from harness.api import steps
 
-    _score_done(steps.score(request_of(args, methods=True)))
+    for request in requests_of(args, methods=True):
+        _score_done(steps.score(request))
 
 
 def train(args: argparse.Namespace) -> None:
     from harness.api import steps
     from harness.pipeline.request import resolve
 
-    every = [resolve(choices(args, table=name), methods=True) for name in args.table]
+    every = [
+        resolve(choices(args, dataset=dataset, table=name), methods=True)
+        for dataset in datasets(args)
+        for name in args.table
+    ]
     _train_done(steps.train(every))
 
 
@@ -133,27 +155,36 @@ def table(args: argparse.Namespace) -> None:
     from harness.core.files import write_atomic
     from harness.results import table_data
 
-    result = Result(request_of(args, table=True))
+    if args.format in ("csv", "json"):
+        one_dataset(args, f"--format {args.format}")
     if args.metrics:
-        write_atomic(args.metrics, table_data.to_metrics(result.leaderboard).encode())
-    give(_rendered(result, args, args.format), args.out)
+        one_dataset(args, "--metrics")
+    results = [Result(request) for request in requests_of(args, table=True)]
+    texts = [_rendered(result, args, args.format) for result in results]
+    if args.metrics:
+        write_atomic(args.metrics, table_data.to_metrics(results[0].leaderboard).encode())
+    give("\n".join(texts), args.out)
 
 
 def verify(args: argparse.Namespace) -> None:
     """Print what is damaged; DataError where something is, unless all of it was repaired."""
     from harness.pipeline import verification
 
-    workspace = request_of(args).workspace
-    problems = verification.verify(workspace)
-    for name, some in problems.items():
-        print(f"{name}: {len(some) or 'nothing'} wrong")
-        for problem in some:
-            print(f"  {problem.text}")
-    count = sum(map(len, problems.values()))
+    every = []
+    for request in requests_of(args):
+        if len(datasets(args)) > 1:
+            print(f"{request.dataset}:")
+        problems = verification.verify(request.workspace)
+        every.append(problems)
+        for name, some in problems.items():
+            print(f"{name}: {len(some) or 'nothing'} wrong")
+            for problem in some:
+                print(f"  {problem.text}")
+    count = sum(len(some) for problems in every for some in problems.values())
     if count and not args.repair:
         raise DataError(f"{_number(count)}; `harness verify --repair` removes what is damaged")
     if count:
-        left = verification.repair(problems)
+        left = [problem for problems in every for problem in verification.repair(problems)]
         print("repaired; `harness compare` makes again what is missing now")
         if left:
             raise DataError(f"{_number(len(left))} left: nothing of the harness's makes them again")
@@ -164,56 +195,41 @@ def _number(count: int) -> str:
 
 
 def cache(args: argparse.Namespace) -> None:
-    from harness.api.exports import write_export
+    check_goes_with(args, "to format", args.action == "export", "`cache export`")
+    if args.action == "export":
+        one_dataset(args, "an export")
+        if args.to is None:
+            raise UsageError("export needs a folder: --to DIR")
+    for request in requests_of(args):
+        CACHE[args.action](request.workspace, args)
+
+
+def _gc(workspace: Workspace, args: argparse.Namespace) -> None:
     from harness.pipeline import stages
     from harness.pool import cache, failures
 
-    workspace = request_of(args).workspace
-    pool = workspace.pool
-    if args.action == "gc":
-        removed = cache.gc(pool, [stages.generator_key(workspace)])
-        old = failures.stale(pool, [stages.generator_key(workspace)])
-        for path in old:
-            path.unlink(missing_ok=True)
-        print(f"{len(removed) + len(old)} files removed")
-    elif args.action == "rekey":
-        from harness.pool.rekey import rekey
-
-        print(f"{rekey(pool, workspace.generator)} images have a new key")
-    else:
-        if args.to is None:
-            raise UsageError("export needs a folder: --to DIR")
-        count = write_export(workspace, args.to, args.format)
-        print(f"{count} images exported to {args.to}")
+    removed = cache.gc(workspace.pool, [stages.generator_key(workspace)])
+    old = failures.stale(workspace.pool, [stages.generator_key(workspace)])
+    for path in old:
+        path.unlink(missing_ok=True)
+    print(f"{len(removed) + len(old)} files removed")
 
 
-def listing(args: argparse.Namespace) -> None:
-    if args.method:
-        give(_arguments(args.method, args.format), None)
-        return
-    datasets, broken = _split_by_state("harness.datasets")
-    methods, others = _split_by_state("baselines")
-    print("data sets:", ", ".join(datasets))
-    print("profiles:  mini (built-in world, the default), smoke (cut down), paper (real data)")
-    print("methods:  ", ", ".join(methods), "joined by +")
-    for sentence in broken + others:
-        print("broken:   ", sentence)
+def _rekey(workspace: Workspace, args: argparse.Namespace) -> None:
+    from harness.pool.rekey import rekey
+
+    print(f"{rekey(workspace.pool, workspace.generator)} images have a new key")
 
 
-def _split_by_state(package: str) -> tuple[list[str], list[str]]:
-    """The names of a package whose files work, and what is wrong with the other files."""
-    from harness.methods.compose import PACKAGE, problem
+def _export(workspace: Workspace, args: argparse.Namespace) -> None:
+    from harness.api.exports import write_export
 
-    find_problem = problem if package == PACKAGE else registry.problem
-    problems = {name: find_problem(package, name) for name in registry.names(package)}
-    works = [name for name, sentence in problems.items() if sentence is None]
-    return works, [sentence for sentence in problems.values() if sentence is not None]
+    count = write_export(workspace, args.to, args.format or "files")
+    print(f"{count} images exported to {args.to}")
 
 
-def _arguments(names: Sequence[str], form: str) -> str:
-    """The arguments of terms as tables; of all terms that work for the name "all"."""
-    from harness.cli import argument_tables
-    from harness.methods.compose import PACKAGE
-
-    chosen = _split_by_state(PACKAGE)[0] if list(names) == ["all"] else names
-    return argument_tables.render(chosen, form)
+CACHE: dict[str, Callable[[Workspace, argparse.Namespace], None]] = {
+    "gc": _gc,
+    "rekey": _rekey,
+    "export": _export,
+}

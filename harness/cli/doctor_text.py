@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from harness.planning.devices import gpu_text
@@ -13,8 +15,11 @@ from harness.planning.packages import OK, Package, pip
 WIDTH = 100  # in characters
 
 
-def render(report: Report) -> str:
-    """For the terminal."""
+def render(report: Report, form: str = "text") -> str:
+    """For the terminal, or as JSON."""
+    if form == "json":
+        packages = [{**asdict(p), "status": p.status} for p in report.packages]
+        return json.dumps(asdict(report) | {"packages": packages}, indent=1, ensure_ascii=False)
     r = report
     pieces = [
         f"Python {r.python}, {r.system}",

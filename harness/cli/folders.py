@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.core import files
 
 BELOW_HOME = ("work", "pool", "runs", "results/records", "results/metrics")  # each by profile
-WRITTEN = ("out", "metrics", "to", "trace")  # options that name a file or folder to write
+WRITTEN = ("out", "metrics", "page", "to", "trace")  # options that name a file or folder to write
 OTHERS = ("results/tables", "results/profile", "prompts")
 _VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
 

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.cli import commands, tools
+from harness.cli import commands, completion, examples, listing, shared_leaderboard, tools
 from harness.cli.folders import path_of, sweep
 from harness.cli.guard import DONE, USAGE, guarded
+from harness.cli.options import (
+    add_action,
+    add_command,
+    add_datasets,
+    add_home,
+    add_plain_command,
+    add_profile,
+    add_rows,
+    add_rule_and_selection,
+    add_runs,
+    add_set,
+    add_view,
+    positive,
+    seed,
+    whole_number,
+)
 from harness.core import registry
+from harness.results.records import installed
 
-EXAMPLES = """examples:
-  harness compare --dataset cifar100-lt             every stage, then the leaderboard
-  harness compare --dataset cifar100-lt --rows CE "CE+DisCL" --imbalance 100 --seeds 0 1 2 3 4
-  harness train --dataset cifar100-lt --method 'CE+DisCL(curriculum="fixed", levels=(0.5,))'
-  harness train --dataset cifar100-lt --set scratch.lr=0.05 --set mixture.keep=0.5
-  harness table --dataset cifar100-lt --rule B --format markdown
-  harness table --table table4 --profile mini --select oracle
-  harness data check --dataset imagenet-lt --profile paper --root /data/imagenet
-  harness plan --dataset imagenet-lt --profile paper
-  harness report --profile mini --out report.html   one page of all that was run
-  harness check --profile smoke
-  harness list                                      data sets, profiles, methods
-  harness list --method DisCL                       its arguments: defaults, ranges, help
-
-exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 usage, 3 a check
-failed (a regression), 130 interrupted, 143 terminated."""
-
-ABOUT_SET = "a field of the recipe, such as scratch.lr=0.05; may be repeated"
 FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
 
 
@@ -53,12 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, but an unknown option is told first, and with the nearest one."""
-        if self._subparsers is None:
-            options = [name for name in self._option_string_actions if name.startswith("--")]
-            for word in args or ():
-                name = word.partition("=")[0]
-                if name.startswith("--") and not any(o.startswith(name) for o in options):
-                    self.error(f"unknown option {name}{registry.nearest(name, options)}")
+        options = [name for name in self._option_string_actions if name.startswith("--")]
+        for word in sys.argv[1:] if args is None else args:
+            if self._subparsers is not None and not word.startswith("-"):
+                break  # a command, whose own parser reads the rest
+            name = word.partition("=")[0]
+            if name.startswith("--") and not any(o.startswith(name) for o in options):
+                self.error(f"unknown option {name}{registry.nearest(name, options)}")
         return super().parse_known_args(args, namespace)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -72,36 +73,57 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` tells more\n")
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print the versions of the harness, Python and PyTorch, and end."""
+        print(version_text())
+        parser.exit()
+
+
+def version_text() -> str:
+    """Versions, as `harness --version` prints them."""
+    known = installed(("discl-harness", "torch"))
+    torch = f", torch {known['torch']}" if "torch" in known else ""
+    number = known.get("discl-harness", "(not installed)")
+    return f"harness {number} (Python {platform.python_version()}{torch})"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="harness",
         description="Compare DisCL with its baselines on scarce image data with synthetic images.",
-        epilog=EXAMPLES,
+        epilog=examples.of_all(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    about_version = "print the versions of the harness, Python and PyTorch"
+    parser.add_argument("--version", action=_Version, nargs=0, help=about_version)
     every = parser.add_subparsers(dest="command", metavar="command", title="commands")
-    compare = _command(every, "compare", commands.compare, "run what is missing, print the table")
-    _rows(compare, "what to run; the first is then compared with each other one")
+    compare = add_command(
+        every, "compare", commands.compare, "run what is missing, print the table"
+    )
+    add_runs(compare, "what to run; the first is then compared with each other one")
     compare.add_argument(
         "--rerun", action="store_true", help="also train runs again that other code trained"
     )
-    _view(compare)
-    _command(every, "index", commands.index, "list the training images of every imbalance ratio")
-    _command(every, "hard", commands.hard, "choose the images that get a spectrum")
-    for name, stage, about in (
-        ("generate", commands.generate, "make the synthetic images that are missing"),
-        ("score", commands.score, "CLIPScores of the synthetic images"),
+    add_view(compare)
+    about = "list the training images of every imbalance ratio"
+    add_command(every, "index", commands.index, about, without="backbone workers device")
+    add_command(every, "hard", commands.hard, "choose the images that get a spectrum")
+    for name, stage, about, without in (
+        ("generate", commands.generate, "make the synthetic images that are missing", ""),
+        ("score", commands.score, "CLIPScores of the synthetic images", "workers"),
     ):
-        _rows_alone(_command(every, name, stage, about), "whose images")
-    train = _command(every, "train", commands.train, "train the runs that are missing")
-    _rows(train)
+        add_rows(add_command(every, name, stage, about, without=without), "whose images")
+    train = add_command(every, "train", commands.train, "train the runs that are missing")
+    add_runs(train)
     train.add_argument("--method", action="append", help="an expression; may be repeated")
     about_table = "whose rows to run, with its backbone (default: the data set's main table)"
     train.add_argument("--table", nargs="+", metavar="NAME", default=[None], help=about_table)
     about = "print the leaderboard of what was run, beside the published one"
-    table = _command(every, "table", commands.table, about, needs_dataset=False)
-    _view(table)
-    _rows_alone(table, "what to show; those that nobody published are marked ours")
+    without = "root workers device"
+    table = add_command(every, "table", commands.table, about, needs_dataset=False, without=without)
+    add_view(table)
+    add_rows(table, "what to show; those that nobody published are marked ours")
     table.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     table.add_argument("--out", type=path_of, help="write the table to this file instead")
     table.add_argument(
@@ -110,76 +132,85 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     table.add_argument("--metrics", type=path_of, help="write the means to this file, for DVC")
     about = "read all that is kept to the last byte: data, tables, pool, scores, runs, records"
-    verify = _command(every, "verify", commands.verify, about)
+    without = "backbone workers device"
+    verify = add_command(every, "verify", commands.verify, about, without=without)
     about_repair = "remove what is damaged; `harness compare` then makes it again"
     verify.add_argument("--repair", action="store_true", help=about_repair)
     about = "clean or export the synthetic images, or give them the keys that hold now"
-    cache = _command(every, "cache", commands.cache, about)
-    cache.add_argument("action", choices=("gc", "rekey", "export"))
+    cache = add_command(every, "cache", commands.cache, about, without=without, each=True)
+    add_action(cache, tuple(commands.CACHE))
     cache.add_argument("--to", type=path_of, help="export: a folder that does not exist yet")
-    cache.add_argument("--format", choices=("files", "webdataset", "hf"), default="files")
+    about_format = "export: files (default), webdataset or hf (Parquet)"
+    cache.add_argument("--format", choices=("files", "webdataset", "hf"), help=about_format)
     _preparing(every)
     _reporting(every)
-    about_list = "data sets, their profiles, and methods; the arguments of a method"
-    listing = every.add_parser("list", help=about_list)
-    listing.add_argument(
-        "--method",
-        action="append",
+    _about_the_command(every)
+    return parser
+
+
+def _about_the_command(every: Any) -> None:
+    about = "names that can be chosen: data sets, methods, tables, ...; the arguments of a method"
+    names = add_plain_command(every, "list", listing.listing, about)
+    about_what = f"one of {', '.join(listing.WHAT)} (default: an overview)"
+    names.add_argument("what", nargs="?", choices=listing.WHAT, metavar="WHAT", help=about_what)
+    names.add_argument(
+        "--method", action="append",
         help="print this term's arguments: type, default, allowed values, help; may be repeated; "
         "all: of every term",
+    )  # fmt: skip
+    about_format = "default: text"
+    names.add_argument(
+        "--format", choices=("text", "markdown", "json"), default="text", help=about_format
     )
-    listing.add_argument(
-        "--format", choices=("text", "markdown"), default="text", help="default: text"
-    )
-    listing.set_defaults(run=commands.listing)
-    return parser
+    about = "print the script by which a shell completes commands, options and names"
+    script = add_plain_command(every, "completion", completion.command(_parser), about)
+    script.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help="bash, zsh, tcsh")
 
 
 def _preparing(every: Any) -> None:
     """Commands that prepare, plan and check."""
-    data = _command(every, "data", tools.data, "check a data set's official files, or fetch them")
-    data.add_argument("action", choices=("check", "fetch"))
+    about, without = "check a data set's official files, or fetch them", "backbone workers device"
+    data = add_command(every, "data", tools.data, about, without=without, each=True)
+    add_action(data, ("check", "fetch"))
     data.add_argument("--decode", action="store_true", help="check: decode every picture, too")
     about = "write ten scene descriptions per class: an offline grammar, or a language model"
-    prompts = _command(every, "prompts", tools.prompts, about)
+    prompts = add_command(every, "prompts", tools.prompts, about, without=without)
     prompts.add_argument(
         "--out", type=path_of, help="JSON file (default: the one that `harness generate` reads)"
     )
     prompts.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible one; else grammar")
-    prompts.add_argument("--model", default="gpt-3.5-turbo-0125", help="at the endpoint")
-    prompts.add_argument(
-        "--key",
-        default="OPENAI_API_KEY",
-        metavar="VARIABLE",
-        help="environment variable of the key",
-    )
-    plan = _command(every, "plan", tools.plan, "what would run, and what it costs; needs no data")
-    _rows(plan)
+    about_model = "at the endpoint (default: gpt-3.5-turbo-0125)"
+    prompts.add_argument("--model", help=about_model)
+    about_key = "environment variable of the endpoint's key (default: OPENAI_API_KEY)"
+    prompts.add_argument("--key", metavar="VARIABLE", help=about_key)
+    about = "what would run, and what it costs; needs no data"
+    plan = add_command(every, "plan", tools.plan, about, without="workers device")
+    add_runs(plan)
     plan.add_argument("--table", metavar="NAME", help="default: the data set's main table")
     _machines(plan)
     _profile(every)
     about = "what is installed and found here, and what each profile still needs"
-    doctor = every.add_parser("doctor", help=about, description=about)
-    doctor.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
+    doctor = add_plain_command(every, "doctor", tools.doctor, about)
+    add_home(doctor)
+    doctor.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     about_load = "also load each model of this profile once: mini, smoke or paper"
     doctor.add_argument("--profile", help=about_load)
-    doctor.add_argument("--device", default="cpu", help="to load them on (default: cpu)")
-    doctor.set_defaults(run=tools.doctor)
+    doctor.add_argument("--device", help="to load them on (default: cpu)")
     _checking(every)
     about = "the published tables against their own class counts: what adds up, and what does not"
-    audit = every.add_parser("audit", help=about, description=about)
+    audit = add_plain_command(every, "audit", tools.audit, about)
     audit.add_argument("--all", action="store_true", help="rows that add up, too")
-    audit.add_argument("--format", choices=("text", "markdown", "json"), default="text")
-    audit.set_defaults(run=tools.audit)
+    choices = ("text", "markdown", "json")
+    audit.add_argument("--format", choices=choices, default="text", help="default: text")
 
 
 def _machines(plan: argparse.ArgumentParser) -> None:
     """What a plan is for."""
     plan.add_argument("--tflops", type=float, help="rate of one GPU to plan for, TFLOP/s")
     about_gpus = "cards to plan for (default: 1 for profile paper, else 0: the cores do the work)"
-    plan.add_argument("--gpus", type=_whole_number, help=about_gpus)
+    plan.add_argument("--gpus", type=whole_number, help=about_gpus)
     about_cores = "cores to plan for (default: 16 per card for profile paper, else this machine's)"
-    plan.add_argument("--cores", type=_positive, help=about_cores)
+    plan.add_argument("--cores", type=positive, help=about_cores)
     about_card = "memory of a card in GiB (default: 74.5, which is sold as 80 GB)"
     plan.add_argument("--gpu-memory", type=float, metavar="GIB", help=about_card)
     about_memory = "of the machine, in GiB (default: 128 for profile paper, else this machine's)"
@@ -193,8 +224,9 @@ def _machines(plan: argparse.ArgumentParser) -> None:
 def _reporting(every: Any) -> None:
     """Commands that look at the records of several data sets."""
     about = "the paper's claims, each tested on what was run"
-    findings = every.add_parser("findings", help=about, description=about)
-    findings.add_argument("--format", choices=("text", "markdown", "json", "short"), default="text")
+    findings = add_plain_command(every, "findings", tools.findings, about)
+    choices = ("text", "markdown", "json", "short")
+    findings.add_argument("--format", choices=choices, help="default: text")
     findings.add_argument("--out", type=path_of, help="write to this file instead")
     findings.add_argument(
         "--power",
@@ -202,40 +234,49 @@ def _reporting(every: Any) -> None:
         help="instead: the smallest difference that each comparison would show, and how many seeds "
         "and test images the published one would take",
     )
-    findings.set_defaults(run=tools.findings)
     about = "one HTML file: leaderboards, findings, charts and a gallery of the spectrum"
-    report = every.add_parser("report", help=about, description=about)
+    report = add_plain_command(every, "report", tools.report, about)
     report.add_argument("--out", type=path_of, default=Path("report.html"), help="(report.html)")
     report.add_argument(
         "--pictures",
-        type=_positive,
+        type=positive,
         default=commands.PICTURES,
         help=f"synthetic images in it, about (default {commands.PICTURES})",
     )
-    report.set_defaults(run=tools.report)
     for parser in (findings, report):
-        parser.add_argument(
-            "--dataset", action="append", help="may be repeated (default: all with records)"
-        )
-        parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
-        about_home = "of results (default: here)"
-        parser.add_argument("--home", type=path_of, default=Path(), help=about_home)
-        _set(parser)
-        _rule_and_selection(parser)
+        add_datasets(parser, "default: all with records")
+        add_profile(parser)
+        add_home(parser)
+        add_set(parser)
+        add_rule_and_selection(parser)
+    about = "records of several people in one leaderboard, each proven by its own predictions"
+    board = add_plain_command(every, "leaderboard", shared_leaderboard.leaderboard, about)
+    about_folders = (
+        "a reporter's records: DIR/<profile>/<data set>/*.json, or a folder that harness wrote; "
+        "NAME=DIR names the reporter (default: DIR/reporter.toml, else the name of the folder)"
+    )
+    board.add_argument("folders", nargs="*", metavar="DIR", help=about_folders)
+    board.add_argument("--reference", action="store_true", help="also the project's own results")
+    add_datasets(board, "default: all with records")
+    add_profile(board)
+    add_rule_and_selection(board)
+    board.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    board.add_argument("--out", type=path_of, help="write the tables to this file instead")
+    board.add_argument("--page", type=path_of, metavar="FILE", help="also write one HTML page")
 
 
 def _checking(every: Any) -> None:
     about = "the gate: results against golden numbers, by statistics; exit code 3 for a regression"
-    example = 'example: harness check --profile smoke; harness check --update --reason "new CLIP"'
-    check = every.add_parser("check", help=about, description=about, epilog=example)
-    check.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
-    check.add_argument("--dataset", nargs="+", metavar="NAME", help="default: all")
-    check.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
-    _set(check)
-    check.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    check = add_plain_command(every, "check", tools.check, about)
+    add_profile(check)
+    add_datasets(check, "default: all")
+    add_home(check)
+    add_set(check)
+    check.add_argument("--format", choices=("text", "markdown", "json"), help="default: text")
+    about_golden = "golden numbers (default: results/golden/<profile>.json)"
+    check.add_argument("--golden", type=path_of, metavar="FILE", help=about_golden)
     check.add_argument(
         "--mode",
-        default="statistical",
         help="statistical (default): on any machine; exact: keys and numbers equal, on one machine",
     )
     check.add_argument(
@@ -251,15 +292,14 @@ def _checking(every: Any) -> None:
         "lies apart, and make these the golden numbers; an interrupted call resumes",
     )
     check.add_argument(
-        "--seeds", nargs="+", type=_seed, help="calibrate: of the runs (default: 0 1 2)"
+        "--seeds", nargs="+", type=seed, help="calibrate: of the runs (default: 0 1 2)"
     )
     check.add_argument("--reason", metavar="TEXT", help="update, calibrate: why, kept in the file")
-    check.set_defaults(run=tools.check)
 
 
 def _profile(every: Any) -> None:
     from_here = "where the seconds of generating, reading and training go; writes results/profile"
-    profile = _command(every, "profile", tools.profile, from_here)
+    profile = add_command(every, "profile", tools.profile, from_here, without="workers")
     profile.add_argument(
         "--what",
         nargs="+",
@@ -268,94 +308,20 @@ def _profile(every: Any) -> None:
         help="default: generation",
     )
     profile.add_argument(
-        "--sources", type=_positive, default=8, help="hard images to make spectra of (default 8)"
+        "--sources", type=positive, help="hard images to make spectra of (default 8)"
     )
     profile.add_argument("--levels", nargs="+", type=float, help="default: the profile's")
     profile.add_argument(
-        "--against", nargs="+", default=[], metavar="PIPELINE",
+        "--against", nargs="+", metavar="PIPELINE",
         help="stock: diffusers' pipeline in batches; loop: one image at a time, with CLIP",
     )  # fmt: skip
     profile.add_argument(
-        "--approximate", nargs="+", default=[], metavar="NAME",
+        "--approximate", nargs="+", metavar="NAME",
         help="beside the exact generator: guidance-interval=0.2-0.8, deep-cache=2, fp8-linears",
     )  # fmt: skip
     profile.add_argument(
         "--trace", type=path_of, metavar="FILE", help="of the generation, for Perfetto"
     )
-
-
-def _view(parser: argparse.ArgumentParser) -> None:
-    about = "also show the optimiser steps, images seen and images generated of each row"
-    parser.add_argument("--budget", action="store_true", help=about)
-    parser.add_argument("--table", metavar="NAME", help="default: the data set's main table")
-    _rule_and_selection(parser)
-
-
-def _rule_and_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rule", default="A", help="class grouping: A, B, C, D (default A)")
-    parser.add_argument(
-        "--select", default="last", help="epoch: last (default), best_val or oracle"
-    )
-
-
-def _set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=ABOUT_SET)
-
-
-def _rows_alone(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--rows", nargs="+", metavar="METHOD", help=f"{what} (default: the table's rows)"
-    )
-
-
-def _command(
-    every: Any,
-    name: str,
-    run: Callable[[argparse.Namespace], None],
-    about: str,
-    needs_dataset: bool = True,
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = every.add_parser(
-        name,
-        help=about,
-        description=about,
-        epilog=f"example: harness {name} --dataset cifar100-lt",
-    )
-    parser.add_argument("--dataset", required=needs_dataset, help="see `harness list`")
-    parser.add_argument("--profile", default="mini", help="mini (default), smoke or paper")
-    parser.add_argument("--backbone", help="another one than the profile's: resnet34, ...")
-    parser.add_argument("--root", type=path_of, help="folder of the data set's official files")
-    parser.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
-    parser.add_argument("--params", type=path_of, help="default: params.yaml in --home, if there")
-    _set(parser)
-    parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, ...")
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _rows(parser: argparse.ArgumentParser, what: str = "what to run") -> None:
-    _rows_alone(parser, what)
-    parser.add_argument("--imbalance", nargs="+", type=_positive, help="default: the profile's")
-    parser.add_argument("--seeds", nargs="+", type=_seed, help="default: the profile's")
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _whole_number(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _seed(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, lowest: int) -> int:
-    if not text.isdecimal() or int(text) < lowest:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest}")
-    return int(text)
 
 
 if __name__ == "__main__":

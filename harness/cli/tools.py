@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.arguments import check_rule_and_selection, choices, give, request_of, say
+from harness.cli.arguments import (
+    check_goes_with,
+    check_rule_and_selection,
+    choices,
+    give,
+    one_dataset,
+    request_of,
+    requests_of,
+    say,
+)
 from harness.core import registry
 from harness.core.errors import DataError, Regression, UsageError
 
@@ -14,6 +24,7 @@ if TYPE_CHECKING:
     from harness.results.gate import Speed
 
 SOURCES = 4  # whose spectra a check of the speed makes
+PROFILED = 8  # the same of a profile
 
 
 def data(args: argparse.Namespace) -> None:
@@ -21,12 +32,19 @@ def data(args: argparse.Namespace) -> None:
 
     All that is wrong is printed, at most 20 lines of it; DataError with its number.
     """
+    check_goes_with(args, "decode", args.action == "check", "`data check`")
+    if args.action == "fetch" and args.root is None:
+        raise UsageError("fetch needs a folder to download to: --root DIR")
+    if args.root is not None:
+        one_dataset(args, "--root")
+    for request in requests_of(args):
+        _data_of(request.workspace, args)
+
+
+def _data_of(workspace: Workspace, args: argparse.Namespace) -> None:
     from harness.datasets.offences import Offences
 
-    workspace = request_of(args).workspace
     if args.action == "fetch":
-        if args.root is None:
-            raise UsageError("fetch needs a folder to download to: --root DIR")
         workspace.module.fetch(args.root)
         say(f"{workspace.module.NAME} is below {args.root}; `harness data check` looks at it")
         return
@@ -47,10 +65,16 @@ def _number(count: int) -> str:
 
 def prompts(args: argparse.Namespace) -> None:
     """Scene descriptions for the classes of a data set."""
+    check_goes_with(args, "model key", args.endpoint is not None, "--endpoint")
+    one_dataset(args, "a prompts file")
     from harness.datasets import prompts as grammar
     from harness.datasets.prompts import chat_client, endpoint
     from harness.pipeline import stages
 
+    key = None
+    if args.endpoint is not None:
+        chat_client.checked_endpoint(args.endpoint)
+        key = chat_client.key_from_environment(args.key or chat_client.KEY_VARIABLE)
     workspace = request_of(args).workspace
     classes, out = (
         stages.load(workspace, workspace.imbalances()[0]).classes,
@@ -61,15 +85,15 @@ def prompts(args: argparse.Namespace) -> None:
         grammar.write(out, scenes)
         say(f"{out}: ten scenes for each of {len(scenes.of)} classes, by the grammar")
         return
-    key = chat_client.key_from_environment(args.key)
-    about = {"endpoint": args.endpoint, "model": args.model, "key": key}
+    model = args.model or endpoint.MODEL
+    about = {"endpoint": args.endpoint, "model": model, "key": key}
     names = set(classes)  # two labels may have one
     failed = endpoint.fetch(classes, out, dataset=workspace.module.NAME, **about)
     for name, why in failed.items():
         print(f"{name}: {why}")
     if failed:
         raise DataError(f"{len(failed)} of {len(names)} classes have no scenes; the same command")
-    say(f"{out}: scenes for {len(names)} classes, by {args.model}")
+    say(f"{out}: scenes for {len(names)} classes, by {model}")
 
 
 def findings(args: argparse.Namespace) -> None:
@@ -80,6 +104,8 @@ def findings(args: argparse.Namespace) -> None:
     from harness.results import claims, findings_text
 
     check_rule_and_selection(args)
+    if args.power and args.format:
+        raise UsageError("--power is printed as text only; leave --format out")
     workspaces = _workspaces(args)
     results = findings_of(workspaces, claims.read(), args.rule, args.select)
     if args.power:
@@ -118,10 +144,14 @@ def check(args: argparse.Namespace) -> None:
     from harness.api import checks
     from harness.cli import gate_text
     from harness.pipeline.config import PROFILES, assignments
+    from harness.results import gate
 
     registry.one_of("--profile", args.profile, PROFILES)
     datasets = [registry.find("harness.datasets", name).NAME for name in args.dataset or ()]
     settings = assignments(args.set or ())
+    check_goes_with(args, "seeds", args.calibrate, "--calibrate")
+    check_goes_with(args, "mode format golden", not (args.update or args.calibrate), "a check")
+    check_goes_with(args, "speed", not args.calibrate, "a check or --update")
     writes = args.update or args.calibrate
     if writes != (args.reason is not None) or (args.update and args.calibrate):
         why = "golden numbers keep their reason"
@@ -139,9 +169,15 @@ def check(args: argparse.Namespace) -> None:
         say("golden numbers written" if changed else "golden numbers are these already")
         return
     report = checks.check(
-        args.profile, args.home, datasets, mode=args.mode, settings=settings, speed=speed
+        args.profile,
+        args.home,
+        datasets,
+        mode=args.mode or gate.MODES[0],
+        settings=settings,
+        speed=speed,
+        file=args.golden,
     )
-    print(gate_text.render(report, args.format))
+    print(gate_text.render(report, args.format or "text"))
     if report.failures:
         raise Regression(f"check failed: {gate_text.verdict(report)}")
 
@@ -178,12 +214,12 @@ def plan(args: argparse.Namespace) -> None:
     from harness.cli import plan_text
     from harness.planning.hardware import hardware
 
-    request = request_of(args, methods=True)
-    machines = hardware(
-        request.workspace, args.gpus, args.cores, args.gpu_memory, args.memory, args.read_mb_s
-    )
-    result = plan_of(request, args.tflops, machines, args.measure)
-    print(plan_text.render(result.plan))
+    given = (args.gpus, args.cores, args.gpu_memory, args.memory, args.read_mb_s)
+    texts = []
+    for request in requests_of(args, methods=True):
+        machines = hardware(request.workspace, *given)
+        texts.append(plan_text.render(plan_of(request, args.tflops, machines, args.measure).plan))
+    print("\n".join(texts))
 
 
 def profile(args: argparse.Namespace) -> None:
@@ -191,11 +227,19 @@ def profile(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from harness.cli import profile_text
+    from harness.generation import approximations
     from harness.pipeline.request import resolve
     from harness.planning import profile as profiling
     from harness.planning import profile_data
     from harness.planning.generation_run import work
 
+    makes = "generation" in args.what
+    check_goes_with(args, "sources levels against approximate trace", makes, "--what generation")
+    one_dataset(args, "a profile")
+    for name in args.against or ():
+        registry.one_of("--against", name, profiling.PIPELINES)
+    for text in args.approximate or ():
+        approximations.parse([text])
     named = choices(args)
     if args.levels:
         named = replace(named, overrides=(*named.overrides, ("levels", args.levels)))
@@ -203,8 +247,9 @@ def profile(args: argparse.Namespace) -> None:
     for what in dict.fromkeys(args.what):
         if what == "generation":
             workspace.check_built_in()
-            todo = work(workspace, args.sources, args.device)
-            results = profiling.profile(todo, args.against, args.approximate, trace=args.trace)
+            todo = work(workspace, args.sources or PROFILED, args.device)
+            against, approximate = args.against or (), args.approximate or ()
+            results = profiling.profile(todo, against, approximate, trace=args.trace)
         elif what == "reading":
             results = profile_data.reading(workspace)
         else:
@@ -218,23 +263,27 @@ def doctor(args: argparse.Namespace) -> None:
     from harness.cli import doctor_text
     from harness.planning import doctor as looking
 
+    if args.profile is None and args.device is not None:
+        raise UsageError("--device is for the models that --profile loads")
     if args.profile is not None:
         registry.one_of("--profile", args.profile, looking.PROFILES)
-    print(doctor_text.render(looking.doctor(args.home)))
+        if args.format != "text":
+            raise UsageError("--profile tells of each model as it loads: text only")
+    print(doctor_text.render(looking.doctor(args.home), args.format))
     if args.profile is not None:
-        _load_models(args)
+        _load_models(args.profile, args.home, args.device or "cpu")
 
 
-def _load_models(args: argparse.Namespace) -> None:
+def _load_models(profile: str, home: Path, device: str) -> None:
     """DataError where a model of the profile does not load."""
     from harness.core import parallel
     from harness.planning import model_loading
     from harness.planning.packages import OK
 
-    parallel.check_device(args.device)
-    print(f"Loading each model of profile {args.profile}")
+    parallel.check_device(device)
+    print(f"Loading each model of profile {profile}")
     wrong = 0
-    for model in model_loading.load_each(args.profile, args.home, args.device):
+    for model in model_loading.load_each(profile, home, device):
         about = f"{model.gib:.2f} GiB in {model.seconds:.1f} s" if model.status == OK else ""
         print(f"  {model.name}: {model.status} {about}".rstrip(), flush=True)
         wrong += model.status != OK

@@ -232,9 +232,13 @@ def _file_of(table: str | None, dataset: str) -> Path:
     if table is None:
         return published.of(dataset)
     path = published.find(table)
-    if dataset not in published.read(path).datasets:
-        known = [file.stem for file in published.showing(dataset)]
-        raise UsageError(f"{table} does not show {dataset}{registry.nearest(table, known)}")
+    shown = published.read(path).datasets
+    if dataset not in shown:
+        known = ", ".join(file.stem for file in published.showing(dataset)) or "none"
+        raise UsageError(
+            f"{table} is of {', '.join(shown)} and does not show {dataset}; tables of {dataset}: "
+            f"{known}"
+        )
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core import registry
-from harness.core.errors import UsageError
+from harness.core.errors import DataError
 from harness.core.files import write_atomic
 from harness.core.shipped import REFERENCE
 from harness.pipeline.config import overrides
@@ -33,14 +33,14 @@ def workspaces(
     """Of the data sets asked for, or of all that have records; their recipes are resolved.
 
     settings: fields of the recipes and their values, over those of params.yaml.
-    UsageError where no data set has records, and for a profile or a field that a recipe lacks.
+    DataError where no data set has records; UsageError for a profile or a field that there is not.
     """
     known = registry.names(DATASETS)
     named = list(dict.fromkeys(datasets)) or [
         name for name in known if name in store.datasets(profile, home)
     ]
     if not named:
-        raise UsageError(
+        raise DataError(
             f"no data set has records of profile {profile}, in {home / 'results/records'} or among "
             "the reference results; `harness compare` makes some"
         )

@@ -196,7 +196,7 @@ def _part(
         lines.append(Line(row.method, row.label, row.ours, measured, printed))
     for c in paper.columns:
         rules = {row.cells[block.key].grouped_by for row in paper.rows if block.key in row.cells}
-        lines = _mark(lines, c.name, comparable=not c.by_rule or len(rules) == 1)
+        lines = mark(lines, c.name, comparable=not c.by_rule or len(rules) == 1)
     return Part(block, tuple(lines))
 
 
@@ -255,7 +255,7 @@ def number_at(r: Record, path: str, select: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _mark(lines: list[Line], column: str, comparable: bool) -> list[Line]:
+def mark(lines: list[Line], column: str, comparable: bool) -> list[Line]:
     """Marks the best of a column, ours and published apart; runs with seeds to come do not vie."""
     ours = [line.measured[column].whole for line in lines]
     published_numbers = [line.printed[column].number if comparable else None for line in lines]

@@ -6,7 +6,7 @@ project and is never written by a command. A table shows one of the two, never a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def datasets(profile: str, home: Path) -> list[str]:
     return []
 
 
-def machines(runs: Sequence[dict[str, Any]]) -> str:
+def machines(runs: Sequence[Mapping[str, Any]]) -> str:
     """The processors that runs were trained on, as the beginning of a sentence; or nothing."""
     names = {r["machine"]["cpu"] for r in runs if r.get("machine")}
     return f"they were trained on {', '.join(sorted(names))}; " if names else ""

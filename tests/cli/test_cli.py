@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import small_workspace
 
+from harness.cli.examples import EXAMPLES
 from harness.cli.main import main
 from harness.core import files
 from harness.mini import weights
@@ -112,7 +113,10 @@ def refused(capsys: Any, code: int, home: Path, *arguments: Any) -> str:
         (["compare", "--dataset", SET, "--colour"], ["unknown option", "--colour"]),
         (["comapre", "--dataset", SET], ["unknown name 'comapre'", "did you mean 'compare'?"]),
         (["compare", "--datset", SET], ["unknown option --datset", "did you mean '--dataset'?"]),
-        (["table", "--dataset", SET, "--table", "table1"], ["does not show", "table2, table7"]),
+        (
+            ["table", "--dataset", SET, "--table", "table1"],
+            ["does not show", "tables of cifar100-lt: table2, table7"],
+        ),
         (["compare", "--dataset", SET, "--table", "table22"], ["no table 'table22'", "table2"]),
         (["train", "--dataset", SET, "--backbone", "resnet43"], ["mean 'resnet34'", "resnet10"]),
         (["train", "--dataset", SET, "--rows", "FLYP"], ["FLYP needs an image-text", "resnet10"]),
@@ -415,10 +419,11 @@ def test_interrupting(capsys, home, monkeypatch):
 
 
 def test_help_of_every_command(capsys):
-    for command in "compare index hard generate score train table cache data prompts plan".split():
+    for command, examples in EXAMPLES.items():
         code, out, err = harness(capsys, command, "--help")
         assert (code, err) == (0, "")
-        assert f"example: harness {command} " in out
+        assert out.partition("example")[2].count("\n  harness ") == len(examples) > 0
+        assert f"\n  harness {command}" in out
 
 
 def test_checking_data(capsys, data):

@@ -1,42 +1,25 @@
 """What the README and docs/ say can be done: their commands parse, their links lead somewhere."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
+import shown_commands
+from shown_commands import ADDED, PAGES, ROOT
 
 from harness.cli.main import _parser
 from harness.core.registry import find, names
 from harness.methods.compose import compose
 
-ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
-ADDED = ("Focal", "there-and-back", "folders", "ldam")  # by docs/extending.md: see test_extending
-
-
-def blocks(page):
-    """The text of blocks of commands: fenced, of sh or of no language."""
-    fence, texts = None, []
-    for line in page.read_text().splitlines():
-        mark = line.strip()
-        if mark.startswith("```"):
-            fence = mark if fence is None else None
-            texts.append("")
-        elif fence in ("```", "```sh"):
-            texts[-1] += line + "\n"
-    return texts
 
 
 def commands():
-    lines = []
-    for page in PAGES:
-        for line in re.sub(r"\\\n", " ", "".join(blocks(page))).splitlines():
-            words = shlex.split(line, comments=True)
-            if words[:1] == ["harness"]:
-                lines.append(pytest.param(words[1:], id=f"{page.name}: {line.strip()}"))
-    return lines
+    return [
+        pytest.param(command.words[1:], id=f"{command.where}: {command.text}")
+        for command in shown_commands.shown()
+        if command.words[0] == "harness"
+    ]
 
 
 @pytest.mark.parametrize("words", commands())
