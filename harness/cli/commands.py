@@ -125,7 +125,8 @@ def _rendered(result: Result, args: argparse.Namespace, form: str) -> str:
 
     shown = sys.stdout.isatty() and not getattr(args, "out", None)
     width = shutil.get_terminal_size().columns if shown else None
-    return tables.render(result.leaderboard, form, width)
+    columns = getattr(args, "columns", "both")
+    return tables.render(result.leaderboard, form, width, columns)
 
 
 def table(args: argparse.Namespace) -> None:

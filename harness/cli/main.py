@@ -103,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     _view(table)
     _rows_alone(table, "what to show; those that nobody published are marked ours")
     table.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    about_columns = "whose numbers: ours, paper (the published ones) or both (default)"
+    table.add_argument("--columns", default="both", help=about_columns)
     table.add_argument("--out", type=path_of, help="write the table to this file instead")
     table.add_argument(
         "--reference", dest="origin", action="store_const", const="reference",
