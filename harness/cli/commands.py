@@ -84,7 +84,7 @@ def train(args: argparse.Namespace) -> None:
     from harness.pipeline.request import resolve
 
     every = [resolve(choices(args, table=name), methods=True) for name in args.table]
-    _train_done(steps.train(every))
+    _train_done(steps.train_alone(every))
 
 
 def _index_done(table: pl.DataFrame) -> None:

@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--rerun", action="store_true", help="also train runs again that other code trained"
     )
+    _track(compare)
     _view(compare)
     _command(every, "index", commands.index, "list the training images of every imbalance ratio")
     _command(every, "hard", commands.hard, "choose the images that get a spectrum")
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     train = _command(every, "train", commands.train, "train the runs that are missing")
     _rows(train)
     train.add_argument("--method", action="append", help="an expression; may be repeated")
+    _track(train)
     about_table = "whose rows to run, with its backbone (default: the data set's main table)"
     train.add_argument("--table", nargs="+", metavar="NAME", default=[None], help=about_table)
     about = "print the leaderboard of what was run, beside the published one"
@@ -320,6 +322,11 @@ def _rows(parser: argparse.ArgumentParser, what: str = "what to run") -> None:
     _rows_alone(parser, what)
     parser.add_argument("--imbalance", nargs="+", type=_positive, help="default: the profile's")
     parser.add_argument("--seeds", nargs="+", type=_seed, help="default: the profile's")
+
+
+def _track(parser: argparse.ArgumentParser) -> None:
+    about = "write the epochs to tracking/NAME: json, dvclive, tensorboard, wandb (offline)"
+    parser.add_argument("--track", nargs="+", metavar="NAME", help=about)
 
 
 def _positive(text: str) -> int:
