@@ -33,6 +33,7 @@ def compare(
     select: str = "last",
     device: str = "cpu",
     workers: int | None = None,
+    track: Sequence[str] | None = None,
 ) -> Result:
     """Run what is missing, from the index to the records, and return the results.
 
@@ -46,13 +47,14 @@ def compare(
     table: a published table, which may name another backbone; default: the data set's main one.
     rule: how classes are grouped. select: the epoch of a run: "last", "best_val", "oracle".
     device: "cpu", "cuda", "cuda:0", ... workers: processes; default: one per core.
+    track: "json", "dvclive", "tensorboard", "wandb"; default: those of params.yaml.
 
     Raises UsageError, before any work, for names and values that are not allowed; DataError for
     files that are missing, damaged or not writable. An interrupted call resumes when repeated.
     """
     choices = Choices(
         dataset, rows, seeds, imbalance, profile, table, rule, select, backbone, pairs(set),
-        Path(home), _path(root), _path(params), device, workers,
+        Path(home), _path(root), _path(params), device, workers, track=track,
     )  # fmt: skip
     request = resolve(choices, methods=True, table=True)
     request.workspace.check_built_in()
@@ -76,6 +78,7 @@ def train(
     backbone: str | None = None,
     device: str = "cpu",
     workers: int | None = None,
+    track: Sequence[str] | None = None,
 ) -> Result:
     """Train the runs that are missing; the stages before have to be done. Arguments: `compare`.
 
@@ -84,9 +87,10 @@ def train(
     choices = Choices(
         dataset, rows, seeds, imbalance, profile, table, backbone=backbone, overrides=pairs(set),
         home=Path(home), root=_path(root), params=_path(params), device=device, workers=workers,
+        track=track,
     )  # fmt: skip
     request = resolve(choices, methods=True)
-    steps.train([request])
+    steps.train_alone([request])
     return Result(request)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +83,14 @@ def train(requests: Sequence[Request]) -> Trained:
 
     jobs = [job for r in requests for job in plan(r.workspace, r.rows, r.imbalances, r.seeds)]
     first = requests[0]
-    return Trained(runs.run(jobs, first.workers, first.device, first.rerun), len(jobs))
+    trained = runs.run(jobs, first.workers, first.device, first.rerun, first.track)
+    return Trained(trained, len(jobs))
+
+
+def train_alone(requests: Sequence[Request]) -> Trained:
+    """The same where no other stage is done, with what trackers are told of a stage."""
+    with _stages(requests[0]) as tracked:
+        return tracked("train", lambda _: train(requests)).result
 
 
 def _train_one(request: Request) -> Trained:
@@ -109,10 +118,45 @@ def run(request: Request) -> Iterator[Step]:
     if request.kinds and without.rows:
         first = [name for name, _ in order].index("generate")
         order.insert(first, ("train", lambda _: _train_one(without)))
-    for name, stage in order:
-        begun = time.perf_counter()
-        result = stage(request)
-        yield Step(name, result, time.perf_counter() - begun)
+    with _stages(request) as tracked:
+        for name, stage in order:
+            yield tracked(name, stage)
+
+
+@contextmanager
+def _stages(request: Request) -> Iterator[Callable[[str, Callable[[Request], Any]], Step]]:
+    """Does a stage of the request, and tells its trackers."""
+    from harness.pipeline.run_tracking import spectrum_picture, stage_tracking
+
+    with stage_tracking(request.track, request.workspace, request.device) as tracker:
+        numbers = itertools.count(1)
+
+        def tracked(name: str, stage: Callable[[Request], Any]) -> Step:
+            begun = time.perf_counter()
+            result = stage(request)
+            step = Step(name, result, time.perf_counter() - begun)
+            if tracker is None:
+                return step
+            tracker.numbers(next(numbers), _counts(step))
+            picture = spectrum_picture(request.workspace) if name in ("score", "train") else None
+            if picture is not None:
+                tracker.picture("spectrum/sample", picture)
+            return step
+
+        yield tracked
+
+
+def _counts(step: Step) -> dict[str, float]:
+    """What a stage did, as numbers."""
+    result, counts = step.result, {"seconds": step.seconds}
+    if isinstance(result, Generated):
+        failed = sum(map(len, result.failed.values()))
+        counts |= {"images": result.images, "failed": failed}
+    elif isinstance(result, Trained):
+        counts |= {"trained": result.trained, "runs": result.runs}
+    else:  # a table or a number of images
+        counts["rows"] = result if isinstance(result, int) else len(result)
+    return {f"{step.name}/{name}": float(count) for name, count in counts.items()}
 
 
 def _without_images(request: Request) -> Request:

@@ -106,7 +106,7 @@ def train(args: argparse.Namespace) -> None:
         for dataset in datasets(args)
         for name in args.table
     ]
-    _train_done(steps.train(every))
+    _train_done(steps.train_alone(every))
 
 
 def _index_done(table: pl.DataFrame) -> None:
@@ -147,7 +147,8 @@ def _rendered(result: Result, args: argparse.Namespace, form: str) -> str:
 
     shown = sys.stdout.isatty() and not getattr(args, "out", None)
     width = shutil.get_terminal_size().columns if shown else None
-    return tables.render(result.leaderboard, form, width)
+    columns = getattr(args, "columns", "both")
+    return tables.render(result.leaderboard, form, width, columns)
 
 
 def table(args: argparse.Namespace) -> None:

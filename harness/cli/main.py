@@ -23,6 +23,7 @@ from harness.cli.options import (
     add_rule_and_selection,
     add_runs,
     add_set,
+    add_track,
     add_view,
     positive,
     seed,
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--rerun", action="store_true", help="also train runs again that other code trained"
     )
+    add_track(compare)
     add_view(compare)
     about = "list the training images of every imbalance ratio"
     add_command(every, "index", commands.index, about, without="backbone workers device")
@@ -117,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     train = add_command(every, "train", commands.train, "train the runs that are missing")
     add_runs(train)
     train.add_argument("--method", action="append", help="an expression; may be repeated")
+    add_track(train)
     about_table = "whose rows to run, with its backbone (default: the data set's main table)"
     train.add_argument("--table", nargs="+", metavar="NAME", default=[None], help=about_table)
     about = "print the leaderboard of what was run, beside the published one"
@@ -125,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     add_view(table)
     add_rows(table, "what to show; those that nobody published are marked ours")
     table.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    about_columns = "whose numbers: ours, paper (the published ones) or both (default)"
+    table.add_argument("--columns", default="both", help=about_columns)
     table.add_argument("--out", type=path_of, help="write the table to this file instead")
     table.add_argument(
         "--reference", dest="origin", action="store_const", const="reference",

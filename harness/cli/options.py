@@ -123,6 +123,11 @@ def add_runs(parser: argparse.ArgumentParser, what: str = "what to run") -> None
     parser.add_argument("--seeds", nargs="+", type=seed, help="default: the profile's")
 
 
+def add_track(parser: argparse.ArgumentParser) -> None:
+    about = "write the epochs to tracking/NAME: json, dvclive, tensorboard, wandb (offline)"
+    parser.add_argument("--track", nargs="+", metavar="NAME", help=about)
+
+
 def positive(text: str) -> int:
     return _whole(text, 1)
 

@@ -20,6 +20,7 @@ from harness.generation import approximations
 
 FILE = "params.yaml"
 PROFILES = ("mini", "smoke", "paper")
+TRACK = "track"  # beside the profiles: the trackers that runs have where none are named
 FIXED = ("profile", "version")  # fields that nobody sets
 Override = tuple[str, Any]  # a field's dotted name or a table's name, and its value
 # The kinds of wrong types, in the schema library's words and in those of an error.
@@ -43,13 +44,30 @@ def overrides(file: Path | None, home: Path, profile: str, dataset: str) -> tupl
     names of profiles and data sets that there are not.
     """
     path = file or home / FILE
-    if file is None and not path.exists():
-        return ()
-    profiles = _table(path, "the file", documents.yaml_file(path, "parameters"), PROFILES)
+    profiles = _content(file, home)
+    profiles.pop(TRACK, None)
     for name in profiles:
         profiles[name] = _table(path, name, profiles[name], registry.names("harness.datasets"))
     values = _table(path, f"{profile}: {dataset}", profiles.get(profile, {}).get(dataset), None)
     return tuple(sorted(values.items()))
+
+
+def trackers(file: Path | None, home: Path) -> tuple[str, ...]:
+    """Names of the trackers that params.yaml lists; UsageError where they are no list of texts."""
+    names = _content(file, home).get(TRACK) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        wanted = "expected a list such as [json, dvclive]"
+        raise UsageError(f"{file or home / FILE}: {TRACK} is {quoted(names)}; {wanted}")
+    return tuple(names)
+
+
+def _content(file: Path | None, home: Path) -> dict[str, Any]:
+    """The tables of params.yaml by profile, and TRACK; nothing where there is no such file."""
+    path = file or home / FILE
+    if file is None and not path.exists():
+        return {}
+    content = documents.yaml_file(path, "parameters")
+    return _table(path, "the file", content, (*PROFILES, TRACK))
 
 
 def assignments(texts: Iterable[str]) -> tuple[Override, ...]:

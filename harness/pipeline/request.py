@@ -17,6 +17,7 @@ from harness.results import published
 from harness.results.own_rows import table_for
 from harness.results.published_table import Paper
 from harness.results.records import SELECTIONS
+from harness.tracking.protocol import check
 
 if TYPE_CHECKING:
     from harness.pipeline.stages import PoolPart
@@ -35,6 +36,7 @@ class Choices:
     official files. params: default: params.yaml in `home`. workers: default: one per core.
     origin: of the results that are shown, "own" or "reference"; default: one's own where there are
     any. rerun: repeat runs that other code trained. budget: show what each row of a table takes.
+    track: names of trackers; default: those of params.yaml.
     """
 
     dataset: str | None = None
@@ -55,6 +57,7 @@ class Choices:
     origin: str | None = None
     rerun: bool = False
     budget: bool = False
+    track: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Request:
     origin: str | None = None  # of the results that are shown
     rerun: bool = False  # runs that other code trained
     budget: bool = False  # whether its table shows what each row takes
+    track: tuple[str, ...] = ()  # names of trackers
 
     @property
     def dataset(self) -> str:
@@ -135,6 +139,7 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
         origin=choices.origin,
         rerun=choices.rerun,
         budget=choices.budget,
+        track=_trackers(choices) if methods else (),
     )
     check_device(choices.device)
     if methods or named:
@@ -192,6 +197,12 @@ def _with_methods(request: Request, choices: Choices) -> Request:
     )
 
 
+def _trackers(choices: Choices) -> tuple[str, ...]:
+    """Those that the caller names, or params.yaml."""
+    named = choices.track
+    return check(config.trackers(choices.params, Path(choices.home)) if named is None else named)
+
+
 def _expression(text: str, workspace: Workspace) -> str:
     from harness.methods.compose import compose
 
@@ -205,6 +216,8 @@ def _check_types(choices: Choices) -> None:
         if not (value is None or isinstance(value, str)):
             raise UsageError(f"{name}: {value!r} is not a text")
     lists = {"rows": choices.rows, "seeds": choices.seeds, "imbalance": choices.imbalance}
+    if isinstance(choices.track, str):
+        raise UsageError(f"track: {choices.track!r} is not allowed; a list of them is expected")
     for name, values in lists.items():
         if isinstance(values, str) or not (values is None or isinstance(values, Sequence)):
             raise UsageError(f"{name}: {values!r} is not allowed; a list of them is expected")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,8 +14,9 @@ from harness.core.metrics import GROUPS
 from harness.core.progress import EVERY_S, ProgressBar
 from harness.methods.terms import Phase
 from harness.pipeline.jobs import Job
+from harness.pipeline.run_tracking import RunTracking, entries
 
-COUNT = "epochs.count"  # in a run's folder while it lasts: a byte for each epoch
+COUNT = "epochs.count"  # in a run's folder while it lasts: a line of JSON for each epoch
 Numbers = Mapping[str, float | None]  # by column; fractions
 
 
@@ -23,7 +25,7 @@ def counter(folder: Path) -> Callable[[dict[str, Any]], None]:
 
     def count(entry: dict[str, Any]) -> None:
         with suppress(OSError), (folder / COUNT).open("ab") as file:  # a bar is not worth a run
-            file.write(b".")
+            file.write(json.dumps(entry).encode() + b"\n")
 
     return count
 
@@ -53,11 +55,18 @@ def headline(module: Any, scores: Mapping[str, Any]) -> Numbers:
 class RunProgress:
     """A bar over the epochs of all runs that are to do, and a line for each run that ends.
 
-    The bar looks for new epochs every second, so it moves even while no run ends.
+    The bar looks for new epochs every second, so it moves even while no run ends; they are passed
+    on to what tracks the runs.
     """
 
-    def __init__(self, todo: Sequence[Job], shown: bool) -> None:
+    def __init__(
+        self, todo: Sequence[Job], shown: bool, tracking: RunTracking | None = None
+    ) -> None:
         self.left = {job.folder: epochs(job) for job in todo}
+        self.jobs = {job.folder: job for job in todo}
+        self.tracking = tracking or RunTracking()
+        self.read = dict.fromkeys(self.left, 0)  # bytes of the runs' files
+        self.done = dict.fromkeys(self.left, 0)  # epochs in them
         self.total, self.runs, self.ended = sum(self.left.values()), len(todo), 0
         self.numbers: dict[tuple[str, int | None], dict[int, Numbers]] = {}
         self.bar = ProgressBar(
@@ -81,11 +90,14 @@ class RunProgress:
     ) -> None:
         self.over.set()
         self.watch.join()
+        self.tracking.close()
         self.bar.close()
 
     def end(self, job: Job, numbers: Numbers) -> None:
         """A run has come to its end: its line, with the means over the seeds that ended so far."""
         with self.lock:
+            self._look(job.folder)
+            self.tracking.end(job, numbers)
             self.left.pop(job.folder)
             (job.folder / COUNT).unlink(missing_ok=True)
             self.ended += 1
@@ -102,8 +114,17 @@ class RunProgress:
 
     def _move(self) -> None:
         with self.lock:
-            to_do = sum(n - min(n, _size(folder / COUNT)) for folder, n in self.left.items())
+            for folder in self.left:
+                self._look(folder)
+            to_do = sum(n - min(n, self.done[folder]) for folder, n in self.left.items())
             self.bar.update(max(0, self.total - to_do - self.bar.n))
+
+    def _look(self, folder: Path) -> None:
+        """Take what a run told of since the last look."""
+        told, self.read[folder] = entries(folder / COUNT, self.read[folder])
+        self.done[folder] += len(told)
+        for entry in told:
+            self.tracking.epoch(self.jobs[folder], entry)
 
 
 def line(method: str, imbalance: int | None, seeds: Mapping[int, Numbers]) -> str:
@@ -121,10 +142,3 @@ def _cell(column: str, seeds: Mapping[int, Numbers]) -> str:
 
 def _listed(seeds: Mapping[int, Numbers]) -> str:
     return ", ".join(map(str, sorted(seeds)))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

@@ -28,9 +28,10 @@ from harness.methods.terms import Method
 from harness.pipeline import run_files, stages, untrained
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, hard, needs_hard, plan, spectrum
-from harness.pipeline.run_progress import COUNT, Numbers, RunProgress, counter, headline
+from harness.pipeline.run_progress import Numbers, RunProgress, counter, headline
 from harness.pipeline.run_record import ABOUT, json_of, levels_by_epoch, record
 from harness.pipeline.run_todo import Todo
+from harness.pipeline.run_tracking import RunTracking
 from harness.pipeline.workspace import Workspace
 from harness.pool import cache
 from harness.pool.reader import Pool
@@ -39,11 +40,15 @@ from harness.training.numbered_images import Store
 
 
 def run(
-    jobs: Sequence[Job], workers: int | None = None, device: str = "cpu", rerun: bool = False
+    jobs: Sequence[Job],
+    workers: int | None = None,
+    device: str = "cpu",
+    rerun: bool = False,
+    track: Sequence[str] = (),
 ) -> int:
     """Train what is not trained, starts before those that need them; returns how many.
 
-    rerun: also what other code trained, and what started from such runs.
+    rerun: also what other code trained, and what started from such runs. track: names of trackers.
 
     Runs that are trained and have no record, or an older one, are scored from their predictions.
     Under `accelerate launch` all processes work on one run at a time, otherwise one run each.
@@ -57,7 +62,8 @@ def run(
         todo.complete()
     workers = 1 if ranks > 1 else workers or parallel.cores()
     machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
-    with RunProgress(todo.jobs(), shown=first) as progress:
+    tracking = RunTracking(track if first else (), device)
+    with RunProgress(todo.jobs(), shown=first, tracking=tracking) as progress:
         while wave := todo.wave():
             _run_wave(wave, machine, progress)
             todo.ended.update(key(job.spec) for job in wave)
@@ -130,8 +136,7 @@ def _train_here(job: Job, machine: Machine) -> Numbers:
         _describe(job, machine, time.perf_counter() - begun)
     content = record(job)
     if parallel.rank() == 0:
-        for name in ("checkpoint.pt", COUNT):
-            (job.folder / name).unlink(missing_ok=True)
+        (job.folder / "checkpoint.pt").unlink(missing_ok=True)
         run_files.write(job.folder, plain(job.spec), inputs)
         records.write(content, job.workspace.records)
     _wait_for_everyone()  # the next run may start from these weights

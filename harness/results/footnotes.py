@@ -15,6 +15,23 @@ MISSING = "·"  # no run
 EMPTY = "–"  # a run, but nothing to measure (a group without classes), or nothing published
 OTHER = "†"  # grouped by another rule than the one shown
 
+OURS, PUBLISHED, BOTH, SCREEN = "ours", "published", "both", "screen"
+
+
+class Note(str):
+    """A note, and what it is about: a paper prints those about the numbers that it shows.
+
+    about: OURS, PUBLISHED or BOTH; SCREEN for what stands under no printed table.
+    """
+
+    about: str
+
+    def __new__(cls, text: str, about: str) -> Note:
+        note = super().__new__(cls, text)
+        note.about = about
+        return note
+
+
 PROFILE_TEXTS = {
     "mini": "mini, the built-in world: small drawn images, not the real data set; compare these "
     "numbers with each other, never with the published ones",
@@ -31,33 +48,41 @@ def notes(
     rule: str,
     select: str,
     budgets: Budgets,
-) -> Iterable[str]:
+) -> Iterable[Note]:
     """Of the table of a paper with these runs; `unlisted`: how many more there are."""
-    yield f"Ours: profile {PROFILE_TEXTS.get(profile, profile)}."
+    yield Note(f"Ours: profile {PROFILE_TEXTS.get(profile, profile)}.", OURS)
     if paper.compared:
-        yield f"Published: {paper.source}."
-    unit = "points" if all(c.unit == "points" for c in paper.columns) else "percent"
-    diff = f", diff: ours less the published number, in points{_meaning(profile)}"
-    yield (
-        f"Number: {paper.metric}, {unit}; ours as mean ± sample standard deviation (number of "
-        f"seeds){diff * paper.compared}. {MISSING} no run yet; {EMPTY} nothing there. * or bold: "
-        "best of its column; rows marked [ours] were never published."
+        yield Note(f"Published: {paper.source}.", PUBLISHED)
+    diff = ", diff: ours less the published number, in points"
+    yield Note(
+        f"Number: {paper.metric}, {unit(paper)}; ours as mean ± sample standard deviation (number "
+        f"of seeds){diff * (profile == 'paper' and paper.compared)}. {MISSING} no run yet; {EMPTY} "
+        "nothing there. * or bold: best of its column; rows marked [ours] were never published.",
+        SCREEN,
     )
     if any(c.by_rule for c in paper.columns):
-        yield f"Groups: rule {rule}, training images per class {RULES[rule].says}."
+        groups_are = f"Groups: rule {rule}, training images per class {RULES[rule].says}."
+        yield Note(groups_are, BOTH)
     chosen = " (chosen on the test set)" * (select == "oracle")
-    yield f"Selection: {select} epoch{chosen}{_looks(used, select)}."
+    yield Note(f"Selection: {select} epoch{chosen}{_looks(used, select)}.", OURS)
     yield from _notes_on_runs(paper, used, rule)
     labels = [(row.method, row.label) for row in paper.rows]
-    yield from differences(labels, {b.imbalance: b.title for b in paper.blocks}, budgets)
+    titles = {b.imbalance: b.title for b in paper.blocks}
+    yield from (Note(text, SCREEN) for text in differences(labels, titles, budgets))
     without = dict.fromkeys(r["method"] for r in used if select not in r["selection"])
     if without:
-        yield f"No epoch of {', '.join(without)} is chosen: the weights are merged ones."
+        merged = f"No epoch of {', '.join(without)} is chosen: the weights are merged ones."
+        yield Note(merged, OURS)
     if unlisted:
-        yield f"{unlisted} more records of this profile and data set are not rows of this table."
-    yield from _notes_on_groupings(paper, rule)
-    yield from _notes_on_v1(paper)
-    yield from paper.caveats
+        more = f"{unlisted} more records of this profile and data set are not rows of this table."
+        yield Note(more, SCREEN)
+    yield from (Note(text, PUBLISHED) for text in _notes_on_groupings(paper, rule))
+    yield from (Note(text, SCREEN) for text in [*_notes_on_v1(paper), *paper.caveats])
+
+
+def unit(paper: Paper) -> str:
+    """Of a table's numbers."""
+    return "points" if all(c.unit == "points" for c in paper.columns) else "percent"
 
 
 _ORDINALS = ("", "", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
@@ -84,24 +109,20 @@ def _share(share: float) -> str:
     return "half" if parts == 2 else f"one {_ordinal(parts)}"
 
 
-def _meaning(profile: str) -> str:
-    return "" if profile == "paper" else ", which means something on the paper's data alone"
-
-
-def _notes_on_runs(paper: Paper, used: Sequence[Record], rule: str) -> Iterable[str]:
+def _notes_on_runs(paper: Paper, used: Sequence[Record], rule: str) -> Iterable[Note]:
     if not used:
-        yield "No runs of this profile yet."
+        yield Note("No runs of this profile yet.", OURS)
         return
     recipe = used[0]["spec"]["recipe"]
     seeds = ", ".join(str(s) for s in sorted({r["seed"] for r in used}))
-    yield f"Backbone: {recipe['backbone']}, width {recipe['width']}. Seeds: {seeds}."
+    yield Note(f"Backbone: {recipe['backbone']}, width {recipe['width']}. Seeds: {seeds}.", OURS)
     for block in paper.blocks:
         counts = next((r["counts"] for r in used if r["imbalance"] == block.imbalance), None)
         if counts is not None and any(c.by_rule for c in paper.columns):
             sizes = "/".join(str(len(g)) for g in groups(counts, rule))
-            yield f"Classes per group in our data, {block.title}: {sizes}."
+            yield Note(f"Classes per group in our data, {block.title}: {sizes}.", OURS)
     listed = (f"{name} {' and '.join(numbers)}" for name, numbers in versions(used).items())
-    yield f"Versions: {', '.join(listed)}."
+    yield Note(f"Versions: {', '.join(listed)}.", SCREEN)
 
 
 def _notes_on_groupings(paper: Paper, rule: str) -> Iterable[str]:

@@ -26,6 +26,7 @@ from harness.results.same_recipe import check_same, of_table, run_name
 from harness.results.statistics import mean_sd
 
 Record = Mapping[str, Any]
+COLUMNS = ("ours", "paper", "both")  # whose numbers a table shows
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Measured:
     n: int
     expected: int
     best: bool = False
+    by_seed: Mapping[int, float | None] = field(default_factory=dict)  # the fractions behind it
 
     @property
     def whole(self) -> float | None:
@@ -93,6 +95,12 @@ class Table:
     seeds: tuple[int, ...] = ()
     versions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of what the runs used
     budgeted: bool = False  # whether people are shown the budgets of its lines
+    columns: str = "both"  # of COLUMNS
+
+    @property
+    def comparable(self) -> bool:
+        """Whether ours less the published numbers means something: on the paper's data alone."""
+        return self.profile == "paper" and self.paper.compared
 
 
 # ---------------------------------------------------------------- the structure
@@ -182,7 +190,7 @@ def _part(
         for c in paper.columns:
             path = c.path.format(rule=rule)
             values = (
-                [number_at(r, path, select) for r in own]
+                {r["seed"]: number_at(r, path, select) for r in own}
                 if base is None
                 else _gains(own, base, path, select)
             )
@@ -200,12 +208,13 @@ def _part(
     return Part(block, tuple(lines))
 
 
-def _measured(values: Sequence[float | None], expected: int) -> Measured:
-    known = [v for v in values if v is not None]
+def _measured(values: Mapping[int, float | None], expected: int) -> Measured:
+    """values: by seed."""
+    known = [v for v in values.values() if v is not None]
     if not known or len(known) < len(values):
-        return Measured(None, None, len(values), expected)
+        return Measured(None, None, len(values), expected, by_seed=values)
     mean, sd = mean_sd(known)
-    return Measured(mean, sd, len(values), expected)
+    return Measured(mean, sd, len(values), expected, by_seed=values)
 
 
 def _same_run(runs: Sequence[Record]) -> bool:
@@ -216,8 +225,8 @@ def _same_run(runs: Sequence[Record]) -> bool:
 
 def _gains(
     runs: Sequence[Record], base: Sequence[Record], path: str, select: str
-) -> list[float | None]:
-    """Of each seed that both rows have: the gain on the k classes that the other row knows least.
+) -> dict[int, float | None]:
+    """By each seed that both rows have: the gain on the k classes that the other row knows least.
 
     path: "worst.<k>"; "own_worst.<k>" takes of each row the k classes that it knows least itself.
     Classes are chosen on one half of the test images and scored on the other one, and the other way
@@ -225,15 +234,17 @@ def _gains(
     """
     others = {r["seed"]: r for r in base}
     pairs = [(r, others[r["seed"]]) for r in runs if r["seed"] in others]
+    seeds = [r["seed"] for r, _ in pairs]
     if not pairs or any(select not in r["selection"] for pair in pairs for r in pair):
-        return [None] * len(pairs)
+        return dict.fromkeys(seeds)
     own, chosen = "own_" in path, path.replace("own_", "")
     try:
         weakest = score(chosen, [b for _, b in pairs], select)
         weakest_of_own = score(chosen, [a for a, _ in pairs], select) if own else weakest
     except NoSuchClasses:  # the built-in world has fewer
-        return [None] * len(pairs)
-    return [accuracy(a, weakest_of_own, select) - accuracy(b, weakest, select) for a, b in pairs]
+        return dict.fromkeys(seeds)
+    gains = (accuracy(a, weakest_of_own, select) - accuracy(b, weakest, select) for a, b in pairs)
+    return dict(zip(seeds, gains, strict=True))
 
 
 def number_at(r: Record, path: str, select: str) -> float | None:

@@ -1,4 +1,4 @@
-"""A leaderboard in the formats that programs read: CSV and JSON; and its numbers for DVC.
+"""A leaderboard in the formats that programs read: CSV and JSON, a row per number.
 
 Percentages and points like the published numbers, unrounded but for the noise of arithmetic.
 """
@@ -14,48 +14,30 @@ from typing import Any
 from harness.core import cells
 from harness.results.budget import UNKNOWN
 from harness.results.leaderboard import Line, Table
-from harness.results.published_table import Column
 from harness.results.records import slug
 
 DIGITS = 9  # after the point: what follows is the arithmetic's
+EMPTY: dict[str, Any] = dict.fromkeys(
+    ("numbers", "seed", "value", "sd", "n", "expected", "best", "comparable", "difference")
+)
 
 
 def to_csv(table: Table) -> str:
-    """One line per cell, `cell` its name for plots; what is missing is empty.
+    """A line per number; what is missing is empty.
 
     A text that a spreadsheet would run has an apostrophe in front.
     """
-    rows = list(_flat(table))
+    about = _about(table)
+    lines = [row | about for row in rows(table)]
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(buffer, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: cells.safe(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: cells.safe(value) for name, value in line.items()} for line in lines)
     return buffer.getvalue()
 
 
-def _flat(table: Table) -> Iterator[dict[str, Any]]:
-    about = _about(table)
-    about["seeds"] = " ".join(str(seed) for seed in table.seeds)
-    about["versions"] = "; ".join(f"{n} {' and '.join(v)}" for n, v in table.versions.items())
-    for part in table.parts:
-        for line in part.lines:
-            for column in table.paper.columns:
-                yield {
-                    "cell": f"{part.block.title}, {line.label}, {column.name}",
-                    "block": part.block.title,
-                    "imbalance": part.block.imbalance,
-                    "method": line.method,
-                    "label": line.label,
-                    "row": "ours" if line.ours else "published",
-                    "column": column.name,
-                    **_cell(table, line, column),
-                    **_budget(line),
-                    **about,
-                }
-
-
 def to_json(table: Table) -> str:
-    """Blocks of rows of cells, and what holds for all of them."""
+    """The same lines as `rows`, and what holds for all of them."""
     content = {
         "title": table.paper.title,
         "metric": table.paper.metric,
@@ -64,26 +46,61 @@ def to_json(table: Table) -> str:
         "seeds": list(table.seeds),
         "versions": {name: list(numbers) for name, numbers in table.versions.items()},
         "columns": [c.name for c in table.paper.columns],
-        "blocks": [
-            {
-                "title": part.block.title,
-                "imbalance": part.block.imbalance,
-                "rows": [
-                    {
-                        "method": line.method,
-                        "label": line.label,
-                        "ours": line.ours,
-                        "budget": _budget(line),
-                        "cells": {c.name: _cell(table, line, c) for c in table.paper.columns},
-                    }
-                    for line in part.lines
-                ],
-            }
-            for part in table.parts
-        ],
+        "rows": list(rows(table)),
         "notes": list(table.notes),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def rows(table: Table) -> Iterator[dict[str, Any]]:
+    """A row per number of a cell, in the table's order.
+
+    numbers: "ours" or "published". seed: of a run of ours; None for a mean over the seeds and for
+    what is published. sd: over seeds (n - 1), or as printed. n: seeds; expected: of the whole
+    table. best: of its column. comparable: whether a published number is of the rule shown and not
+    known to be wrong. difference: ours less the published number, for the profile paper. batches,
+    images, generated: what the method takes.
+    """
+    for part in table.parts:
+        for line in part.lines:
+            for column in table.paper.columns:
+                about = {
+                    "block": part.block.title,
+                    "imbalance": part.block.imbalance,
+                    "method": line.method,
+                    "label": line.label,
+                    "column": column.name,
+                    "unit": column.unit,
+                }
+                numbers = _numbers(table, line, column.name)
+                yield from (about | number | _budget(line) for number in numbers)
+
+
+def _numbers(table: Table, line: Line, column: str) -> Iterator[dict[str, Any]]:
+    """Those of a cell: of each seed, their mean, and the published one."""
+    ours, printed = line.measured[column], line.printed[column]
+    number = printed.number
+    if table.columns != "paper":
+        for seed, value in sorted(ours.by_seed.items()):
+            yield EMPTY | {"numbers": "ours", "seed": seed, "value": _percent(value)}
+        difference = _rounded(line.difference(column)) if table.comparable else None
+        yield EMPTY | {
+            "numbers": "ours",
+            "value": _percent(ours.mean),
+            "sd": _percent(ours.sd),
+            "n": ours.n,
+            "expected": ours.expected,
+            "best": ours.best,
+            "difference": difference,
+        }
+    if table.columns != "ours" and number is not None:
+        yield EMPTY | {
+            "numbers": "published",
+            "value": number.value,
+            "sd": number.sd,
+            "best": printed.best,
+            "comparable": not printed.other and printed.target,
+        }
 
 
 def _about(table: Table) -> dict[str, Any]:
@@ -94,25 +111,6 @@ def _about(table: Table) -> dict[str, Any]:
         "select": table.select,
         "backbone": table.backbone,
         "width": table.width,
-    }
-
-
-def _cell(table: Table, line: Line, column: Column) -> dict[str, Any]:
-    """`comparable`: whether the published number is of the rule shown and not known to be wrong."""
-    ours, printed = line.measured[column.name], line.printed[column.name]
-    number = printed.number
-    return {
-        "unit": column.unit,
-        "mean": _percent(ours.mean),
-        "sd": _percent(ours.sd),
-        "n": ours.n,
-        "seeds_expected": ours.expected,
-        "best": ours.best,
-        "published": None if number is None else number.value,
-        "published_sd": None if number is None else number.sd,
-        "published_best": printed.best,
-        "comparable": None if number is None else not printed.other and printed.target,
-        "difference": _rounded(line.difference(column.name)),
     }
 
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 # A package imports only from itself and from packages to its left. Terms are found by name, so no
 # package imports a baseline.
 ORDER = (
-    "core mini datasets methods models pool generation training baselines results pipeline "
-    "planning report api cli pretrain"
+    "core mini datasets methods models pool generation training baselines results tracking "
+    "pipeline planning report api cli pretrain"
 ).split()
 FILES = sorted([*ROOT.glob("harness/*/**/*.py"), *ROOT.glob("baselines/*.py")])
 

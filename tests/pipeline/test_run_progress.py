@@ -20,7 +20,9 @@ def job(folder, method, seed, home):
     folder.mkdir()
     spec = SimpleNamespace(method=method, imbalance=100, seed=seed, recipe=workspace.recipe)
     start = "CE" if "+" in method else None
-    return SimpleNamespace(folder=folder, spec=spec, start=start, method=lambda: compose(method))
+    return SimpleNamespace(
+        folder=folder, spec=spec, start=start, name=method, method=lambda: compose(method)
+    )
 
 
 def test_epochs_of_workers_are_counted_and_runs_that_end_have_a_line(tmp_path, capsys, monkeypatch):
@@ -30,7 +32,7 @@ def test_epochs_of_workers_are_counted_and_runs_that_end_have_a_line(tmp_path, c
     assert of_one == jobs[0].spec.recipe.scratch.epochs
     with RunProgress(jobs, shown=True) as progress:
         assert progress.bar.total == 2 * of_one
-        counter(jobs[0].folder)({})
+        counter(jobs[0].folder)({"phase": "all", "epoch": 0, "epochs": of_one, "loss": 1.0})
         time.sleep(0.5)
         assert progress.bar.n == 1
         progress.end(jobs[0], {"Few": None, "Overall": 0.25})

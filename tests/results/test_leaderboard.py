@@ -323,7 +323,7 @@ def test_gains_on_the_worst_classes_of_the_other_row(tmp_path: Path) -> None:
     assert (cell.mean, cell.sd, cell.n) == (pytest.approx(0.125), pytest.approx(0.025), 3)
     assert measured(board, "BS+DisCL", "k = 60").mean is None  # there are 50 classes
     shown = to_markdown(table(file, runs, "mini"))
-    assert "| BS+DisCL | **12.5 ± 2.5 (3)** | **7.6** | +4.9 |" in shown
+    assert "| BS+DisCL | **12.5 ± 2.5 (3)** | **7.6** |" in shown
     file.write_text(GAINS.replace('"naive_worst.2"', '"naive_own_worst.2"'))
     own = measured(table(file, runs, "mini"), "BS+DisCL", "k = 2")  # 0.0 over 0.1 and 0.25
     assert own.mean == pytest.approx(-0.175)
@@ -446,16 +446,65 @@ def test_markdown(small: Path) -> None:
     assert lines[0] == "## Table X [ours: profile mini]"
     assert lines[2] == "### ratio 100"
     assert lines[4] == (
-        "| Method | Few ours, mini | Few published | Few diff | All ours, mini | All published "
-        "| All diff |"
+        "| Method | Few ours, mini | Few published | All ours, mini | All published |"
     )
-    assert lines[5] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    assert lines[6] == (
-        "| CE | **10.0 ± 0.0 (3)** | 5.0 | +5.0 | **30.0 ± 0.0 (3)** | 29.0 ± 0.4 | +1.0 |"
-    )
-    assert lines[7] == "| BS | · | †14.4 | – | · | **31.6** | – |"
-    assert lines[8] == "| CE(control=True) [ours] | · | – | – | · | – | – |"
+    assert lines[5] == "| --- | ---: | ---: | ---: | ---: |"
+    assert lines[6] == "| CE | **10.0 ± 0.0 (3)** | 5.0 | **30.0 ± 0.0 (3)** | 29.0 ± 0.4 |"
+    assert lines[7] == "| BS | · | †14.4 | · | **31.6** |"
+    assert lines[8] == "| CE(control=True) [ours] | · | – | · | – |"
     assert text.endswith("- Mind the step.\n")
+
+
+def test_differences_from_published_numbers_are_shown_where_they_mean_something(
+    small: Path,
+) -> None:
+    """On the paper's data alone; the published numbers themselves stand in every profile."""
+    runs = [run("CE", s, recipe=replace(MINI, profile="paper")) for s in range(3)]
+    shown = to_markdown(table(small, runs, "paper"))
+    assert "| CE | **10.0 ± 0.0 (3)** | 5.0 | +5.0 | **30.0 ± 0.0 (3)** | 29.0 ± 0.4 | +1.0 |" in (
+        shown
+    )
+    assert "diff: ours less the published number" in shown
+    for profile in ("mini", "smoke"):
+        runs = [run("CE", s, recipe=replace(MINI, profile=profile)) for s in range(3)]
+        board = table(small, runs, profile)
+        assert not any("diff" in render(board, form) for form in ("text", "markdown", "latex"))
+        assert {row["difference"] for row in json.loads(render(board, "json"))["rows"]} == {None}
+
+
+def test_columns_of_one_kind(small: Path) -> None:
+    board = table(small, [run("CE", s) for s in range(3)], "mini")
+    ours = render(board, "markdown", columns="ours").splitlines()
+    assert ours[4] == "| Method | Few ours, mini | All ours, mini |"
+    assert ours[6] == "| CE | **10.0 ± 0.0 (3)** | **30.0 ± 0.0 (3)** |"
+    paper = render(board, "markdown", columns="paper").splitlines()
+    assert paper[4:8] == [
+        "| Method | Few published | All published |",
+        "| --- | ---: | ---: |",
+        "| CE | 5.0 | 29.0 ± 0.4 |",
+        "| BS | †14.4 | **31.6** |",
+    ]
+    assert not any(line.startswith("| CE(control") for line in paper)
+    with pytest.raises(UsageError, match=r"columns: 'our' is not allowed.*did you mean 'ours'"):
+        render(board, "text", columns="our")
+
+
+def test_a_line_of_a_file_is_a_seed_a_mean_or_a_published_number(small: Path) -> None:
+    """Marked by cell: a row of the paper's may hold numbers of ours and published ones."""
+    runs = [run("CE", s, overall=0.3 + 0.01 * s) for s in range(3)]
+    board = table(small, runs, "mini")
+    lines = list(csv.DictReader(io.StringIO(render(board, "csv"))))
+    cell = [row for row in lines if (row["method"], row["column"]) == ("CE", "All")]
+    assert [(row["numbers"], row["seed"], row["value"], row["sd"]) for row in cell] == [
+        ("ours", "0", "30.0", ""),
+        ("ours", "1", "31.0", ""),
+        ("ours", "2", "32.0", ""),
+        ("ours", "", "31.0", "1.0"),
+        ("published", "", "29.0", "0.4"),
+    ]
+    missing = [row for row in lines if row["method"] == "CE(control=True)"]
+    assert {(row["numbers"], row["value"], row["n"]) for row in missing} == {("ours", "", "0")}
+    assert len(json.loads(render(board, "json"))["rows"]) == len(lines)
 
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -581,8 +630,13 @@ def test_every_published_cell_is_in_every_format(file: Path) -> None:
             table(paper, [], "paper")
         return
     board = table(paper, [], "paper")
-    cells = list(csv.DictReader(io.StringIO(render(board, "csv"))))
-    printed_cells = {(c["block"], c["method"], c["column"]): c["published"] for c in cells}
+    if not paper.compared:
+        with pytest.raises(UsageError, match="no published numbers; allowed: ours, both"):
+            render(board, "csv", columns="paper")
+        return
+    cells = list(csv.DictReader(io.StringIO(render(board, "csv", columns="paper"))))
+    assert {c["numbers"] for c in cells} == {"published"}
+    printed_cells = {(c["block"], c["method"], c["column"]): c["value"] for c in cells}
     shown = {form: render(board, form) for form in ("text", "markdown", "latex", "html")}
     for row in paper.rows:
         for block in paper.blocks:
@@ -590,12 +644,11 @@ def test_every_published_cell_is_in_every_format(file: Path) -> None:
                 assert float(printed_cells[block.title, row.method, name]) == number.value
                 text = number.text(paper.decimals)
                 assert all(text in (shown[form]) for form in ("text", "markdown", "html"))
-                assert text.replace("±", r"$\pm$") in shown["latex"]
-    listed = json.loads(render(board, "json"))
-    numbers = [
-        c["published"] for b in listed["blocks"] for r in b["rows"] for c in r["cells"].values()
-    ]
-    assert [str(n) if n is not None else "" for n in numbers] == [c["published"] for c in cells]
+                value, _, sd = text.partition(" ± ")
+                assert value in shown["latex"]
+                assert not sd or rf"{{\tiny$\pm${sd}}}" in shown["latex"]
+    listed = json.loads(render(board, "json", columns="paper"))["rows"]
+    assert [str(row["value"]) for row in listed] == [c["value"] for c in cells]
 
 
 def test_every_published_table_reads() -> None:
