@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.core import parallel, parquet
+from harness.core import devices, parallel, parquet
 from harness.core.digests import Damaged, damaged, remade
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
@@ -37,6 +37,8 @@ from harness.pool import cache
 from harness.pool.reader import Pool
 from harness.results import records
 from harness.training.numbered_images import Store
+
+RAW_GIB = 16  # of disk space for pictures of a pool as raw pixels
 
 
 def run(
@@ -163,6 +165,10 @@ def _describe(job: Job, machine: Machine, train_s: float) -> None:
         "device": machine.device,
         "ranks": parallel.ranks(),
     }
+    if devices.device_views(machine):
+        about["machine"]["views"] = "device"
+    if machine.device != "cpu":  # matrix products: recipe.precision
+        about["machine"]["tf32_convolutions"] = torch.backends.cudnn.allow_tf32
     write_atomic(job.folder / ABOUT, json.dumps(about, sort_keys=True).encode())
 
 
@@ -293,13 +299,15 @@ def _pool_rows(workspace: Workspace, data: Dataset, method: Method) -> tuple[Any
 def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
     """The pool's pictures by their place in the index.
 
-    They are brought to the network's side where the recipe's view does not do that itself.
+    They are brought to the network's side where the recipe's view does not do that itself. Small
+    ones are decoded once, into a map of raw pixels of at most RAW_GIB on the disk.
     """
     recipe = workspace.recipe
     sides = {recipe.size_px, recipe.height_px or recipe.size_px}
     fixed = recipe.augment in ("crop-flip", "none") and sides != {recipe.view_px}
     side = recipe.view_px if fixed else None
-    if max(sides) <= SMALL_UP_TO_PX:
+    seen = side or max(sides)
+    if seen <= SMALL_UP_TO_PX and len(index) * seen * seen * 3 <= RAW_GIB * 2**30:
         return Block(cache.pixels(workspace.pool, index, side))
     return Pool(workspace.pool, index, side_px=side)
 

@@ -65,7 +65,7 @@ class DeviceView:
         else:
             whole = _resized(sizes, round(side * self.shorter))
             first = np.rint((whole - side) / 2).astype(np.int64)
-        mirrored = np.zeros(n)
+        mirrored: np.ndarray = np.zeros(n)
         if self.flips:
             assert draws is not None
             mirrored = draws.of("flip").uniform(1)[:, 0] < 0.5

@@ -18,7 +18,7 @@ from harness.core import preemption
 from harness.core.specs import Schedule
 from harness.methods.compose import compose
 from harness.methods.terms import Finetune, Method, Phase
-from harness.training import checkpoint, trainer
+from harness.training import checkpoint, phases
 from harness.training.trainer import fit
 
 SHORT = replace(
@@ -54,7 +54,7 @@ def killed_after(monkeypatch, saves):
                 raise Killed
 
     monkeypatch.setattr(checkpoint, "save", save)
-    monkeypatch.setattr(trainer._Checkpoints, "due", lambda self: True)
+    monkeypatch.setattr(phases.Checkpoints, "due", lambda self: True)
 
 
 class Heads(Finetune):
