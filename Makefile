@@ -10,7 +10,7 @@ ATTACK_TRIALS ?= 10
 # DVC refuses stages that another of its commands works on: one command at a time, the next waits.
 DVC := flock dvc.yaml $(BIN)/dvc --wait-for-lock
 
-.PHONY: venv compare smoke check test test-long bench lint format clean
+.PHONY: venv compare smoke check test test-long bench rehearsal paper-smoke lint format clean
 
 venv: $(BUILT)
 
@@ -37,6 +37,15 @@ test-long: $(BUILT)
 
 bench: $(BUILT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q benchmarks --benchmark-enable -o python_files='bench_*.py' --benchmark-columns=min,mean,rounds
+
+# Every stage and row of Tables 1 to 5 with the real architectures and random weights; about half an
+# hour. ARGS: --tables table2, --device cuda, --full.
+rehearsal: $(BUILT)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rehearsal.py $(ARGS)
+
+# With one GPU, the published weights and CIFAR-100, in under an hour; ARGS: --root FOLDER.
+paper-smoke: $(BUILT)
+	$(BIN)/python benchmarks/paper_smoke.py $(ARGS)
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
