@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from PIL import Image
 from refiner_networks import Words, build
 
@@ -247,6 +248,7 @@ def main() -> None:
         parser.exit(2, "this benchmark needs a GPU, and PyTorch sees none: --device cpu --tiny "
                        "only shows that it runs\n")  # fmt: skip
     cuda = args.device.startswith("cuda")
+    diffusers_logging.set_verbosity_error()
     results: dict[str, Any] = {
         "device": torch.cuda.get_device_name(args.device) if cuda else args.device,
         "torch": torch.__version__,
