@@ -11,7 +11,8 @@ BENCHMARKS ?= benchmarks
 # DVC refuses stages that another of its commands works on: one command at a time, the next waits.
 DVC := flock dvc.yaml $(BIN)/dvc --wait-for-lock
 
-.PHONY: venv compare smoke check test browser test-long bench docs lint format clean
+.PHONY: venv compare smoke check test browser test-long bench docs rehearsal paper-smoke lint \
+	format clean
 
 venv: $(BUILT)
 
@@ -47,6 +48,15 @@ bench: $(BUILT)
 # Not --quiet, which also hides warnings from --strict.
 docs: $(BUILT)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Every stage and row of Tables 1 to 5 with the real architectures and random weights; about half an
+# hour. ARGS: --tables table2, --device cuda, --full.
+rehearsal: $(BUILT)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rehearsal.py $(ARGS)
+
+# With one GPU, the published weights and CIFAR-100, in under an hour; ARGS: --root FOLDER.
+paper-smoke: $(BUILT)
+	$(BIN)/python benchmarks/paper_smoke.py $(ARGS)
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
