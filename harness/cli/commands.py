@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli.arguments import choices, give, request_of, say
 from harness.core import registry
+from harness.core.attempts import Unfinished
 from harness.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -17,20 +18,18 @@ if TYPE_CHECKING:
 
     from harness.api.result import Result
     from harness.api.steps import Generated, Trained
+    from harness.pipeline.request import Request
 
 PICTURES = 5000  # in a report's galleries
 
 
 def compare(args: argparse.Namespace) -> None:
-    from harness.api import steps
     from harness.api.result import Result
     from harness.results import versus
 
     request = request_of(args, methods=True, table=True)
     request.workspace.check_built_in()
-    for step in steps.run(request):
-        DONE[step.name](step.result)
-        say(f"  {step.name} took {step.seconds:.1f} s")
+    unfinished = _all_steps(request)
     result = Result(request)
     print(_rendered(result, args, "text"))
     _beside_reference(result)
@@ -39,6 +38,23 @@ def compare(args: argparse.Namespace) -> None:
         print(versus.render(compared))
     page = result.report(pictures=PICTURES)
     print(f"The page with the charts and the pictures: {page}")
+    if unfinished is not None:
+        raise unfinished
+
+
+def _all_steps(request: Request) -> Unfinished | None:
+    """Do what is missing; runs that failed are returned, as the table of the others is wanted."""
+    from harness.api import steps
+
+    try:
+        for step in steps.run(request):
+            DONE[step.name](step.result)
+            say(f"  {step.name} took {step.seconds:.1f} s")
+    except Unfinished as error:
+        if error.stage != "train":
+            raise
+        return error
+    return None
 
 
 def _beside_reference(result: Result) -> None:

@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   harness compare --dataset cifar100-lt --rows CE "CE+DisCL" --imbalance 100 --seeds 0 1 2 3 4
   harness train --dataset cifar100-lt --method 'CE+DisCL(curriculum="fixed", levels=(0.5,))'
   harness train --dataset cifar100-lt --set scratch.lr=0.05 --set mixture.keep=0.5
+  harness compare --dataset cifar100-lt --engine ray --address auto
   harness table --dataset cifar100-lt --rule B --format markdown
   harness table --table table4 --profile mini --select oracle
   harness data check --dataset imagenet-lt --profile paper --root /data/imagenet
@@ -31,6 +32,7 @@ exit codes: 0 done, 1 data (a file is missing, damaged or cannot be written), 2 
 failed (a regression), 130 interrupted, 143 terminated."""
 
 ABOUT_SET = "a field of the recipe, such as scratch.lr=0.05; may be repeated"
+ENGINE_COMMANDS = ("compare", "hard", "generate", "score", "train")
 FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
 
 
@@ -308,10 +310,26 @@ def _command(
     parser.add_argument("--home", type=path_of, default=Path(), help="for results (default: here)")
     parser.add_argument("--params", type=path_of, help="default: params.yaml in --home, if there")
     _set(parser)
-    parser.add_argument("--workers", type=_positive, help="processes (default: one per core)")
+    parser.add_argument(
+        "--workers", type=_positive, help="processes (default: one per core, or GPU)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, ...")
+    if name in ENGINE_COMMANDS:
+        _engine(parser)
     parser.set_defaults(run=run)
     return parser
+
+
+def _engine(parser: argparse.ArgumentParser) -> None:
+    about = "what does the work: local (default), processes of this machine; ray, a Ray cluster"
+    parser.add_argument("--engine", default="local", metavar="NAME", help=about)
+    about = "of the Ray cluster: auto, host:6379 or ray://host:10001 (default: $RAY_ADDRESS, the "
+    about += "one that runs here, or a new one)"
+    parser.add_argument("--address", help=about)
+    about = "ray: share of a GPU that a worker takes (default: 1 with --device cuda, else 0)"
+    parser.add_argument("--gpus-per-worker", type=float, metavar="N", help=about)
+    about = "ray: host memory that is set aside for a worker (default: none)"
+    parser.add_argument("--memory-per-worker", type=float, metavar="GIB", help=about)
 
 
 def _rows(parser: argparse.ArgumentParser, what: str = "what to run") -> None:

@@ -364,4 +364,4 @@ def test_sources_that_are_gone(data, tmp_path):
     other = small_workspace.write_data(tmp_path / "other", seed=1)
     with pytest.raises(DataError, match="10 of 10 source pictures are not in"):
         stages.generate(small_workspace.workspace(tmp_path, other), 1)
-    assert not workspace.pool.exists()
+    assert not [path for path in workspace.pool.rglob("*") if path.is_file()]
