@@ -34,6 +34,8 @@ def compare(
     device: str = "cpu",
     workers: int | None = None,
     track: Sequence[str] | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> Result:
     """Run what is missing, from the index to the records, and return the results.
 
@@ -46,15 +48,19 @@ def compare(
     home: folder below which everything is written. root: folder of the official files.
     table: a published table, which may name another backbone; default: the data set's main one.
     rule: how classes are grouped. select: the epoch of a run: "last", "best_val", "oracle".
-    device: "cpu", "cuda", "cuda:0", ... workers: processes; default: one per core.
+    device: "cpu", "cuda", "cuda:0", ... workers: processes; default: one per core, or GPU.
     track: "json", "dvclive", "tensorboard", "wandb"; default: those of params.yaml.
+    engine: "local", or "ray" for a Ray cluster; address: of the cluster; default: $RAY_ADDRESS, the
+    one that runs on this machine, or a new one.
 
+    Where runs or images fail, the others are made, and Unfinished (a DataError) says which.
     Raises UsageError, before any work, for names and values that are not allowed; DataError for
     files that are missing, damaged or not writable. An interrupted call resumes when repeated.
     """
     choices = Choices(
         dataset, rows, seeds, imbalance, profile, table, rule, select, backbone, pairs(set),
-        Path(home), _path(root), _path(params), device, workers, track=track,
+        Path(home), _path(root), _path(params), device, workers, engine=engine, address=address,
+        track=track,
     )  # fmt: skip
     request = resolve(choices, methods=True, table=True)
     request.workspace.check_built_in()
@@ -79,6 +85,8 @@ def train(
     device: str = "cpu",
     workers: int | None = None,
     track: Sequence[str] | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> Result:
     """Train the runs that are missing; the stages before have to be done. Arguments: `compare`.
 
@@ -88,6 +96,7 @@ def train(
         dataset, rows, seeds, imbalance, profile, table, backbone=backbone, overrides=pairs(set),
         home=Path(home), root=_path(root), params=_path(params), device=device, workers=workers,
         track=track,
+        engine=engine, address=address,
     )  # fmt: skip
     request = resolve(choices, methods=True)
     steps.train_alone([request])

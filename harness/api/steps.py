@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from harness.core.attempts import Unfinished
 from harness.pipeline.request import Request
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ def hard(request: Request) -> pl.DataFrame:
     from harness.pipeline import runs, stages
 
     workspace = request.workspace
-    return stages.hard(workspace, runs.judge(workspace, request.workers, request.device))
+    return stages.hard(
+        workspace, runs.judge(workspace, request.workers, request.device, request.cluster)
+    )
 
 
 def generate(request: Request) -> Generated:
@@ -63,7 +67,7 @@ def generate(request: Request) -> Generated:
     if not parts:
         return Generated(0)
     workspace.check_built_in()
-    images = stages.generate(workspace, request.workers, request.device, parts)
+    images = stages.generate(workspace, request.workers, request.device, parts, request.cluster)
     failed = {part.kind: stages.failed(workspace, part) for part in parts}
     return Generated(images, {kind: rows for kind, rows in failed.items() if len(rows)})
 
@@ -72,19 +76,26 @@ def score(request: Request) -> int:
     """Score the synthetic images that have no score; returns how many."""
     from harness.pipeline import stages
 
-    parts = request.parts
-    return sum(stages.score(request.workspace, request.device, part) for part in parts)
+    workspace, device = request.workspace, request.device
+    workers, cluster = request.workers, request.cluster
+    return sum(stages.score(workspace, device, p, workers, cluster) for p in request.parts)
 
 
-def train(requests: Sequence[Request]) -> Trained:
-    """Train the runs that are missing, of all requests together."""
+def train(requests: Sequence[Request], failed: Mapping[str, str] | None = None) -> Trained:
+    """Train the runs that are missing, of all requests together.
+
+    failed: reasons by key of runs that are not to be tried. Unfinished when some fail, or did; the
+    others are trained then.
+    """
     from harness.pipeline import runs
     from harness.pipeline.jobs import plan
 
     jobs = [job for r in requests for job in plan(r.workspace, r.rows, r.imbalances, r.seeds)]
     first = requests[0]
-    trained = runs.run(jobs, first.workers, first.device, first.rerun, first.track)
-    return Trained(trained, len(jobs))
+    count = runs.run(
+        jobs, first.workers, first.device, first.rerun, first.track, first.cluster, failed
+    )
+    return Trained(count, len(jobs))
 
 
 def train_alone(requests: Sequence[Request]) -> Trained:
@@ -95,6 +106,11 @@ def train_alone(requests: Sequence[Request]) -> Trained:
 
 def _train_one(request: Request) -> Trained:
     return train([request])
+
+
+def _train_rest(unfinished: Unfinished | None, request: Request) -> Trained:
+    """What failed in this call before is not tried again."""
+    return train([request], unfinished.reasons if unfinished else None)
 
 
 ALL: dict[str, Callable[[Request], Any]] = {
@@ -110,17 +126,30 @@ def run(request: Request) -> Iterator[Step]:
     """Do all stages up to the records, each when it is asked for.
 
     Only what is missing is done, and no stage whose result the rows' runs do not read. Rows that
-    read no synthetic image are trained before any is made, so that first numbers come early.
+    read no synthetic image are trained before any is made, so that first numbers come early. Where
+    a run fails, what does not need it is done all the same, and Unfinished comes at the end.
     """
     read = {"hard": request.needs_hard, "generate": request.kinds, "score": request.kinds}
-    order = [(name, stage) for name, stage in ALL.items() if read.get(name, True)]
+    order = [name for name in ALL if read.get(name, True)]
     without = _without_images(request)
+    unfinished: Unfinished | None = None
     if request.kinds and without.rows:
-        first = [name for name, _ in order].index("generate")
-        order.insert(first, ("train", lambda _: _train_one(without)))
+        order.insert(order.index("generate"), "train")
     with _stages(request) as tracked:
-        for name, stage in order:
-            yield tracked(name, stage)
+        for i, name in enumerate(order):
+            last, stage = i + 1 == len(order), ALL[name]
+            if name == "train" and last:
+                stage = partial(_train_rest, unfinished)
+            elif name == "train":
+                stage = partial(_train_one, without)
+            try:
+                yield tracked(name, stage)
+            except Unfinished as error:
+                if name != "train":
+                    raise
+                unfinished = error
+    if unfinished is not None:
+        raise unfinished
 
 
 @contextmanager

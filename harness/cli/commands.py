@@ -17,6 +17,7 @@ from harness.cli.arguments import (
     requests_of,
     say,
 )
+from harness.core.attempts import Unfinished
 from harness.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -34,18 +35,16 @@ def compare(args: argparse.Namespace) -> None:
     requests = requests_of(args, methods=True, table=True)
     for request in requests:
         request.workspace.check_built_in()
-    for request in requests:
-        _compare_one(request, args)
+    unfinished = [error for request in requests if (error := _compare_one(request, args))]
+    if unfinished:
+        raise unfinished[0]
 
 
-def _compare_one(request: Request, args: argparse.Namespace) -> None:
-    from harness.api import steps
+def _compare_one(request: Request, args: argparse.Namespace) -> Unfinished | None:
     from harness.api.result import Result
     from harness.results import versus
 
-    for step in steps.run(request):
-        DONE[step.name](step.result)
-        say(f"  {step.name} took {step.seconds:.1f} s")
+    unfinished = _all_steps(request)
     result = Result(request)
     print(_rendered(result, args, "text"))
     _beside_reference(result)
@@ -54,6 +53,22 @@ def _compare_one(request: Request, args: argparse.Namespace) -> None:
         print(versus.render(compared))
     page = result.report(pictures=PICTURES)
     print(f"The page with the charts and the pictures: {page}")
+    return unfinished
+
+
+def _all_steps(request: Request) -> Unfinished | None:
+    """Do what is missing; runs that failed are returned, as the table of the others is wanted."""
+    from harness.api import steps
+
+    try:
+        for step in steps.run(request):
+            DONE[step.name](step.result)
+            say(f"  {step.name} took {step.seconds:.1f} s")
+    except Unfinished as error:
+        if error.stage != "train":
+            raise
+        return error
+    return None
 
 
 def _beside_reference(result: Result) -> None:

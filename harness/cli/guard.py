@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from harness.cli.streams import open_standard_descriptors, standard_streams
+from harness.core.attempts import Unfinished
 from harness.core.errors import DataError, Regression, UsageError, brief
 
 DONE, DATA, USAGE, REGRESSION, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
@@ -59,6 +60,8 @@ def _explained(command: Callable[[], int]) -> int:
     """Run the command; what it raises becomes a sentence, but for interruptions."""
     try:
         return command()
+    except Unfinished as error:
+        return _tell(str(error), DATA)
     except UsageError as error:
         return _tell(str(error), USAGE)
     except DataError as error:  # a reader that ran out of memory takes its file for damaged

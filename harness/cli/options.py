@@ -11,6 +11,7 @@ from harness.cli import examples
 from harness.cli.folders import path_of
 
 ABOUT_SET = "a field of the recipe, such as scratch.lr=0.05; may be repeated"
+ENGINE_COMMANDS = ("compare", "hard", "generate", "score", "train")
 # Options that most commands share; a command without use for one lacks it.
 SHARED = "backbone root params set workers device"
 
@@ -68,7 +69,7 @@ def add_command(
         ),
         "set": lambda: add_set(parser),
         "workers": lambda: parser.add_argument(
-            "--workers", type=positive, help="processes (default: one per core)"
+            "--workers", type=positive, help="processes (default: one per core, or GPU)"
         ),
         "device": lambda: parser.add_argument(
             "--device", default="cpu", help="cpu (default), cuda, cuda:0, ..."
@@ -77,7 +78,21 @@ def add_command(
     for option in SHARED.split():
         if option not in without.split():
             options[option]()
+    if name in ENGINE_COMMANDS:
+        _add_engine(parser)
     return parser
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    about = "what does the work: local (default), processes of this machine; ray, a Ray cluster"
+    parser.add_argument("--engine", default="local", metavar="NAME", help=about)
+    about = "of the Ray cluster: auto, host:6379 or ray://host:10001 (default: $RAY_ADDRESS, the "
+    about += "one that runs here, or a new one)"
+    parser.add_argument("--address", help=about)
+    about = "ray: share of a GPU that a worker takes (default: 1 with --device cuda, else 0)"
+    parser.add_argument("--gpus-per-worker", type=float, metavar="N", help=about)
+    about = "ray: host memory that is set aside for a worker (default: none)"
+    parser.add_argument("--memory-per-worker", type=float, metavar="GIB", help=about)
 
 
 def add_plain_command(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from harness.core.errors import DataError
 
+log = logging.getLogger("harness")
 _NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _LOCAL_ONLY = {"nolock", "local_lock=all", "local_lock=flock", "localflock"}  # mount options
 
@@ -63,6 +65,25 @@ def locked(path: Path, shared: bool = False, wait: bool = True) -> Iterator[bool
             if seize(handle) is not False:  # nobody shares it
                 lock_path(path).unlink()
         os.close(handle)
+
+
+def warn_where_useless(path: Path) -> None:
+    """Tell where other processes could do the same work: no locks at `path`, or local ones."""
+    lock = lock_path(path)
+    with contextlib.suppress(OSError):
+        handle = _open(lock)
+        try:
+            held = seize(handle, shared=True)
+        finally:
+            os.close(handle)
+        if held is None:
+            log.warning("%s is on a file system without locks: run one command at a time", path)
+        elif local_only(path.absolute()):
+            log.warning(
+                "%s is on a file system whose locks other machines do not see: use one machine at "
+                "a time",
+                path,
+            )
 
 
 def is_locked(path: Path) -> bool:

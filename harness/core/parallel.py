@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
-import pickle
-import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from types import ModuleType
 from typing import Any, TypeVar
 
-from harness.core import preemption
-from harness.core.errors import DataError, UsageError, brief
+from harness.core import processes
+from harness.core.attempts import Failure
+from harness.core.errors import UsageError, brief
 from harness.core.machine import cpu_quota
 
 J = TypeVar("J")
-R = TypeVar("R")
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
-# What every worker starts with. glibc keeps memory that was freed for the next batch, as large:
-# given back and asked for again, each of its pages is a fault (MALLOC_..._ in mallopt(3)).
-ENVIRONMENT = dict.fromkeys(THREADS, "1") | {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
-}
-
-
 LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets, too
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG in prctl(2)
 
 
 def cores() -> int:
@@ -85,115 +63,66 @@ def check_device(device: str) -> None:
         raise UsageError(f"device {device!r} cannot be used: {brief(error)}") from error
 
 
+def own_device(device: str) -> str:
+    """The one of several devices that this process works on.
+
+    "cuda" is the card of its rank under a launcher, and that of its number in a worker of this
+    machine; on a Ray cluster a worker sees its own cards only.
+    """
+    if device != "cuda":
+        return device
+    rank_here = os.environ.get("LOCAL_RANK", "0")
+    number = _whole("LOCAL_RANK", rank_here, 0) if ranks() > 1 else processes.number()
+    if number is None:
+        return device
+    import torch
+
+    return f"cuda:{number % max(1, torch.cuda.device_count())}"
+
+
+def workers_for(device: str) -> int:
+    """Worker processes by default: one for each core, and one for each card that is used."""
+    if not device.startswith("cuda"):
+        return cores()
+    if device != "cuda":
+        return 1
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
 def run(
-    function: Callable[..., R],
+    function: Callable[..., Any],
     jobs: Sequence[J],
     workers: int,
     start: Callable[..., Any] | None = None,
     arguments: tuple[Any, ...] = (),
-) -> Iterator[tuple[J, R]]:
-    """Yield (job, function(job)) as they finish.
+    tolerant: bool = False,
+) -> Iterator[tuple[J, Any]]:
+    """Yield (job, function(job)) as they finish, by so many worker processes.
 
     With `start`, `start(*arguments)` runs once in every worker, and a job's result is
     function(what it returned, job): `start` may be a class and `function` a method of it.
-    One thread per worker, so that results do not depend on the number of workers. An error in a
-    job or in `start` ends all of them and is raised here; jobs that were finished stay finished.
-    An interruption, and the end of this process, ends the workers at once.
+    One thread per worker, so that results do not depend on the number of workers. A job whose
+    worker dies is tried again, up to ATTEMPTS times. An error in `start` ends all of them and is
+    raised here; so does one in a job, unless `tolerant`: then the job comes with its Failure and
+    the others go on. Jobs that were finished stay finished. An interruption, and the end of this
+    process, ends the workers at once.
     """
     if not jobs:
         return
-    if ranks() > 1:  # each job is for all of them
+    if ranks() > 1:  # each job is for all of them, or claims are what divides them
         states = () if start is None else (start(*arguments),)
         yield from ((job, function(*states, job)) for job in jobs)
         return
-    work = pickle.dumps((function, start, arguments))
-    saved = {name: os.environ.get(name) for name in ENVIRONMENT}
-    os.environ.update(ENVIRONMENT)
-    context = multiprocessing.get_context("spawn")
-    worker_end, own_end = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, _begin, (worker_end, work))
+    crew = processes.Crew(min(workers, len(jobs)), function, start, arguments)
     try:
-        with _main_hidden(function, start):
-            futures = {pool.submit(_do, pickle.dumps(job)): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise DataError("a worker process died (out of memory, or killed)") from error
+        for job, outcome in crew.outcomes(jobs):
+            if isinstance(outcome, Failure) and not tolerant:
+                raise outcome.error
+            yield job, outcome
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        own_end.close()  # which ends the workers
+        crew.interrupt()
         raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        own_end.close()
-        worker_end.close()
-        for name, value in saved.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _main_hidden(*functions: Callable[..., Any] | None) -> Iterator[None]:
-    """While workers start: they do not run the caller's script again.
-
-    A script that calls the Python API needs no `if __name__ == "__main__"`; one that defines what
-    the workers do is run again, as the standard library has it.
-    """
-    main = sys.modules["__main__"]
-    needed = any(getattr(function, "__module__", None) == "__main__" for function in functions)
-    if not needed:
-        sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@dataclass
-class _Worker:
-    """What a worker process does with its jobs, loaded with the first of them."""
-
-    work: bytes = b""
-    function: Callable[..., Any] | None = None
-    states: tuple[Any, ...] = ()  # what `start` returned
-
-    def do(self, job: bytes) -> Any:
-        if self.function is None:
-            function, start, arguments = pickle.loads(self.work)
-            self.states = () if start is None else (start(*arguments),)
-            self.function = function
-        return self.function(*self.states, pickle.loads(job))
-
-
-_worker = _Worker()
-
-
-def _begin(parent: Connection, work: bytes) -> None:
-    """Nothing that may fail: an error here is printed, and one in a job is raised by `run`."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent alone says that it was interrupted
-    _worker.work = work
-    _end_with_parent()
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-
-
-def _do(job: bytes) -> Any:
-    return _worker.do(job)
-
-
-def _end_with_parent() -> None:
-    """On Linux the system ends this worker with its parent, even while no thread can run."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-
-
-def _follow(parent: Connection) -> None:
-    """End this worker when its parent closes the pipe, or was killed: no job will come.
-
-    A run that is being trained has a while for its checkpoint, unless the system is quicker.
-    """
-    process = multiprocessing.parent_process()
-    wait([parent] if process is None else [parent, process.sentinel])
-    if preemption.give_notice():
-        time.sleep(preemption.GRACE_S)
-    os._exit(1)
+        crew.close()

@@ -27,6 +27,18 @@ def digest_of_packages(packages: Sequence[str]) -> str:
 
 
 @cache
+def digest_of_sources() -> str:
+    """SHA-256 (hex) over the bytes of all sources: whether two machines run the same code."""
+    digest = hashlib.sha256()
+    for package in ("harness", "baselines"):
+        for name, path in _files(package):
+            digest.update(
+                f"{package} {name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+            )
+    return digest.hexdigest()
+
+
+@cache
 def _digest(packages: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for package in packages:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core import registry
+from harness.core.cluster import Cluster
+from harness.core.engine import ENGINES, Engine
 from harness.core.errors import UsageError
 from harness.core.metrics import rule_named
-from harness.core.parallel import check_device
 from harness.pipeline import config
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.results import published
@@ -37,6 +38,8 @@ class Choices:
     origin: of the results that are shown, "own" or "reference"; default: one's own where there are
     any. rerun: repeat runs that other code trained. budget: show what each row of a table takes.
     track: names of trackers; default: those of params.yaml.
+    engine: "local" or "ray". address: of the Ray cluster; default: $RAY_ADDRESS, the one that runs
+    here, or a new one. gpus_per_worker, memory_per_worker (GiB): what Ray sets aside for each.
     """
 
     dataset: str | None = None
@@ -58,15 +61,19 @@ class Choices:
     rerun: bool = False
     budget: bool = False
     track: Sequence[str] | None = None
+    engine: str = "local"
+    address: str | None = None
+    gpus_per_worker: float | None = None
+    memory_per_worker: float | None = None
 
 
 @dataclass(frozen=True)
 class Request:
     """What to do, on which data and with which recipe; nothing in it is resolved again.
 
-    device and workers are no part of what is hashed. rows (canonical expressions), imbalances,
-    seeds, kinds and levels are empty where a command runs no methods; paper is None where it needs
-    no published table.
+    device, workers and cluster (None: this machine) are no part of what is hashed. rows (canonical
+    expressions), imbalances, seeds, kinds and levels are empty where a command runs no methods;
+    paper is None where it needs no published table.
     """
 
     workspace: Workspace
@@ -82,6 +89,7 @@ class Request:
     rows_named: bool = False  # by the caller, and not those of the table
     device: str = "cpu"
     workers: int | None = None
+    cluster: Cluster | None = None
     origin: str | None = None  # of the results that are shown
     rerun: bool = False  # runs that other code trained
     budget: bool = False  # whether its table shows what each row takes
@@ -136,16 +144,30 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
         rows_named=named,
         device=choices.device,
         workers=choices.workers,
+        cluster=_cluster(choices),
         origin=choices.origin,
         rerun=choices.rerun,
         budget=choices.budget,
         track=_trackers(choices) if methods else (),
     )
-    check_device(choices.device)
+    Engine(request.device, request.workers, request.cluster).check()
     if methods or named:
         request = _with_methods(request, choices)
     shown = table and bool(request.rows or choices.backbone is not None)
     return _with_own_rows(request, choices) if shown else request
+
+
+def _cluster(choices: Choices) -> Cluster | None:
+    """The Ray cluster that is to do the work; UsageError for what only one can use."""
+    registry.one_of("engine", choices.engine, ENGINES)
+    settings = (choices.address, choices.gpus_per_worker, choices.memory_per_worker)
+    if choices.engine == "ray":
+        return Cluster(choices.address, 1, choices.gpus_per_worker, choices.memory_per_worker or 0)
+    names = ("address", "gpus_per_worker", "memory_per_worker")
+    for name, value in zip(names, settings, strict=True):
+        if value is not None:
+            raise UsageError(f"{name} {value} is of a Ray cluster: it needs the engine ray")
+    return None
 
 
 def _with_own_rows(request: Request, choices: Choices) -> Request:
@@ -211,7 +233,8 @@ def _expression(text: str, workspace: Workspace) -> str:
 
 def _check_types(choices: Choices) -> None:
     """UsageError for what is no text, lists that are empty and numbers that are not allowed."""
-    for name in ("dataset", "profile", "table", "rule", "select", "backbone", "device"):
+    texts = ("dataset", "profile", "table", "rule", "select", "backbone", "device", "engine")
+    for name in (*texts, "address"):
         value = getattr(choices, name)
         if not (value is None or isinstance(value, str)):
             raise UsageError(f"{name}: {value!r} is not a text")
@@ -232,6 +255,10 @@ def _check_types(choices: Choices) -> None:
         _whole("imbalance", ratio, 1)
     if choices.workers is not None:
         _whole("workers", choices.workers, 1)
+    for name in ("gpus_per_worker", "memory_per_worker"):
+        value = getattr(choices, name)
+        if value is not None and not (type(value) in (int, float) and 0 <= value < 1e6):
+            raise UsageError(f"{name}: {value!r} is not a number from 0")
 
 
 def _whole(name: str, value: Any, low: int, high: int | None = None) -> None:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.core import digests
+from harness.core.attempts import Failure
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
 from harness.core.specs import RunSpec
 
 DONE, WEIGHTS, PROBABILITIES = "done.json", "weights.safetensors", "p-train.parquet"
+FAILED = "failed.json"  # why the last try ended early; gone when the run is done
 VERSION = 2
-PASSING = (DONE, "checkpoint.pt", "epochs.count", PROBABILITIES)  # not of the run's results
+PASSING = (DONE, FAILED, "checkpoint.pt", "epochs.count", PROBABILITIES)  # not of the run's results
 AGAIN = "`harness verify --repair` and `harness train` make it again"
 
 
@@ -65,6 +68,13 @@ def write(folder: Path, spec: Any, inputs: Mapping[str, str]) -> None:
     }
     content = {"version": VERSION, "spec": spec, "files": files, "read": dict(inputs)}
     write_atomic(folder / DONE, json.dumps(digests.sealed(content), sort_keys=True).encode())
+
+
+def write_failure(folder: Path, spec: Any, failure: Failure) -> None:
+    """Keep why a run failed and where in the code, as far as the disk lets it."""
+    content = {"spec": spec, "reason": failure.reason, "trace": failure.trace}
+    with suppress(DataError):
+        write_atomic(folder / FAILED, json.dumps(digests.sealed(content), sort_keys=True).encode())
 
 
 def check(folder: Path, name: str) -> Path:

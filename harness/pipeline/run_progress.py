@@ -95,18 +95,28 @@ class RunProgress:
 
     def end(self, job: Job, numbers: Numbers) -> None:
         """A run has come to its end: its line, with the means over the seeds that ended so far."""
-        with self.lock:
-            self._look(job.folder)
-            self.tracking.end(job, numbers)
-            self.left.pop(job.folder)
-            (job.folder / COUNT).unlink(missing_ok=True)
-            self.ended += 1
+        self._forget(job, numbers)
         spec = job.spec
         seeds = self.numbers.setdefault((spec.method, spec.imbalance), {})
         seeds[spec.seed] = numbers
         self.bar.set_postfix_str(f"{self.ended} of {self.runs} runs")
         self.bar.say(line(spec.method, spec.imbalance, seeds))
         self._move()
+
+    def fail(self, job: Job, reason: str) -> None:
+        """A run will not come to its end in this call."""
+        self._forget(job)
+        self.bar.say(f"{job.name} failed: {reason}")
+        self._move()
+
+    def _forget(self, job: Job, numbers: Numbers | None = None) -> None:
+        with self.lock:
+            self._look(job.folder)
+            if numbers is not None:
+                self.tracking.end(job, numbers)
+            self.left.pop(job.folder, None)
+            (job.folder / COUNT).unlink(missing_ok=True)
+            self.ended += 1
 
     def _watch(self) -> None:
         while not self.over.wait(EVERY_S):

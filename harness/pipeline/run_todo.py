@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from harness.core.attempts import Unfinished
 from harness.core.digests import Damaged, remade
 from harness.core.errors import DataError
 from harness.core.specs import key, plain
@@ -19,8 +20,9 @@ class Todo:
     Files of a run that turn out to be damaged count as not there, and that is told.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.all, self.ended = jobs, set[str]()
+    def __init__(self, jobs: Sequence[Job], failed: Mapping[str, str] | None = None) -> None:
+        """failed: reasons by the key of a run that is not to be tried now."""
+        self.all, self.ended, self.failed = jobs, set[str](), dict(failed or {})
         self.damaged: set[str] = set()
         self.sound: set[str] = set()  # whose weights are what was written
 
@@ -47,8 +49,30 @@ class Todo:
                 return left
 
     def wave(self) -> list[Job]:
-        """Jobs that can be trained now."""
-        return [job for job in self.jobs() if all(self._trained(need) for need in job.needs)]
+        """Jobs that can be trained now; not those that failed, nor those that need one of them."""
+        return [
+            job
+            for job in self.jobs()
+            if key(job.spec) not in self.failed and all(self._trained(n) for n in job.needs)
+        ]
+
+    def unfinished(self) -> Unfinished | None:
+        """What failed, why, and which runs wait for it; None where all is done."""
+        left = self.jobs()
+        if not left:
+            return None
+        names = {key(job.spec) for job in left}
+        failed = [job for job in left if key(job.spec) in self.failed]
+        waiting = [job for job in left if key(job.spec) not in self.failed]
+        counts = f"{len(self.all) - len(left)} of {len(self.all)} runs are there"
+        lines = [f"train: {counts}, {len(failed)} failed, {len(waiting)} wait for those"]
+        lines += [f"  {job.name} failed: {self.failed[key(job.spec)]}" for job in failed]
+        for job in waiting:
+            needs = ", ".join(need.name for need in job.needs if key(need.spec) in names)
+            lines.append(f"  {job.name} skipped: it needs {needs}")
+        lines += [f"{job.folder / run_files.FAILED} has the traceback" for job in failed[:1]]
+        lines.append("the same command tries again what failed, and does what waits for it")
+        return Unfinished("train", lines, self.failed)
 
     def _trained(self, job: Job) -> bool:
         name = key(job.spec)

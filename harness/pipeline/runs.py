@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from harness.core import devices, parallel, parquet
+from harness.core.attempts import Failure
+from harness.core.cluster import Cluster
 from harness.core.digests import Damaged, damaged, remade
+from harness.core.engine import Engine
 from harness.core.errors import DataError
 from harness.core.files import sweep, write_atomic
 from harness.core.guidance import REAL
-from harness.core.locks import locked
+from harness.core.locks import is_locked, locked, warn_where_useless
 from harness.core.machine import cpu_name, system_name
 from harness.core.progress import ProgressBar
 from harness.core.specs import SMALL_UP_TO_PX, Machine, key, plain
@@ -39,6 +43,8 @@ from harness.results import records
 from harness.training.numbered_images import Store
 
 RAW_GIB = 16  # of disk space for pictures of a pool as raw pixels
+T = TypeVar("T")
+WAIT_S = 1.0  # between two looks at runs that other processes do
 
 
 def run(
@@ -47,48 +53,73 @@ def run(
     device: str = "cpu",
     rerun: bool = False,
     track: Sequence[str] = (),
+    cluster: Cluster | None = None,
+    failed: Mapping[str, str] | None = None,
 ) -> int:
     """Train what is not trained, starts before those that need them; returns how many.
 
     rerun: also what other code trained, and what started from such runs. track: names of trackers.
+    cluster: where to train; None is this machine. failed: reasons by key of runs that failed before
+    and are not to be tried.
 
     Runs that are trained and have no record, or an older one, are scored from their predictions.
-    Under `accelerate launch` all processes work on one run at a time, otherwise one run each.
+    Under `accelerate launch` all processes work on one run at a time, otherwise one run each. A run
+    that fails is written down in its folder and the others go on; Unfinished then says at the end
+    which runs failed, and which wait for them.
     """
-    parallel.check_device(device)
+    engine = Engine(device, workers, cluster)
+    engine.check()
     first, ranks = parallel.rank() == 0, parallel.ranks()
     if rerun and first:
         _forget_other_code(jobs)
-    todo = Todo(jobs)
+    jobs = list({key(job.spec): job for job in jobs}.values())
+    todo = Todo(jobs, failed)
     if first:
         todo.complete()
-    workers = 1 if ranks > 1 else workers or parallel.cores()
-    machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
+    several = engine.count if cluster is None else 2
+    count = 1 if ranks > 1 else several
+    machine = Machine(device=device, workers=count, threads=1, bars=ranks > 1 and first)
     tracking = RunTracking(track if first else (), device)
-    with RunProgress(todo.jobs(), shown=first, tracking=tracking) as progress:
-        while wave := todo.wave():
-            _run_wave(wave, machine, progress)
-            todo.ended.update(key(job.spec) for job in wave)
+    left = _agreed(todo.jobs, device)
+    with RunProgress(left, shown=first, tracking=tracking) as progress:
+        while wave := _agreed(todo.wave, device):
+            warn_where_useless(wave[0].folder)
+            _run_wave(wave, engine, machine, progress, todo)
+    unfinished = todo.unfinished()
+    if unfinished is not None:
+        raise unfinished
     return len(todo.ended)
 
 
-def _run_wave(wave: Sequence[Job], machine: Machine, progress: RunProgress) -> None:
+def _run_wave(
+    wave: Sequence[Job], engine: Engine, machine: Machine, progress: RunProgress, todo: Todo
+) -> None:
     """Do runs that need none of each other; those that others are doing now are waited for."""
     while wave:
         work, busy = [(job, machine) for job in wave], []
-        for (job, _), numbers in parallel.run(_train, work, machine.workers):
-            if numbers is None:
+        for (job, _), outcome in engine.run(_train, work):
+            if outcome is None:
                 busy.append(job)
+            elif isinstance(outcome, Failure):
+                run_files.write_failure(job.folder, plain(job.spec), outcome)
+                todo.failed[key(job.spec)] = outcome.reason
+                progress.fail(job, outcome.reason)
             else:
-                progress.end(job, numbers)
-        if busy and parallel.ranks() > 1:
-            raise DataError(f"another process does the run {busy[0].name}; start again after it")
+                todo.ended.add(key(job.spec))
+                progress.end(job, outcome)
         if busy:
             progress.bar.say(f"train: waiting for {len(busy)} runs that another process does")
-        for job in busy:
-            with locked(job.folder):
-                pass
+        if busy and parallel.ranks() > 1:
+            time.sleep(WAIT_S)
+        elif busy:
+            _wait_for_any(busy)
         wave = busy
+
+
+def _wait_for_any(jobs: Sequence[Job]) -> None:
+    """Until another process lets go of one of the runs: what needs it, or it failed, can go on."""
+    while all(is_locked(job.folder) for job in jobs):
+        time.sleep(WAIT_S)
 
 
 def _forget_other_code(jobs: Sequence[Job]) -> None:
@@ -106,17 +137,36 @@ def _train(work: tuple[Job, Machine]) -> Numbers | None:
     None where another process does it now; what another has done meanwhile is taken as it is.
     """
     job, machine = work
-    if parallel.rank() > 0:
-        return _train_here(job, machine)
-    with locked(job.folder, wait=False) as ours:
-        if not ours:
+    first = parallel.rank() == 0
+    with locked(job.folder, wait=False) if first else nullcontext(True) as ours:
+        state = _agreed(lambda: _state(job, ours), machine.device)
+        if state == "busy":
             return None
-        if not job.trained:
+        if state == "to do":
             return _train_here(job, machine)
         content = record(job)
-        if not job.recorded:
+        if first and not job.recorded:
             records.write(content, job.workspace.records)
     return _numbers(job, content)
+
+
+def _state(job: Job, ours: bool) -> str:
+    """ours: whether this process holds the lock of the run."""
+    if not ours:
+        return "busy"
+    return "there" if job.trained else "to do"
+
+
+def _agreed(value: Callable[[], T], device: str) -> T:
+    """What the first process of `accelerate launch` says, in all of them."""
+    if parallel.ranks() == 1:
+        return value()
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=device == "cpu")
+    said: T = broadcast_object_list([value() if parallel.rank() == 0 else None])[0]
+    return said
 
 
 def _numbers(job: Job, content: dict[str, Any]) -> Numbers:
@@ -125,9 +175,11 @@ def _numbers(job: Job, content: dict[str, Any]) -> Numbers:
 
 def _train_here(job: Job, machine: Machine) -> Numbers:
     begun, inputs = time.perf_counter(), job.reads
+    if parallel.ranks() == 1:
+        machine = replace(machine, device=parallel.own_device(machine.device))
     if parallel.rank() == 0:
         sweep(job.folder)
-        for name in (run_files.DONE, run_files.PROBABILITIES):  # of other weights
+        for name in (run_files.DONE, run_files.FAILED, run_files.PROBABILITIES):  # of other weights
             (job.folder / name).unlink(missing_ok=True)
     if machine.workers > 1:
         ProgressBar.monitor_interval = 0
@@ -312,7 +364,12 @@ def _pool_images(workspace: Workspace, index: pl.DataFrame) -> Images:
     return Pool(workspace.pool, index, side_px=side)
 
 
-def judge(workspace: Workspace, workers: int | None = None, device: str = "cpu") -> stages.Judge:
+def judge(
+    workspace: Workspace,
+    workers: int | None = None,
+    device: str = "cpu",
+    cluster: Cluster | None = None,
+) -> stages.Judge:
     """p(true class) of the training images by the runs that say which of them are hard.
 
     The mean over the recipe's seeds of the workspace's `hard_by` with the profile's own backbone,
@@ -323,7 +380,7 @@ def judge(workspace: Workspace, workers: int | None = None, device: str = "cpu")
     def p_true(imbalance: int | None) -> Any:
         judges = [compose(own.hard_by or "", own.module.NAME, own.profile).expression]
         jobs = plan(own, judges, [imbalance], own.recipe.run_seeds)
-        run(jobs, workers, device)
+        run(jobs, workers, device, cluster=cluster)
         last = [job for job in jobs if job.spec.method in judges]
         machine = Machine(device=device)
         return sum(_p_train(job, machine) for job in last) / len(last)

@@ -281,7 +281,7 @@ def _gc(pool: Path, keep_generators: Collection[str]) -> list[Path]:
             raise damage
         if damage is not None or open_shard(path).generator not in keep_generators:
             stale.append(path)
-    stale += sorted(pool.glob("pixels-*.u8"))
+    stale += sorted([*pool.glob("pixels-*.u8"), *pool.glob("scoring/*/part-*.parquet")])
     try:
         for path in stale:
             path.unlink(missing_ok=True)

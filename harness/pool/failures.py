@@ -17,7 +17,7 @@ from harness.core.errors import DataError
 from harness.core.files import write_atomic
 from harness.core.specs import GeneratorSpec, key
 from harness.pool.cache import read_index
-from harness.pool.shards import REQUEST, Shard, request_rows
+from harness.pool.shards import REQUEST, Shard, is_whole, request_rows
 
 FIELDS = ("generator", "rest", "rows")  # of a file
 AGAIN = "`harness verify --repair` removes it, `harness generate` tries its images again"
@@ -31,16 +31,26 @@ def write(
 
     rest: the shard of the images that were made, to be written next; until it is there, nothing is
     known of the failures, and a run that was cut off between the two makes the whole shard again.
-    What is known already, from an earlier try, is not written again.
+    What is known already, from an earlier try, is not written again where there is no rest.
     """
     known = {row["key"]: row["reason"] for p in files(pool) for row in _content(p)[1]}
     new = [image for image, reason in reasons.items() if known.get(image) != reason]
+    new = new if rest is None else list(reasons)
     if not new:
         return
     rows = shard.rows.filter(pl.col("key").is_in(new))
     reason = pl.Series("reason", [reasons[image] for image in rows["key"]], pl.String)
     beside = None if rest is None else rest.path
     _write(_path(pool, shard), generator, beside, rows.with_columns(reason))
+
+
+def has_rest(pool: Path, shard: Shard) -> bool:
+    """Whether images of a shard failed and the shard of the others is there."""
+    path = _path(pool, shard)
+    if not path.is_file():
+        return False
+    rest = read_json(path, "list of failures", AGAIN, FIELDS)["rest"]
+    return rest is not None and is_whole(pool / rest)
 
 
 def rekey(pool: Path, specs: Mapping[str, GeneratorSpec]) -> None:

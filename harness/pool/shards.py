@@ -110,7 +110,12 @@ def pending(
 
 def is_written(pool: Path, shard: Shard) -> bool:
     """Whether the file of a planned shard is there, and whole."""
-    return _whole_shard(pool / shard.path) is not None
+    return is_whole(pool / shard.path)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a shard's file is there and what was written, but for its images."""
+    return _whole_shard(path) is not None
 
 
 def _whole_shard(path: Path) -> OpenShard | None:

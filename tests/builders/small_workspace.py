@@ -47,8 +47,12 @@ def here(
     workers: int,
     start: Callable[..., Any] | None = None,
     arguments: tuple[Any, ...] = (),
+    tolerant: bool = False,
 ) -> Iterator[tuple[Any, Any]]:
-    """`parallel.run` in this process: a worker takes seconds to import what it needs."""
+    """`parallel.run` in this process: a worker takes seconds to import what it needs.
+
+    Errors are raised, tolerant or not.
+    """
     states = () if start is None or not jobs else (start(*arguments),)
     for job in jobs:
         yield job, function(*states, job)

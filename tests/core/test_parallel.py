@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.core import parallel
+from harness.core import parallel, processes
+from harness.core.attempts import Failure
 from harness.core.errors import DataError, UsageError
 
 
@@ -39,8 +40,8 @@ def test_results_come_with_their_jobs(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     assert dict(parallel.run(double, [3, 1, 2], 2)) == {1: 2, 2: 4, 3: 6}
-    assert dict(parallel.run(threads, list(parallel.THREADS), 1)) == dict.fromkeys(
-        parallel.THREADS, "1"
+    assert dict(parallel.run(threads, list(processes.THREADS), 1)) == dict.fromkeys(
+        processes.THREADS, "1"
     )
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
@@ -65,13 +66,70 @@ def test_errors_are_raised_here():
         list(parallel.run(refuse, [1], 1))
     with pytest.raises(DataError, match="no model"):
         list(parallel.run(double, [1, 2], 1, fail_to_start, ("no model",)))
-    with pytest.raises(DataError, match="a worker process died"):
+    with pytest.raises(DataError, match="its worker process died 3 times"):
         list(parallel.run(die, [1], 1))
+
+
+def die_once(job: Path) -> int:
+    """Kills its worker at the first call, and counts the calls in a file."""
+    with job.open("a") as file:
+        file.write(".")
+    if job.stat().st_size == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job.stat().st_size
+
+
+def sometimes(job: int) -> int:
+    if job == 3:
+        raise UsageError("not 3")
+    if job == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def test_a_job_that_lost_its_worker_is_tried_again(tmp_path):
+    assert list(parallel.run(die_once, [tmp_path / "calls"], 1)) == [(tmp_path / "calls", 2)]
+
+
+def test_the_others_go_on(tmp_path):
+    outcomes = dict(parallel.run(sometimes, range(6), 2, tolerant=True))
+    failures = {job: o.reason for job, o in outcomes.items() if isinstance(o, Failure)}
+    assert failures == {3: "not 3", 4: "its worker process died 3 times (out of memory, or killed)"}
+    assert {job for job in outcomes if job not in failures} == {0, 1, 2, 5}
+    assert "not 3" in outcomes[3].trace
+
+
+def test_an_error_at_the_start_is_no_failure_of_one_job():
+    with pytest.raises(DataError, match="no model"):
+        list(parallel.run(double, [1, 2], 1, fail_to_start, ("no model",), tolerant=True))
+
+
+def test_workers_that_can_do_nothing_end_the_command():
+    with pytest.raises(DataError, match="worker processes die before they have done anything"):
+        list(parallel.run(die, range(9), 1, tolerant=True))
+
+
+def own_devices(job: str) -> str:
+    return parallel.own_device(job)
+
+
+def test_every_worker_has_its_card(monkeypatch):
+    assert parallel.own_device("cuda") == "cuda"  # in no worker
+    assert set(dict(parallel.run(own_devices, ["cuda"], 1)).values()) == {"cuda:0"}
+    assert set(dict(parallel.run(own_devices, ["cpu", "cuda:3"], 1)).values()) == {"cpu", "cuda:3"}
+    for name in parallel.LAUNCHED:
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "6")
+    assert parallel.own_device("cuda") == "cuda:2"
+    assert parallel.workers_for("cuda") == 4
+    assert parallel.workers_for("cuda:1") == 1
 
 
 PARENT = """
 import time
-from harness.core import parallel
+from harness.core import parallel, processes
 
 def work(job):
     print(job, flush=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ import numpy as np
 import polars as pl
 
 from harness.core import parallel
+from harness.core.attempts import Failure, Unfinished
+from harness.core.claims import shared
+from harness.core.cluster import Cluster
+from harness.core.engine import Engine
 from harness.core.errors import DataError
-from harness.core.locks import locked
+from harness.core.locks import locked, warn_where_useless
 from harness.core.progress import ProgressBar
 from harness.core.specs import GeneratorSpec, key
 from harness.pipeline.stages.image_requests import SPECTRUM, PoolPart, generator_key, requests
@@ -26,16 +31,19 @@ def generate(
     workers: int | None = None,
     device: str = "cpu",
     parts: Sequence[PoolPart] = (SPECTRUM,),
+    cluster: Cluster | None = None,
 ) -> int:
     """Make the images of `requests` that the pool lacks; returns how many were made.
 
     Each worker takes a shard at a time; a shard appears whole or not at all, so an interrupted
-    call loses at most one shard per worker and the next one goes on. Several calls may work on one
-    pool: each makes shards that no other is making, and all end when all is there. An image that
-    cannot be made is left out and written down (harness.pool.failures); the next call tries it
-    again.
+    call loses at most one shard per worker and the next one goes on. Several calls, and the
+    processes of `accelerate launch`, may work on one pool: each makes shards that no other is
+    making, and all end when all is there. An image that cannot be made is left out and written down
+    (harness.pool.failures); the next call tries it again. Unfinished when shards could not be made
+    and the others are there.
     """
-    parallel.check_device(device)
+    engine = Engine(device, workers, cluster)
+    engine.check()
     images = pl.concat([requests(workspace, part) for part in parts])
     images = images.unique("key", maintain_order=True)
     if not len(images):
@@ -43,50 +51,80 @@ def generate(
             f"no image of {workspace.module.NAME} is hard: there is nothing to generate"
         )
     with locked(workspace.pool, shared=True):
+        warn_where_useless(workspace.pool)
         shards = pending(workspace, images)
-        count = _make(workspace, shards, workers or parallel.cores(), device) if shards else 0
-        cache.build_index(workspace.pool)
+        count, reasons = _make(workspace, shards, engine) if shards else (0, {})
+        if count or not reasons:
+            cache.build_index(workspace.pool)
+    if reasons:
+        raise _unfinished(shards, reasons)
     return count
 
 
-def _make(workspace: Workspace, shards: list[cache.Shard], workers: int, device: str) -> int:
-    """Make shards; returns the number of images that were made here.
+def _make(
+    workspace: Workspace, shards: Sequence[cache.Shard], engine: Engine
+) -> tuple[int, dict[str, str]]:
+    """Make shards; the number of images that were made here, and why shards were not, by path.
 
     What others are making now is waited for when nothing else is left to do.
     """
-    start = (workspace, workspace.generator, workspace.generator_source, device)
-    count, total = 0, sum(len(shard.rows) for shard in shards)
-    with ProgressBar(total=total, desc="generate", unit="image") as bar:
-        while shards:
-            busy = []
-            for shard, made in parallel.run(_Worker.make, shards, workers, _Worker, start):
-                if made is None:
-                    busy.append(shard)
-                else:
-                    count += made
-                    bar.update(len(shard.rows))
-            if busy:
-                bar.say(f"generate: waiting for {len(busy)} shards that another process makes")
-            shards = [shard for shard in busy if not _made_elsewhere(workspace.pool, shard)]
-    return count
+    arguments = (workspace, workspace.generator, workspace.generator_source, engine.device)
+    total, first = sum(len(shard.rows) for shard in shards), parallel.rank() == 0
+    count, reasons = 0, dict[str, str]()
+    there = partial(_made_elsewhere, workspace.pool)
+    with ProgressBar(total=total, desc="generate", unit="image", disable=not first) as bar:
+
+        def busy(shards: int) -> None:
+            bar.say(f"generate: waiting for {shards} shards that another process makes")
+
+        for shard, outcome in shared(engine, _Worker.make, shards, _Worker, arguments, there, busy):
+            if isinstance(outcome, Failure):
+                reasons[shard.path] = outcome.reason
+                bar.say(f"generate: {shard.path} failed: {outcome.reason}")
+            else:
+                count += outcome
+            bar.update(len(shard.rows))
+    return count, reasons
+
+
+def _unfinished(shards: Sequence[cache.Shard], reasons: Mapping[str, str]) -> Unfinished:
+    """What is told of shards that were not made, each reason once."""
+    images = {shard.path: len(shard.rows) for shard in shards}
+    lines = [f"generate: {len(reasons)} of {len(shards)} shards failed, the others are made"]
+    for reason in dict.fromkeys(reasons.values()):
+        paths = [path for path, other in reasons.items() if other == reason]
+        others = "" if len(paths) == 1 else f" and {len(paths) - 1} others"
+        lost = sum(images[path] for path in paths)
+        lines.append(f"  {paths[0]}{others} ({lost} images): {reason}")
+    lines.append("the same command makes what is missing")
+    return Unfinished("generate", lines, reasons)
 
 
 def _made_elsewhere(pool: Path, shard: cache.Shard) -> bool:
     """Wait until nobody makes a shard; whether it is there then."""
     with locked(pool / shard.path):
-        return cache.is_written(pool, shard)
+        return _is_there(pool, shard)
+
+
+def _is_there(pool: Path, shard: cache.Shard) -> bool:
+    """Whether a shard that was to be made is there, whole or without what could not be made."""
+    return cache.is_written(pool, shard) or failures.has_rest(pool, shard)
 
 
 def pending(workspace: Workspace, images: pl.DataFrame) -> list[cache.Shard]:
     """Shards still to make; those that failed before come last, in shards of their own.
 
-    So the others are cut as an undisturbed run would have cut them.
+    So the others are cut as an undisturbed run would have cut them, and as other calls cut them
+    that work on the pool now: a failure that one of these writes meanwhile begins the plan anew.
     """
     generator = generator_key(workspace)
-    failed = failures.read(workspace.pool, generator).select("key")
-    first = images.join(failed, on="key", how="anti", maintain_order="left")
-    again = images.join(failed, on="key", how="semi", maintain_order="left")
-    return cache.pending(workspace.pool, first, generator) + cache.plan_shards(again)
+    while True:
+        failed = failures.read(workspace.pool, generator).select("key")
+        first = images.join(failed, on="key", how="anti", maintain_order="left")
+        again = images.join(failed, on="key", how="semi", maintain_order="left")
+        shards = cache.pending(workspace.pool, first, generator) + cache.plan_shards(again)
+        if failures.read(workspace.pool, generator).select("key").equals(failed):
+            return shards
 
 
 def failed(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.DataFrame:
@@ -105,6 +143,7 @@ class _Worker:
         from harness.generation.engine import Generator, load_pipeline
 
         torch.set_num_threads(1)
+        device = parallel.own_device(device)
         pipeline = load_pipeline(source, getattr(torch, spec.dtype), device, spec.scheduler)
         compiled = torch.device(device).type == "cuda"
         self.workspace = workspace
@@ -126,7 +165,7 @@ class _Worker:
         with locked(pool / shard.path, wait=False) as ours:
             if not ours:
                 return None
-            return 0 if cache.is_written(pool, shard) else self._make(shard)
+            return 0 if _is_there(pool, shard) else self._make(shard)
 
     def _make(self, shard: cache.Shard) -> int:
         """Images are encoded by threads of their own while the next ones are denoised."""

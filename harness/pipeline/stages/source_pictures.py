@@ -14,6 +14,8 @@ from harness.pipeline.stages import tables
 from harness.pipeline.stages.index_table import load
 from harness.pipeline.workspace import Workspace
 
+AT_ONCE = 16  # pictures that are in memory at their own size
+
 
 def pictures(workspace: Workspace, sources: Iterable[str], strict: bool = True) -> dict[str, Any]:
     """Source pictures by hash, uint8 (height, width, 3), at the generator's size.
@@ -30,15 +32,16 @@ def pictures(workspace: Workspace, sources: Iterable[str], strict: bool = True) 
             pl.col("source").is_in(list(wanted - by_source.keys())),
         ).unique("source", maintain_order=True)
         rows = rows.join(data.train.select("id", "image"), on="id", maintain_order="left")
-        ids, images = rows["image"].to_numpy(), data.train_images
-        digests = _read(images.digests, ids, strict)
-        pixels = _read(images.take, ids, strict)
-        for source, digest, picture in zip(rows["source"], digests, pixels, strict=True):
-            errors = [e for e in (digest, picture) if isinstance(e, DataError)]
-            if errors:
-                by_source[source] = errors[0]
-            elif digest == source:
-                by_source[source] = resized(np.array(picture), recipe.size_px, recipe.height_px)
+        for some in rows.iter_slices(AT_ONCE):
+            ids, images = some["image"].to_numpy(), data.train_images
+            digests = _read(images.digests, ids, strict)
+            pixels = _read(images.take, ids, strict)
+            for source, digest, picture in zip(some["source"], digests, pixels, strict=True):
+                errors = [e for e in (digest, picture) if isinstance(e, DataError)]
+                if errors:
+                    by_source[source] = errors[0]
+                elif digest == source:
+                    by_source[source] = resized(np.array(picture), recipe.size_px, recipe.height_px)
     if len(by_source) < len(wanted):
         gone = f"{len(wanted) - len(by_source)} of {len(wanted)} source pictures"
         raise DataError(
