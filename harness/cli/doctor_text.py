@@ -10,16 +10,29 @@ from typing import Any
 
 from harness.planning.devices import gpu_text
 from harness.planning.doctor import Report
+from harness.planning.model_loading import Loaded
 from harness.planning.packages import OK, Package, pip
 
 WIDTH = 100  # in characters
 
 
-def render(report: Report, form: str = "text") -> str:
-    """For the terminal, or as JSON."""
-    if form == "json":
-        packages = [{**asdict(p), "status": p.status} for p in report.packages]
-        return json.dumps(asdict(report) | {"packages": packages}, indent=1, ensure_ascii=False)
+def as_json(report: Report, models: Iterable[Loaded] | None = None) -> str:
+    """As JSON, with the models that were loaded, if any were to be."""
+    content = asdict(report)
+    content["packages"] = [{**asdict(p), "status": p.status} for p in report.packages]
+    if models is not None:
+        content["models"] = [asdict(model) for model in models]
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def of_model(model: Loaded) -> str:
+    """A model that was loaded, or why not."""
+    about = f"{model.gib:.2f} GiB in {model.seconds:.1f} s" if model.status == OK else ""
+    return f"  {model.name}: {model.status} {about}".rstrip()
+
+
+def render(report: Report) -> str:
+    """For the terminal."""
     r = report
     pieces = [
         f"Python {r.python}, {r.system}",

@@ -21,6 +21,7 @@ from harness.core.errors import DataError, Regression, UsageError
 
 if TYPE_CHECKING:
     from harness.pipeline.workspace import Workspace
+    from harness.planning.model_loading import Loaded
     from harness.results.gate import Speed
 
 SOURCES = 4  # whose spectra a check of the speed makes
@@ -262,30 +263,37 @@ def doctor(args: argparse.Namespace) -> None:
     """What is installed and found here, and what each profile still needs."""
     from harness.cli import doctor_text
     from harness.planning import doctor as looking
+    from harness.planning import packages
 
     if args.profile is None and args.device is not None:
         raise UsageError("--device is for the models that --profile loads")
     if args.profile is not None:
         registry.one_of("--profile", args.profile, looking.PROFILES)
-        if args.format != "text":
-            raise UsageError("--profile tells of each model as it loads: text only")
-    print(doctor_text.render(looking.doctor(args.home), args.format))
+    report = looking.doctor(args.home)
+    models: list[Loaded] = []
+    if args.format == "text":
+        print(doctor_text.render(report))
     if args.profile is not None:
-        _load_models(args.profile, args.home, args.device or "cpu")
-
-
-def _load_models(profile: str, home: Path, device: str) -> None:
-    """DataError where a model of the profile does not load."""
-    from harness.core import parallel
-    from harness.planning import model_loading
-    from harness.planning.packages import OK
-
-    parallel.check_device(device)
-    print(f"Loading each model of profile {profile}")
-    wrong = 0
-    for model in model_loading.load_each(profile, home, device):
-        about = f"{model.gib:.2f} GiB in {model.seconds:.1f} s" if model.status == OK else ""
-        print(f"  {model.name}: {model.status} {about}".rstrip(), flush=True)
-        wrong += model.status != OK
+        models = _load_models(args.profile, args.home, args.device or "cpu", args.format == "text")
+    if args.format == "json":
+        print(doctor_text.as_json(report, models if args.profile is not None else None))
+    wrong = sum(model.status != packages.OK for model in models)
     if wrong:
         raise DataError(f"{wrong} of the models do not load")
+
+
+def _load_models(profile: str, home: Path, device: str, shown: bool) -> list[Loaded]:
+    """Each model of a profile, loaded once; shown: a line for each as it is."""
+    from harness.cli import doctor_text
+    from harness.core import parallel
+    from harness.planning import model_loading
+
+    parallel.check_device(device)
+    if shown:
+        print(f"Loading each model of profile {profile}")
+    models = []
+    for model in model_loading.load_each(profile, home, device):
+        models.append(model)
+        if shown:
+            print(doctor_text.of_model(model), flush=True)
+    return models

@@ -10,7 +10,7 @@ from harness.core import registry
 from harness.core.errors import DataError
 from harness.core.files import write_atomic
 from harness.core.shipped import REFERENCE
-from harness.pipeline.config import overrides
+from harness.pipeline.config import PROFILES, overrides
 from harness.pipeline.matching import match
 from harness.pipeline.workspace import DATASETS, Workspace
 from harness.report.gallery import shares
@@ -35,6 +35,7 @@ def workspaces(
     settings: fields of the recipes and their values, over those of params.yaml.
     DataError where no data set has records; UsageError for a profile or a field that there is not.
     """
+    registry.one_of("--profile", profile, PROFILES)
     known = registry.names(DATASETS)
     named = list(dict.fromkeys(datasets)) or [
         name for name in known if name in store.datasets(profile, home)

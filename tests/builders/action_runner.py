@@ -157,7 +157,7 @@ class Runner:
             for name, text in step.get("env", {}).items()
         }
         about = {
-            **{k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            **{k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHONPATH"))},
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "RUNNER_TEMP": str(self.temp),
             "GITHUB_OUTPUT": str(outputs),

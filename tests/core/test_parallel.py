@@ -128,8 +128,11 @@ def test_every_worker_has_its_card(monkeypatch):
 
 
 PARENT = """
+import signal
 import time
 from harness.core import parallel, processes
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell's `&` ignores
 
 def work(job):
     print(job, flush=True)

@@ -282,7 +282,7 @@ def test_the_others_are_listed_and_work(capsys):
     lines = out.splitlines()
     assert lines[0] == "data sets: cifar100-lt, imagenet-lt, inaturalist2018, iwildcam"
     assert "few" not in lines[2]
-    assert lines[3:] == [
+    assert [line for line in lines if line.startswith("broken")] == [
         "broken:    harness.datasets.few: cannot be imported",
         "broken:    baselines.few: cannot be imported",
     ]

@@ -281,8 +281,8 @@ def test_another_scheduler_is_refused(models):
 
     from harness.generation.engine import load_pipeline
 
-    with pytest.raises(UsageError, match="scheduler 'euler'"):
-        load_pipeline(str(models / "generator"), torch.float32, "cpu", "euler")
+    with pytest.raises(UsageError, match="scheduler 'heun'"):
+        load_pipeline(str(models / "generator"), torch.float32, "cpu", "heun")
 
 
 def test_a_unet_that_predicts_something_else_is_refused(models, tmp_path):
@@ -292,9 +292,9 @@ def test_a_unet_that_predicts_something_else_is_refused(models, tmp_path):
 
     shutil.copytree(models / "generator", tmp_path / "generator")
     file = tmp_path / "generator" / "scheduler" / "scheduler_config.json"
-    config = json.loads(file.read_text()) | {"prediction_type": "v_prediction"}
+    config = json.loads(file.read_text()) | {"prediction_type": "flow"}
     file.write_text(json.dumps(config))
-    with pytest.raises(DataError, match="predicts 'v_prediction'") as refusal:
+    with pytest.raises(DataError, match="predicts 'flow'") as refusal:
         load_pipeline(str(tmp_path / "generator"), torch.float32, "cpu")
     assert "\n" not in str(refusal.value)
 

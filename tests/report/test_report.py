@@ -160,7 +160,6 @@ def test_the_command_takes_fields_of_the_recipe(home: Path, tmp_path: Path) -> N
     ("arguments", "says"),
     [
         (["--dataset", "cifar10-lt"], "did you mean 'cifar100-lt'"),
-        (["--profile", "paper"], "no data set has records of profile paper"),
         (["--profile", "minni"], "minni"),
         (["--rule", "E"], "no grouping rule 'E'"),
         (["--select", "best"], "'best'"),

@@ -458,7 +458,7 @@ def test_json_for_machines(tmp_path: Path, capsys: Any) -> None:
 
 @pytest.mark.usefixtures("no_reference")
 def test_the_command_tells_what_it_lacks(tmp_path: Path, capsys: Any) -> None:
-    assert main(["findings", "--home", str(tmp_path)]) == 2
+    assert main(["findings", "--home", str(tmp_path)]) == 1
     assert "no data set has records of profile mini" in capsys.readouterr().err
     assert main(["findings", "--home", str(tmp_path), "--dataset", SET]) == 0
     assert "NO RUNS: DisCL lifts" in capsys.readouterr().out
