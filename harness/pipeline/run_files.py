@@ -24,7 +24,8 @@ from harness.core.specs import RunSpec
 DONE, WEIGHTS, PROBABILITIES = "done.json", "weights.safetensors", "p-train.parquet"
 FAILED = "failed.json"  # why the last try ended early; gone when the run is done
 VERSION = 2
-PASSING = (DONE, FAILED, "checkpoint.pt", "epochs.count", PROBABILITIES)  # not of the run's results
+OF_UNFINISHED = (FAILED, "checkpoint.pt", "epochs.count")
+PASSING = (DONE, *OF_UNFINISHED, PROBABILITIES)  # not of the run's results
 AGAIN = "`harness verify --repair` and `harness train` make it again"
 
 

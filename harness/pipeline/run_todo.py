@@ -27,7 +27,10 @@ class Todo:
         self.sound: set[str] = set()  # whose weights are what was written
 
     def complete(self) -> None:
-        """Write what runs that are trained lack: the record, and the digests of their files."""
+        """Write what runs that are trained lack: the record, and the digests of their files.
+
+        What only a run that is not done has goes: it was left where the record could not be kept.
+        """
         for job in self.all:
             if not job.trained:
                 continue
@@ -40,6 +43,8 @@ class Todo:
             done = run_files.read(job.folder)
             if done is not None and done.files is None:
                 run_files.write(job.folder, plain(job.spec), job.reads)
+            for name in run_files.OF_UNFINISHED:
+                (job.folder / name).unlink(missing_ok=True)
 
     def jobs(self) -> list[Job]:
         """Those not trained, nor those that a job to be trained needs and whose weights are bad."""
