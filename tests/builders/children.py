@@ -262,7 +262,8 @@ def words(name: str, home: Path, data: Path) -> list[str]:
     }.get(name, [name, *rooted])
 
 
-VOLATILE = ("train_s", "date", "machine", "seconds")
+# Of times and machines; run.json holds some, and done.json its digest.
+VOLATILE = ("train_s", "date", "machine", "seconds", "run.json", "digest")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
