@@ -40,7 +40,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("harness train --dataset cifar100-lt", "after `harness score`"),
         (
             "harness train --dataset cifar100-lt --seeds 0 "
-            "--method 'CE+DisCL(curriculum=\"fixed\", levels=(0.5,))'",
+            "--method 'CE+DisCL(curriculum=\"random\")'",
             "one method that no table has",
         ),
     ),
