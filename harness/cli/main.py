@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.cli import commands, tools
+from harness.cli import commands, messages, tools
 from harness.cli.folders import path_of, sweep
 from harness.cli.guard import DONE, USAGE, guarded
 from harness.core import registry
@@ -43,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             _parser().print_help()
             return USAGE
-        sweep(args)
-        args.run(args)
+        with messages.shown():
+            messages.choose(args)
+            sweep(args)
+            args.run(args)
         return DONE
 
     return guarded(command, clean=lambda: sweep(args))
@@ -136,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
         "--format", choices=("text", "markdown"), default="text", help="default: text"
     )
     listing.set_defaults(run=commands.listing)
+    for command in every.choices.values():
+        messages.options(command)
     return parser
 
 

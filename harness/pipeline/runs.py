@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,6 +39,8 @@ from harness.pool.reader import Pool
 from harness.results import records
 from harness.training.numbered_images import Store
 
+log = logging.getLogger("harness")
+
 
 def run(
     jobs: Sequence[Job],
@@ -62,6 +65,7 @@ def run(
         todo.complete()
     workers = 1 if ranks > 1 else workers or parallel.cores()
     machine = Machine(device=device, workers=workers, threads=1, bars=ranks > 1 and first)
+    log.debug("%d runs, at most %d at once, on %s", len(jobs), workers, device)
     tracking = RunTracking(track if first else (), device)
     with RunProgress(todo.jobs(), shown=first, tracking=tracking) as progress:
         while wave := todo.wave():
