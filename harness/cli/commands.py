@@ -137,6 +137,10 @@ def table(args: argparse.Namespace) -> None:
     result = Result(request_of(args, table=True))
     if args.metrics:
         write_atomic(args.metrics, table_data.to_metrics(result.leaderboard).encode())
+    if args.plots:
+        from harness.pipeline import plot_data
+
+        plot_data.write(args.plots, result.leaderboard, result.records, result.request.workspace)
     give(_rendered(result, args, args.format), args.out)
 
 

@@ -114,7 +114,8 @@ def _parser() -> argparse.ArgumentParser:
         "--reference", dest="origin", action="store_const", const="reference",
         help="the project's results (default: your own where there are any)",
     )  # fmt: skip
-    table.add_argument("--metrics", type=path_of, help="write the means to this file, for DVC")
+    table.add_argument("--metrics", type=path_of, help="write the headline to this file, for DVC")
+    table.add_argument("--plots", type=path_of, help="write the data of DVC's plots to this folder")
     about = "read all that is kept to the last byte: data, tables, pool, scores, runs, records"
     verify = _command(every, "verify", commands.verify, about)
     about_repair = "remove what is damaged; `harness compare` then makes it again"
