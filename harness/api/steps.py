@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from harness.pipeline.request import Request
 
 if TYPE_CHECKING:
     import polars as pl
+
+log = logging.getLogger("harness")
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ def _stages(request: Request) -> Iterator[Callable[[str, Callable[[Request], Any
         numbers = itertools.count(1)
 
         def tracked(name: str, stage: Callable[[Request], Any]) -> Step:
+            log.debug("%s: %s, profile %s", name, request.dataset, request.profile)
             begun = time.perf_counter()
             result = stage(request)
             step = Step(name, result, time.perf_counter() - begun)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ from harness.core.errors import UsageError
 if TYPE_CHECKING:
     from harness.pipeline.request import Choices, Request
 
+log = logging.getLogger("harness")
+
 
 def say(text: str) -> None:
     """Tell the user something that is not the command's result."""
-    print(text, file=sys.stderr)
+    log.info("%s", text)
 
 
 def give(text: str, out: Path | None) -> None:

@@ -175,10 +175,17 @@ def table(args: argparse.Namespace) -> None:
         one_dataset(args, f"--format {args.format}")
     if args.metrics:
         one_dataset(args, "--metrics")
+    if args.plots:
+        one_dataset(args, "--plots")
     results = [Result(request) for request in requests_of(args, table=True)]
     texts = [_rendered(result, args, args.format) for result in results]
+    first = results[0]
     if args.metrics:
-        write_atomic(args.metrics, table_data.to_metrics(results[0].leaderboard).encode())
+        write_atomic(args.metrics, table_data.to_metrics(first.leaderboard).encode())
+    if args.plots:
+        from harness.pipeline import plot_data
+
+        plot_data.write(args.plots, first.leaderboard, first.records, first.request.workspace)
     give("\n".join(texts), args.out)
 
 

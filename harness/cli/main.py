@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.cli import commands, completion, examples, listing, shared_leaderboard, tools
+from harness.cli import commands, completion, examples, listing, messages, shared_leaderboard, tools
 from harness.cli.folders import path_of, sweep
 from harness.cli.guard import DONE, USAGE, guarded
 from harness.cli.options import (
@@ -44,8 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             _parser().print_help()
             return USAGE
-        sweep(args)
-        args.run(args)
+        with messages.shown():
+            messages.choose(args)
+            sweep(args)
+            args.run(args)
         return DONE
 
     return guarded(command, clean=lambda: sweep(args))
@@ -135,7 +137,8 @@ def _parser() -> argparse.ArgumentParser:
         "--reference", dest="origin", action="store_const", const="reference",
         help="the project's results (default: your own where there are any)",
     )  # fmt: skip
-    table.add_argument("--metrics", type=path_of, help="write the means to this file, for DVC")
+    table.add_argument("--metrics", type=path_of, help="write the headline to this file, for DVC")
+    table.add_argument("--plots", type=path_of, help="write the data of DVC's plots to this folder")
     about = "read all that is kept to the last byte: data, tables, pool, scores, runs, records"
     without = "backbone workers device"
     verify = add_command(every, "verify", commands.verify, about, without=without)
@@ -150,6 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     _preparing(every)
     _reporting(every)
     _about_the_command(every)
+    for command in every.choices.values():
+        messages.options(command)
     return parser
 
 

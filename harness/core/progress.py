@@ -22,6 +22,7 @@ class ProgressBar(tqdm):
     A time that remains is estimated from the rate so far. Arguments: tqdm's.
     """
 
+    hidden = False  # whether no bar is shown
     disable: bool
     lines: bool
     n: int
@@ -33,6 +34,8 @@ class ProgressBar(tqdm):
         if self.lines:
             named.setdefault("maxinterval", LINE_EVERY_S)
             named.setdefault("bar_format", LINE)
+        if self.hidden:
+            named["disable"] = True
         super().__init__(*arguments, **named)
         self.over = threading.Event()
         if not (self.lines or self.disable):

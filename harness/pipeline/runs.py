@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -45,6 +46,7 @@ from harness.training.numbered_images import Store
 RAW_GIB = 16  # of disk space for pictures of a pool as raw pixels
 T = TypeVar("T")
 WAIT_S = 1.0  # between two looks at runs that other processes do
+log = logging.getLogger("harness")
 
 
 def run(
@@ -79,6 +81,7 @@ def run(
     several = engine.count if cluster is None else 2
     count = 1 if ranks > 1 else several
     machine = Machine(device=device, workers=count, threads=1, bars=ranks > 1 and first)
+    log.debug("%d runs, at most %d at once, on %s", len(jobs), count, device)
     tracking = RunTracking(track if first else (), device)
     left = _agreed(todo.jobs, device)
     with RunProgress(left, shown=first, tracking=tracking) as progress:

@@ -9,12 +9,12 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from harness.core import cells
 from harness.results.budget import UNKNOWN
 from harness.results.leaderboard import Line, Table
-from harness.results.records import slug
 
 DIGITS = 9  # after the point: what follows is the arithmetic's
 EMPTY: dict[str, Any] = dict.fromkeys(
@@ -129,16 +129,26 @@ def _rounded(value: float | None) -> float | None:
 
 
 def to_metrics(table: Table) -> str:
-    """Means in percent by block, row and column, for `dvc metrics`; rows without runs are left out.
+    """One number per block for `dvc metrics` and `dvc exp show`: of the paper's best row, percent.
 
-    Rows are named like their records, because DVC takes a point for a step into the file.
+    That row is the one whose published number is the best of the headline column; without any, the
+    best of ours. It is named by the table and, where there are several, the block, so that names
+    are short and differ between files. Blocks without such runs are left out.
     """
-    blocks: dict[str, dict[str, dict[str, float]]] = {}
+    column, numbers = headline_column(table), {}
     for part in table.parts:
-        rows = blocks.setdefault(part.block.key, {})
-        for line in part.lines:
-            means = {name: _percent(cell.whole) for name, cell in line.measured.items()}
-            known = {name.lower(): mean for name, mean in means.items() if mean is not None}
-            if known:
-                rows[slug(line.method).replace(".", "-")] = known
-    return json.dumps(blocks, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        lines = [line for line in part.lines if line.printed[column].best]
+        lines = lines or [line for line in part.lines if line.measured[column].best]
+        mean = lines[0].measured[column].whole if lines else None
+        if mean is not None:
+            numbers[part.block.key] = round(100 * mean, table.paper.decimals)
+    name = Path(table.paper.file.partition(" ")[0]).stem
+    one = len(table.parts) == 1 and numbers
+    content = {name: next(iter(numbers.values())) if one else numbers}
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def headline_column(table: Table) -> str:
+    """Overall, where there is such a column; else the first."""
+    names = [column.name for column in table.paper.columns]
+    return "Overall" if "Overall" in names else names[0]

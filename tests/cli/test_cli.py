@@ -383,8 +383,8 @@ def test_a_table_and_its_numbers_for_dvc(capsys, home):
     words = ["table", "--table", "table4", "--home", home, "--format", "csv"]
     code, printed, err = harness(capsys, *words, "--out", out, "--metrics", metrics)
     assert (code, printed, err) == (0, "", "")
-    assert out.read_text().count("iwildcam") == 2 * 10
-    assert metrics.read_text() == '{\n "all": {}\n}\n'
+    assert out.read_text().count("iwildcam") == 2 * (10 + 6)  # ours, and published
+    assert metrics.read_text() == '{\n "table4": {}\n}\n'
 
 
 def test_a_folder_where_the_table_should_be(capsys, home):
