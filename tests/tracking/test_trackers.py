@@ -3,6 +3,7 @@
 import json
 import logging
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,7 +92,7 @@ def test_tensorboard(tmp_path: Path) -> None:
 def test_wandb_without_a_network(tmp_path: Path) -> None:
     folder = track(tmp_path, "wandb")
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    records = list(wandb_records(file))
+    records = complete(file)
     losses = []
     for record in records:
         items = {item.key or "/".join(item.nested_key): item for item in record.history.item}
@@ -105,6 +106,17 @@ def test_wandb_without_a_network(tmp_path: Path) -> None:
     }
     assert config_of["recipe.scratch.lr"] == 0.2
     assert list(file.parent.glob("files/media/images/spectrum/*.png"))
+
+
+def complete(file: Path) -> list[Any]:
+    """The messages of a run that has ended; the library's service may write them a little later."""
+    end = time.monotonic() + 60
+    while True:
+        records = list(wandb_records(file))
+        if any(record.WhichOneof("record_type") == "exit" for record in records):
+            return records
+        assert time.monotonic() < end, f"{file} has no end"
+        time.sleep(0.1)
 
 
 def wandb_records(file: Path) -> Iterator[Any]:
