@@ -10,6 +10,8 @@ from typing import Any
 from harness.core.errors import DataError, UsageError, brief, one_line
 
 ATTEMPTS = 3  # workers that a job may lose before it counts as failed
+NODES = 30  # the same of machines: preempted ones say nothing about the job
+LOST_NODES = f"its node was lost {NODES} times"
 LOST = f"its worker process died {ATTEMPTS} times (out of memory, or killed)"
 HOPELESS = "worker processes die before they have done anything (out of memory, or killed)"
 

@@ -69,8 +69,8 @@ class Cluster:
         """(job, result or Failure) as they are done; arguments as those of parallel.run.
 
         workers: at most so many; None: as many as the cluster has room for, those of nodes that
-        join later too. A job whose worker is lost (killed, out of memory, with its node) is tried
-        again, up to ATTEMPTS times.
+        join later too. A job whose worker dies (killed, out of memory) is tried again, up to
+        ATTEMPTS times; one whose node is lost, up to NODES times.
         """
         if not jobs:
             return
@@ -124,8 +124,13 @@ class Worker:
     def __init__(self, work: bytes, folder: str, sources: str) -> None:
         self.work, self.folder, self.sources = work, folder, sources
 
-    def begin(self) -> None:
-        """Load what jobs need; DataError on a node that lacks the folder or has other code."""
+    def begin(self) -> str:
+        """Load what jobs need; the id of the node.
+
+        DataError on a node that lacks the folder or has other code.
+        """
+        import ray
+
         host = socket.gethostname()
         if digest_of_sources() != self.sources:
             raise DataError(f"node {host} has other sources of the harness in {ROOT}")
@@ -137,6 +142,7 @@ class Worker:
         function, start, arguments = pickle.loads(self.work)
         self.function = function
         self.states = () if start is None else (start(*arguments),)
+        return str(ray.get_runtime_context().get_node_id())
 
     def do(self, job: bytes) -> Any:
         return self.function(*self.states, pickle.loads(job))
@@ -157,6 +163,7 @@ class _Crew:
         self.starting: dict[Any, Any] = {}  # actor by reference
         self.free: list[Any] = []
         self.busy: dict[Any, tuple[Any, Task]] = {}
+        self.nodes: dict[Any, str] = {}  # by actor
         self.losses, self.patience = Losses(), time.monotonic() + PATIENCE_S
 
     def outcomes(self, jobs: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
@@ -225,21 +232,28 @@ class _Crew:
                 raise cause from error
             cause.__cause__ = error if cause is not error else None
             result = Failure(cause)
-        except exceptions.RayError:
+        except exceptions.RayError as error:
+            failure = self.losses.outcome(task or Task(None), self._node_is_lost(actor, error))
             self._dismiss(actor)
-            failure = self.losses.outcome(task or Task(None))
             if task is None or failure is None:
                 waiting.extend([] if task is None else [task])
                 return None
             return task.job, failure
         self.free.append(actor)
         if task is None:
+            self.nodes[actor] = result
             return None
         self.losses.done()
         return task.job, result
 
+    def _node_is_lost(self, actor: Any, error: BaseException) -> bool:
+        """Whether an actor was lost with its node, which says nothing about its job."""
+        dead = {node["NodeID"] for node in self.ray.nodes() if not node["Alive"]}
+        return self.nodes.get(actor) in dead or "node has died" in str(error)
+
     def _dismiss(self, actor: Any) -> None:
         self.actors.remove(actor)
+        self.nodes.pop(actor, None)
         with suppress(self.ray.exceptions.RayError):
             self.ray.kill(actor)
 

@@ -21,7 +21,16 @@ from types import ModuleType
 from typing import Any
 
 from harness.core import preemption
-from harness.core.attempts import ATTEMPTS, HOPELESS, LOST, Failure, Starting, at_start
+from harness.core.attempts import (
+    ATTEMPTS,
+    HOPELESS,
+    LOST,
+    LOST_NODES,
+    NODES,
+    Failure,
+    Starting,
+    at_start,
+)
 from harness.core.errors import DataError
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -40,6 +49,7 @@ class Task:
 
     job: Any
     losses: int = 0
+    nodes: int = 0  # lost with their workers
 
 
 class Losses:
@@ -48,11 +58,15 @@ class Losses:
     def __init__(self) -> None:
         self.in_a_row, self.useful = 0, False
 
-    def outcome(self, task: Task) -> Failure | None:
+    def outcome(self, task: Task, with_node: bool = False) -> Failure | None:
         """A failure where the job has lost too many workers; None where it is to be tried again.
 
-        DataError when workers die and none has done a job yet.
+        with_node: the worker was lost with its machine. DataError when workers die and none has
+        done a job yet.
         """
+        if with_node:
+            task.nodes += 1
+            return Failure(DataError(LOST_NODES)) if task.nodes >= NODES else None
         task.losses += 1
         self.in_a_row += 1
         if task.losses >= ATTEMPTS:
