@@ -26,6 +26,7 @@ from harness.core.errors import DataError, UsageError, brief
 from harness.core.processes import ENVIRONMENT, Losses, Task
 from harness.core.source_digest import digest_of_sources
 
+ANSWER_S = 20.0  # that a cluster has to accept a connection
 POLL_S = 2.0  # how soon a node that joined gets work
 PASSED_ON = ("HARNESS_", "HF_", "OPEN_CLIP_", "TORCH_")  # environment variables, by prefix
 PATIENCE_S = 60.0  # before the user is told that no node has room
@@ -96,12 +97,25 @@ def connect(address: str | None) -> None:
         ) from None
     if ray.is_initialized():
         return
+    _check_answers(address or os.environ.get("RAY_ADDRESS"))
     with _own_signals():
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
             where = "a Ray cluster" if address is None else f"the Ray cluster at {address}"
             raise DataError(f"cannot connect to {where}: {brief(error)}") from error
+
+
+def _check_answers(address: str | None) -> None:
+    """DataError where nobody listens at host:port: Ray itself tries for minutes, and ends us."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        where = f"the Ray cluster at {address}"
+        raise DataError(f"cannot connect to {where}: {brief(error)}") from error
 
 
 @contextmanager

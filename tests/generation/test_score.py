@@ -116,7 +116,9 @@ def test_damaged_model(models, tmp_path, name, content):
     [("ViT-Z-99", "openai"), ("local-dir:/no/such/folder", None), ("ViT-B-32-256", "no-such-tag")],
 )
 def test_unknown_model(model, pretrained):
-    with pytest.raises(DataError, match=f"cannot load the (CLIP|image-text) model {model}: ") as error:
+    with pytest.raises(
+        DataError, match=f"cannot load the (CLIP|image-text) model {model}: "
+    ) as error:
         Scorer(model, pretrained)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400

@@ -1,0 +1,136 @@
+"""Jobs on a Ray cluster of two nodes on this machine: the outcomes of worker processes here."""
+
+import builtins
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import jobs_on_nodes
+import pytest
+import ray_nodes
+
+from harness.core.attempts import Failure
+from harness.core.cluster import Cluster, connect
+from harness.core.engine import Engine
+from harness.core.errors import DataError, UsageError
+
+try:
+    import ray
+except ImportError:
+    ray = None  # type: ignore[assignment]
+
+needs_ray = pytest.mark.skipif(ray is None, reason="Ray is not installed (extra `ray`)")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[ray_nodes.Nodes]:
+    with ray_nodes.nodes(2) as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes: ray_nodes.Nodes) -> Cluster:
+    connect(nodes.address)
+    return Cluster(nodes.address)
+
+
+@needs_ray
+@pytest.mark.long
+def test_results_come_with_their_jobs(cluster, monkeypatch):
+    monkeypatch.setenv("HARNESS_DATA", "/data")
+    outcomes = dict(cluster.run(jobs_on_nodes.Adder.add, [1, 2, 3], "cpu", None,
+                                jobs_on_nodes.Adder, (10,)))  # fmt: skip
+    assert outcomes == {1: 11, 2: 12, 3: 13}
+    names = ["OMP_NUM_THREADS", "HARNESS_DATA"]
+    assert dict(cluster.run(jobs_on_nodes.environment, names, "cpu", 1)) == {
+        "OMP_NUM_THREADS": "1",
+        "HARNESS_DATA": "/data",
+    }
+    assert list(cluster.run(jobs_on_nodes.environment, [], "cpu", None)) == []
+
+
+@needs_ray
+@pytest.mark.long
+def test_the_others_go_on(cluster):
+    outcomes = dict(cluster.run(jobs_on_nodes.sometimes, range(6), "cpu", None))
+    failures = {job: o.reason for job, o in outcomes.items() if isinstance(o, Failure)}
+    assert failures == {3: "not 3", 4: "its worker process died 3 times (out of memory, or killed)"}
+    assert {job for job in outcomes if job not in failures} == {0, 1, 2, 5}
+    assert "not 3" in outcomes[3].trace
+
+
+@needs_ray
+@pytest.mark.long
+def test_an_error_at_the_start_ends_all(cluster):
+    with pytest.raises(DataError, match="no model"):
+        list(cluster.run(abs, [1, 2], "cpu", None, jobs_on_nodes.fail_to_start, ("no model",)))
+
+
+@needs_ray
+@pytest.mark.long
+def test_nodes_with_other_sources_are_refused(cluster, monkeypatch):
+    monkeypatch.setattr("harness.core.cluster.digest_of_sources", lambda: "0" * 64)
+    with pytest.raises(DataError, match="has other sources of the harness"):
+        list(cluster.run(abs, [1], "cpu", None))
+
+
+@needs_ray
+@pytest.mark.long
+def test_a_lost_node_costs_its_job_a_try(nodes, cluster, tmp_path):
+    jobs = [tmp_path / str(n) for n in range(12)]
+
+    def kill() -> None:
+        while not list(tmp_path.iterdir()):
+            time.sleep(0.05)
+        nodes.kill(0)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = dict(cluster.run(jobs_on_nodes.noted, jobs, "cpu", None))
+    killer.join()
+    nodes.replace()
+    assert done == {job: job.name for job in jobs}
+    assert sorted(len(job.read_text()) for job in jobs)[:-1] == [1] * 11  # at most one twice
+    assert max(len(job.read_text()) for job in jobs) <= 2
+
+
+@needs_ray
+@pytest.mark.long
+def test_no_room_is_told(cluster, monkeypatch, caplog):
+    monkeypatch.setattr("harness.core.cluster.PATIENCE_S", 0)
+    outcomes = Cluster(cluster.address, cpus=64).run(abs, [1], "cpu", None)
+    timer = threading.Timer(8, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    told = "no node of the Ray cluster has room for a worker (num_cpus 64) yet"
+    assert caplog.messages == [told]
+
+
+def test_what_a_worker_takes():
+    assert Cluster().needs("cpu") == {"num_cpus": 1, "num_gpus": 0, "memory": 0}
+    assert Cluster().needs("cuda")["num_gpus"] == 1
+    shared = Cluster(gpus=0.5, memory_gib=2).needs("cuda")
+    assert (shared["num_gpus"], shared["memory"]) == (0.5, 2 * 2**30)
+
+
+def test_without_ray(monkeypatch):
+    real = builtins.__import__
+
+    def absent(name, *arguments, **keywords):
+        if name == "ray":
+            raise ImportError(name)
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(UsageError, match=r"pip install 'discl-harness\[ray\]'"):
+        list(Engine(cluster=Cluster()).run(abs, [1]))
+
+
+@needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer(monkeypatch, address):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(DataError, match=f"cannot connect to the Ray cluster at {address}: "):
+        connect(address)
