@@ -111,6 +111,11 @@ def _train_one(request: Request) -> Trained:
     return train([request])
 
 
+def _train_first(without: Request, _: Request) -> Trained:
+    """What needs no synthetic image, before any is made."""
+    return train([without])
+
+
 def _train_rest(unfinished: Unfinished | None, request: Request) -> Trained:
     """What failed in this call before is not tried again."""
     return train([request], unfinished.reasons if unfinished else None)
@@ -144,7 +149,7 @@ def run(request: Request) -> Iterator[Step]:
             if name == "train" and last:
                 stage = partial(_train_rest, unfinished)
             elif name == "train":
-                stage = partial(_train_one, without)
+                stage = partial(_train_first, without)
             try:
                 yield tracked(name, stage)
             except Unfinished as error:

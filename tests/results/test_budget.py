@@ -80,7 +80,7 @@ def test_columns_for_programs():
     board = table(
         published.of("cifar100-lt"), [], "mini", planned={("CE", 100): Budget(12, 34, None)}
     )
-    row = json.loads(render(board, "json"))["blocks"][0]["rows"][0]
-    assert row["budget"] == {"batches": 12, "images": 34, "generated": None}
+    row = json.loads(render(board, "json"))["rows"][0]
+    assert (row["batches"], row["images"], row["generated"]) == (12, 34, None)
     first = next(csv.DictReader(io.StringIO(render(board, "csv"))))
     assert (first["batches"], first["images"], first["generated"]) == ("12", "34", "")
