@@ -77,7 +77,7 @@ def test_rows_without_synthetic_images_come_first(tmp_path, monkeypatch):
     calls = []
     for name in ("index", "hard", "generate", "score"):
         monkeypatch.setitem(steps.ALL, name, lambda request, name=name: calls.append(name))
-    monkeypatch.setattr(steps, "train", lambda requests: calls.append(requests[0].rows))
+    monkeypatch.setattr(steps, "train", lambda requests, *_: calls.append(requests[0].rows))
     rows = ("CE", "BS(control=True)", "CE+DisCL", "CE+DisCL+WE")
     request = resolve(Choices("imagenet-lt", rows, home=tmp_path), methods=True)
     list(steps.run(request))
