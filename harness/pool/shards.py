@@ -13,7 +13,9 @@ import json
 import os
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,11 @@ from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.guidance import REAL
 from harness.core.registry import one_of
-from harness.core.specs import GeneratorSpec, ImageSpec, key
+from harness.core.specs import GeneratorSpec, ImageSpec, key, plain
 from harness.datasets.codec import EXTENSION
 
 ROWS_PER_SHARD = 256
+_KEYS_AT_ONCE = 100_000  # rows whose keys are made together
 REQUEST: dict[str, Any] = {
     "key": pl.String,  # of the ImageSpec
     "source": pl.String,
@@ -250,8 +253,29 @@ def _check_requests(requests: pl.DataFrame) -> None:
 
 
 def _image_keys(rows: pl.DataFrame, made_by: str) -> list[str]:
-    columns = rows.select("source", "guidance", "seed", "prompt").iter_rows()
-    return [key(ImageSpec(made_by, *row)) for row in columns]
+    """key(ImageSpec(made_by, ...)) of each row; the texts that are hashed come from a template."""
+    columns = rows.select("source", "guidance", "seed", "prompt")
+    fields = plain(ImageSpec(made_by, "", 0, 0, ""))
+    keys: list[str] = []
+    for part in columns.iter_slices(_KEYS_AT_ONCE):
+        texts = pl.select(pl.concat_str(_pieces(fields, part))).to_series()
+        keys += [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    return keys
+
+
+def _pieces(fields: Mapping[str, Any], columns: pl.DataFrame) -> list[pl.Series | pl.Expr]:
+    """What the canonical JSON of each row is made of: the names in order, each with its value."""
+    pieces: list[pl.Series | pl.Expr] = []
+    for n, name in enumerate(sorted(fields)):
+        pieces.append(pl.lit(f'{"," if n else "{"}"{name}":'))
+        if name not in columns.columns:
+            pieces.append(pl.lit(json.dumps(fields[name])))
+        elif columns[name].dtype == pl.String:
+            values = [encode_basestring_ascii(value) for value in columns[name]]
+            pieces.append(pl.Series(values, dtype=pl.String))
+        else:
+            pieces.append(columns[name].cast(pl.String))
+    return [*pieces, pl.lit("}")]
 
 
 def _in_order(
