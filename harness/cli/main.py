@@ -113,11 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     about = "list the training images of every imbalance ratio"
     add_command(every, "index", commands.index, about, without="backbone workers device")
     add_command(every, "hard", commands.hard, "choose the images that get a spectrum")
-    for name, stage, about, without in (
-        ("generate", commands.generate, "make the synthetic images that are missing", ""),
-        ("score", commands.score, "CLIPScores of the synthetic images", "workers"),
+    for name, stage, about in (
+        ("generate", commands.generate, "make the synthetic images that are missing"),
+        ("score", commands.score, "CLIPScores of the synthetic images"),
     ):
-        add_rows(add_command(every, name, stage, about, without=without), "whose images")
+        add_rows(add_command(every, name, stage, about), "whose images")
     train = add_command(every, "train", commands.train, "train the runs that are missing")
     add_runs(train)
     train.add_argument("--method", action="append", help="an expression; may be repeated")

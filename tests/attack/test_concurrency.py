@@ -69,6 +69,29 @@ def test_two_at_once_do_the_work_once(world: World, command: str, work: str, see
         assert sum(done) == 18
 
 
+@pytest.mark.parametrize(("command", "work"), [("generate", "made"), ("score", "scored")])
+def test_ranks_divide_the_work(world: World, command: str, work: str):
+    """Processes of `accelerate launch` or torchrun: none makes what another makes."""
+    world.reset_before(command)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    ranks = [shared | {"RANK": number, "LOCAL_RANK": number} for number in "01"]
+    both = [world.start(command, environment=r, before=children.as_rank) for r in ranks]
+    assert [child.end() for child in both] == [0, 0], [child.err for child in both]
+    assert children.contents(world.home) == world.contents[command]
+    assert sum(counted(child.err, rf"{command}: (\d+) images {work}") for child in both) == 18
+
+
+def test_two_at_once_train_each_run_once(world: World, tmp_path: Path):
+    world.reset_before("train")
+    notes = tmp_path / "runs"
+    told = {"environment": {"NOTES": str(notes)}, "before": children.note_runs}
+    both = [world.start("train", **told), world.start("train", **told)]
+    assert [child.end() for child in both] == [0, 0], [child.err for child in both]
+    names = notes.read_text().splitlines()
+    assert len(names) == len(set(names)) == 2
+    assert children.contents(world.home) == world.contents["train"]
+
+
 def verify(world: World) -> None:
     code, out, err = world.run("verify")
     assert (code, err) == (0, "")

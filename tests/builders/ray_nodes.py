@@ -17,7 +17,7 @@ class Nodes:
     """The nodes of a cluster; the first is its head and has no core for work."""
 
     def __init__(self, cluster: Any, count: int) -> None:
-        self.cluster = cluster
+        self.cluster, self.lost = cluster, 0
         self.work = [self._new() for _ in range(count)]
 
     def _new(self) -> Any:
@@ -26,6 +26,7 @@ class Nodes:
     def kill(self, number: int) -> None:
         """The processes of a node get SIGKILL."""
         self.cluster.remove_node(self.work.pop(number), allow_graceful=False)
+        self.lost += 1
 
     def replace(self) -> None:
         """Another node for one that was killed; from the main thread, as Ray has it."""
