@@ -57,7 +57,6 @@ def test_the_main_help_names_the_exit_codes(capsys: Any) -> None:
 # Shared options that a command has no use for: what it does would not change.
 WITHOUT = {
     "index": {"backbone", "workers", "device"},
-    "score": {"workers"},
     "table": {"root", "workers", "device"},
     "verify": {"backbone", "workers", "device"},
     "cache": {"backbone", "workers", "device"},
