@@ -15,7 +15,7 @@ from harness.core.errors import DataError
 from harness.core.specs import SMALL_UP_TO_PX, Machine, Schedule
 from harness.datasets.pictures import Block
 from harness.methods.compose import compose
-from harness.pipeline import runs, stages
+from harness.pipeline import run_data, stages
 from harness.pipeline.workspace import Workspace
 from harness.planning import measure
 from harness.planning.flops import network, shape_of
@@ -67,7 +67,7 @@ def _rate(images: Any, n: int) -> float:
 def training(workspace: Workspace, device: str = "cpu") -> dict[str, Any]:
     """Images per second of an epoch of CE on the data set's training images; testing left out."""
     method, recipe = compose("CE", workspace.module.NAME, workspace.profile), workspace.recipe
-    data = runs.train_data(workspace, workspace.imbalances()[0], method)
+    data = run_data.train_data(workspace, workspace.imbalances()[0], method)
     data = replace(data, rows=data.rows.sample(min(TRAINED, len(data.rows)), seed=0))
     schedule: Schedule = replace(recipe.scratch, epochs=2, milestones=(), warmup=0)
     recipe = replace(recipe, scratch=schedule)

@@ -9,7 +9,7 @@ from epoch_tables import RECIPE
 from small_pools import SPEC, grid, make
 
 from harness.datasets.pictures import Block
-from harness.pipeline import runs
+from harness.pipeline import run_data
 from harness.pool.reader import Pool
 
 
@@ -26,11 +26,11 @@ def pool(tmp_path):
 def test_large_pictures_of_a_small_view_are_resized_once(pool, monkeypatch, gib, augment, kind):
     """The pixels are those of resizing at each reading; too many of them, and it is done then."""
     folder, index = pool
-    monkeypatch.setattr(runs, "RAW_GIB", gib)
+    monkeypatch.setattr(run_data, "RAW_GIB", gib)
     workspace = SimpleNamespace(
         pool=folder, recipe=replace(RECIPE, size_px=80, view_px=32, augment=augment)
     )
-    images, ids = runs._pool_images(workspace, index), np.arange(len(index))
+    images, ids = run_data._pool_images(workspace, index), np.arange(len(index))
     assert type(images) is kind
     side = 32 if augment == "crop-flip" else None
     np.testing.assert_array_equal(images.take(ids), Pool(folder, index, side_px=side).take(ids))

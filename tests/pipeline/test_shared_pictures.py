@@ -17,7 +17,7 @@ from harness.core import parallel
 from harness.core.errors import UsageError
 from harness.methods.compose import compose
 from harness.mini import weights
-from harness.pipeline import pool_statistics, runs, stages
+from harness.pipeline import pool_statistics, run_data, runs, stages
 from harness.pipeline.jobs import plan, spectrum
 from harness.pipeline.workspace import Workspace
 from harness.planning.dataset_sizes import facts, hard_sources
@@ -80,7 +80,7 @@ def hard_table(workspace: Workspace) -> pl.DataFrame:
 
 def pool_rows(workspace: Workspace, imbalance: int) -> pl.DataFrame:
     """What a run reads: the label of each row, and source and class name of its image."""
-    data = runs.train_data(workspace, imbalance, compose(ROW, SET, "smoke"))
+    data = run_data.train_data(workspace, imbalance, compose(ROW, SET, "smoke"))
     index = stages.pool_index(workspace).with_row_index("place")
     place = (pl.col("image") - len(data.rows)).cast(pl.UInt32).alias("place")
     rows = data.pool.with_columns(place).join(index, on="place", maintain_order="left")
@@ -105,7 +105,7 @@ def test_an_image_trains_the_labels_it_was_made_for(workspace, imbalance):
 
 
 def test_the_parent_of_an_image_is_a_picture_of_its_class(workspace):
-    data = runs.train_data(workspace, 50, compose(ROW, SET, "smoke"))
+    data = run_data.train_data(workspace, 50, compose(ROW, SET, "smoke"))
     labels = dict(data.rows.select("image", "label").rows())
     assert [labels[parent] for parent in data.pool["parent"]] == data.pool["label"].to_list()
 
