@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.core.errors import DataError, UsageError, brief, quoted
+from harness.core.errors import LIBRARY_ERRORS, DataError, UsageError, brief, quoted
 from harness.core.shipped import PACKAGE
 
 BESIDE = ("baselines",)  # packages that lie beside harness
@@ -22,21 +22,7 @@ _NAME_LINE = re.compile(r"""^NAME(?:\s*:\s*\w+)?\s*=\s*(["'])(?P<name>[^"']+)\1"
 _LONGEST_NAME = 100  # characters of a name that are compared
 _LONGEST_LIST = 160  # characters of the names that an error offers
 # What the code of a module may raise while it is imported.
-_BROKEN = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    DataError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    UsageError,
-    ValueError,
-)
+_BROKEN = (DataError, UsageError, *LIBRARY_ERRORS)
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
