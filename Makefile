@@ -49,12 +49,13 @@ bench: $(BUILT)
 docs: $(BUILT)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Every stage and row of Tables 1 to 5 with the real architectures and random weights; about half an
-# hour. ARGS: --tables table2, --device cuda, --full.
+# Every stage and row of Tables 1 to 5 with the real architectures and random weights.
+# ARGS: --tables table2, --device cuda, --full.
 rehearsal: $(BUILT)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rehearsal.py $(ARGS)
 
-# With one GPU, the published weights and CIFAR-100, in under an hour; ARGS: --root FOLDER.
+# With one GPU, the published weights and CIFAR-100; meant to take under an hour, not run so far.
+# ARGS: --root FOLDER.
 paper-smoke: $(BUILT)
 	$(BIN)/python benchmarks/paper_smoke.py $(ARGS)
 

@@ -1,4 +1,4 @@
-"""The paper profile for who has one GPU, the weights and CIFAR-100: all stages in under an hour.
+"""The paper profile for who has one GPU, the weights and CIFAR-100: all stages, small.
 
     python benchmarks/paper_smoke.py --root /data/cifar100-lt [--folder FOLDER] [--device cuda]
 
