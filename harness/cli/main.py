@@ -101,6 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     about_version = "print the versions of the harness, Python and PyTorch"
     parser.add_argument("--version", action=_Version, nargs=0, help=about_version)
     every = parser.add_subparsers(dest="command", metavar="command", title="commands")
+    _running(every)
+    _keeping(every)
+    _preparing(every)
+    _reporting(every)
+    _about_the_command(every)
+    for command in every.choices.values():
+        messages.options(command)
+    return parser
+
+
+def _running(every: Any) -> None:
+    """The stages, and all of them."""
     compare = add_command(
         every, "compare", commands.compare, "run what is missing, print the table"
     )
@@ -124,6 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     add_track(train)
     about_table = "whose rows to run, with its backbone (default: the data set's main table)"
     train.add_argument("--table", nargs="+", metavar="NAME", default=[None], help=about_table)
+
+
+def _keeping(every: Any) -> None:
+    """What is kept: the table of it, and its state."""
     about = "print the leaderboard of what was run, beside the published one"
     without = "root workers device"
     table = add_command(every, "table", commands.table, about, needs_dataset=False, without=without)
@@ -150,12 +166,6 @@ def _parser() -> argparse.ArgumentParser:
     cache.add_argument("--to", type=path_of, help="export: a folder that does not exist yet")
     about_format = "export: files (default), webdataset or hf (Parquet)"
     cache.add_argument("--format", choices=("files", "webdataset", "hf"), help=about_format)
-    _preparing(every)
-    _reporting(every)
-    _about_the_command(every)
-    for command in every.choices.values():
-        messages.options(command)
-    return parser
 
 
 def _about_the_command(every: Any) -> None:
