@@ -136,8 +136,12 @@ def here(
     workers: int,
     start: Callable[..., Any] | None = None,
     arguments: tuple[Any, ...] = (),
+    tolerant: bool = False,
 ) -> Iterator[tuple[Any, Any]]:
-    """`parallel.run` in this process, where the part of the data set is known."""
+    """`parallel.run` in this process, where the part of the data set is known.
+
+    Errors are raised, tolerant or not.
+    """
     states = () if start is None or not jobs else (start(*arguments),)
     for job in jobs:
         yield job, function(*states, job)
