@@ -193,6 +193,8 @@ def verify(args: argparse.Namespace) -> None:
     """Print what is damaged; DataError where something is, unless all of it was repaired."""
     from harness.pipeline import verification
 
+    if not args.home.is_dir():
+        raise DataError(f"{args.home}: no such folder; expected the --home of earlier commands")
     every = []
     for request in requests_of(args):
         if len(datasets(args)) > 1:

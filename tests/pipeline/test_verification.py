@@ -204,3 +204,12 @@ def test_the_command(tmp_path, capsys):
     assert main([*arguments, "--repair"]) == 0
     assert not path.exists()
     assert main(arguments) == 0
+
+
+def test_a_home_that_is_not_there_is_not_called_sound(tmp_path, capsys):
+    home = tmp_path / "nowhere"
+    assert main(["verify", "--dataset", "cifar100-lt", "--home", str(home)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"harness: {home}: no such folder; ")
+    assert not home.exists()
