@@ -68,7 +68,7 @@ def read_with_metadata(
         raise damaged(path, "its SHA-256 is not that of what was written", again)
     try:
         metadata = pl.read_parquet_metadata(io.BytesIO(data))
-        table = pl.read_parquet(data)
+        table = pl.read_parquet(data, columns=None if columns is None else list(columns))
         table = table if columns is None else table.select(columns)
     except BROKEN as error:
         raise damaged(path, error, again) from None

@@ -75,7 +75,7 @@ def plan_shards(requests: pl.DataFrame, size: int = ROWS_PER_SHARD) -> list[Shar
     Order and repetition of requests do not matter. Rows are sorted by (guidance, key) and cut
     within each level, so taking away whole shards leaves the others as they are.
     """
-    _check_requests(requests)
+    check_requests(requests)
     if size < 1:
         raise UsageError(f"a shard holds at least one row, not {size}")
     rows = requests.unique("key", keep="first").sort("guidance", "key")
@@ -90,25 +90,6 @@ def shard_of(rows: pl.DataFrame) -> Shard:
     """The shard of these rows, which are of one guidance level."""
     rows = rows.sort("guidance", "key")
     return Shard(_relative(rows["guidance"][0], rows["key"].to_list()), rows)
-
-
-def pending(
-    pool: Path, requests: pl.DataFrame, generator: str, size: int = ROWS_PER_SHARD
-) -> list[Shard]:
-    """Shards still to make so that the pool has an image for each request.
-
-    Rows that any whole shard of this generator (its key) holds are there. What is left is planned
-    anew: after a kill that gives just the shards that an undisturbed run would have gone on to
-    make; after new levels or sources, shards with the new rows only.
-    """
-    _check_requests(requests)
-    there: set[str] = set()
-    for path in shard_paths(pool):
-        shard = _whole_shard(path)
-        if shard is not None and shard.generator == generator:
-            there.update(shard.rows["key"])
-    images = pl.DataFrame({"key": list(there)}, schema={"key": pl.String})
-    return plan_shards(requests.join(images, on="key", how="anti"), size)
 
 
 def is_written(pool: Path, shard: Shard) -> bool:
@@ -238,7 +219,8 @@ def _byte_ranges(images: pa.BinaryArray, whole: pa.Buffer) -> tuple[np.ndarray, 
     return start + bounds[:-1], np.diff(bounds)
 
 
-def _check_requests(requests: pl.DataFrame) -> None:
+def check_requests(requests: pl.DataFrame) -> None:
+    """UsageError for columns or values that no request has; DataError for a key of two requests."""
     missing = [name for name in REQUEST if name not in requests.columns]
     if missing:
         raise UsageError(f"requests lack the columns {', '.join(missing)}")
@@ -248,7 +230,8 @@ def _check_requests(requests: pl.DataFrame) -> None:
     wrong = columns.filter(~pl.col("guidance").is_between(0, REAL - 1))
     if len(wrong):
         raise UsageError(f"guidance {wrong['guidance'][0]} is not in 0..{REAL - 1} (hundredths)")
-    if columns.n_unique() != columns["key"].n_unique():
+    repeated = columns.filter(pl.col("key").is_duplicated())
+    if repeated.n_unique() != repeated["key"].n_unique():
         raise DataError("two different requests have the same image key")
 
 

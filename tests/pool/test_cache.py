@@ -259,7 +259,7 @@ def test_a_flipped_byte_is_noticed_or_without_effect(tmp_path):
     for at in range(0, len(whole), 3):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
         try:
-            index = cache._index_of(tmp_path)
+            index = cache.index_of(tmp_path)
             assert index.drop("offset", "size").equals(rows.drop("offset", "size"))
             assert cache.read_bytes(tmp_path, index) == images
         except DataError:
