@@ -90,10 +90,14 @@ def index_of(pool: Path) -> pl.DataFrame:
 
 
 def _sorted(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """By (generator, guidance, key), a row per key."""
     rows = pl.concat([pl.DataFrame(schema=INDEX), *parts])
-    # a key is there twice when two runs with different requests worked at the same time
-    rows = rows.sort("generator", "guidance", "key", "shard")
-    return rows.unique("key", keep="first", maintain_order=True)
+    if rows["key"].is_duplicated().any():
+        # a key is there twice when two runs with different requests worked at the same time
+        rows = rows.sort("shard").unique("key", keep="first", maintain_order=True)
+    groups = rows.partition_by("generator", "guidance", as_dict=True)
+    blocks = [groups[name].sort("key") for name in sorted(groups)]
+    return pl.concat([pl.DataFrame(schema=INDEX), *blocks])
 
 
 def _unchanged(pool: Path, columns: list[str]) -> tuple[pl.DataFrame, list[Path]]:

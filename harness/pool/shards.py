@@ -65,7 +65,7 @@ class Shard:
 
 def request_rows(rows: pl.DataFrame, generator: GeneratorSpec) -> pl.DataFrame:
     """Add the image keys to rows (source, classname, guidance, seed, prompt); columns REQUEST."""
-    keyed = rows.with_columns(pl.Series("key", _image_keys(rows, key(generator)), pl.String))
+    keyed = rows.with_columns(_image_keys(rows, key(generator)))
     return keyed.select(pl.col(name).cast(dtype) for name, dtype in REQUEST.items())
 
 
@@ -78,17 +78,18 @@ def plan_shards(requests: pl.DataFrame, size: int = ROWS_PER_SHARD) -> list[Shar
     check_requests(requests)
     if size < 1:
         raise UsageError(f"a shard holds at least one row, not {size}")
-    rows = requests.unique("key", keep="first").sort("guidance", "key")
-    return [
-        shard_of(part)
-        for _, block in rows.group_by("guidance", maintain_order=True)
-        for part in block.iter_slices(size)
-    ]
+    rows = requests.unique("key", keep="first")
+    levels = rows["guidance"].unique().sort()
+    blocks = (rows.filter(pl.col("guidance") == level).sort("key") for level in levels)
+    return [_shard(part) for block in blocks for part in block.iter_slices(size)]
 
 
 def shard_of(rows: pl.DataFrame) -> Shard:
     """The shard of these rows, which are of one guidance level."""
-    rows = rows.sort("guidance", "key")
+    return _shard(rows.sort("key"))
+
+
+def _shard(rows: pl.DataFrame) -> Shard:
     return Shard(_relative(rows["guidance"][0], rows["key"].to_list()), rows)
 
 
@@ -125,7 +126,7 @@ def write_shard(
     """
     ordered, images = _in_order(shard, rows, images)
     made_by = key(generator)
-    if ordered["key"].to_list() != _image_keys(ordered, made_by):
+    if not ordered["key"].equals(_image_keys(ordered, made_by)):
         raise DataError(f"{shard.path}: a row's key is not the key of its image and generator")
     ending = EXTENSION[one_of("codec", generator.codec, tuple(EXTENSION))]
     columns: dict[str, list[Any]] = {name: ordered[name].to_list() for name in REQUEST}
@@ -235,15 +236,16 @@ def check_requests(requests: pl.DataFrame) -> None:
         raise DataError("two different requests have the same image key")
 
 
-def _image_keys(rows: pl.DataFrame, made_by: str) -> list[str]:
+def _image_keys(rows: pl.DataFrame, made_by: str) -> pl.Series:
     """key(ImageSpec(made_by, ...)) of each row; the texts that are hashed come from a template."""
     columns = rows.select("source", "guidance", "seed", "prompt")
     fields = plain(ImageSpec(made_by, "", 0, 0, ""))
-    keys: list[str] = []
+    keys = [pl.Series("key", [], pl.String)]
     for part in columns.iter_slices(_KEYS_AT_ONCE):
         texts = pl.select(pl.concat_str(_pieces(fields, part))).to_series()
-        keys += [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-    return keys
+        digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        keys.append(pl.Series("key", digests, pl.String))
+    return pl.concat(keys)
 
 
 def _pieces(fields: Mapping[str, Any], columns: pl.DataFrame) -> list[pl.Series | pl.Expr]:
