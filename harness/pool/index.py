@@ -22,6 +22,7 @@ from harness.pool.shards import (
     REQUEST,
     ROWS_PER_SHARD,
     Shard,
+    by_key,
     check_requests,
     open_shard,
     plan_shards,
@@ -96,7 +97,7 @@ def _sorted(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         # a key is there twice when two runs with different requests worked at the same time
         rows = rows.sort("shard").unique("key", keep="first", maintain_order=True)
     groups = rows.partition_by("generator", "guidance", as_dict=True)
-    blocks = [groups[name].sort("key") for name in sorted(groups)]
+    blocks = [by_key(groups[name]) for name in sorted(groups)]
     return pl.concat([pl.DataFrame(schema=INDEX), *blocks])
 
 
