@@ -66,7 +66,7 @@ def measure(pool: Path, images: int) -> None:
 
 
 class Clock:
-    """Seconds since the last step, and the peak of memory so far."""
+    """Seconds since the last step, of the processor since the start, and the peak of memory."""
 
     def __init__(self) -> None:
         self.last = time.perf_counter()

@@ -38,7 +38,7 @@ def dumped(table: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> by
     table.write_parquet(out, metadata={**(metadata or {}), ENTRY: _BLANK.decode()})
     data = bytearray(out.getbuffer())
     place = data.rindex(_BLANK)  # the footer is at the end
-    data[place : place + 64] = _digest(bytes(data), place)
+    data[place : place + 64] = _digest(data, place)
     return bytes(data)
 
 
@@ -85,7 +85,7 @@ def _place(data: bytes) -> int | None:
     return places[-1] if places else None
 
 
-def _digest(data: bytes, place: int) -> bytes:
+def _digest(data: bytes | bytearray, place: int) -> bytes:
     digest = hashlib.sha256(memoryview(data)[:place])
     digest.update(_BLANK)
     digest.update(memoryview(data)[place + 64 :])

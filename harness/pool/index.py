@@ -24,8 +24,8 @@ from harness.pool.shards import (
     Shard,
     by_key,
     check_requests,
+    cut,
     open_shard,
-    plan_shards,
     shard_paths,
 )
 
@@ -82,7 +82,8 @@ def pending(
         with contextlib.suppress(Damaged):  # its rows are made again
             parts.append(_index_part(pool, path).select(columns))
     there = pl.concat(parts).filter(pl.col("generator") == generator)
-    return plan_shards(requests.join(there, on="key", how="anti"), size)
+    left = requests.join(there, on="key", how="anti") if len(there) else requests
+    return cut(left, size)
 
 
 def index_of(pool: Path) -> pl.DataFrame:
@@ -97,7 +98,8 @@ def _sorted(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         # a key is there twice when two runs with different requests worked at the same time
         rows = rows.sort("shard").unique("key", keep="first", maintain_order=True)
     groups = rows.partition_by("generator", "guidance", as_dict=True)
-    blocks = [by_key(groups[name]) for name in sorted(groups)]
+    del rows  # ten million of them take gigabytes
+    blocks = [by_key(groups.pop(name)) for name in sorted(groups)]
     return pl.concat([pl.DataFrame(schema=INDEX), *blocks])
 
 

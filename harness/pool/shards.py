@@ -78,7 +78,13 @@ def plan_shards(requests: pl.DataFrame, size: int = ROWS_PER_SHARD) -> list[Shar
     check_requests(requests)
     if size < 1:
         raise UsageError(f"a shard holds at least one row, not {size}")
-    rows = requests.unique("key", keep="first")
+    return cut(requests, size)
+
+
+def cut(requests: pl.DataFrame, size: int) -> list[Shard]:
+    """The same of requests that were checked."""
+    repeated = requests["key"].is_duplicated().any()
+    rows = requests.unique("key", keep="first") if repeated else requests
     levels = rows["guidance"].unique().sort()
     blocks = (by_key(rows.filter(pl.col("guidance") == level)) for level in levels)
     return [_shard(part) for block in blocks for part in block.iter_slices(size)]
