@@ -124,10 +124,10 @@ def run(request: Request) -> Iterator[Step]:
         try:
             if name != "train":
                 result = ALL[name](request)
-            elif last:
-                result = train([request], unfinished.reasons if unfinished else None)
+            elif unfinished is not None:
+                result = train([request], unfinished.reasons)
             else:
-                result = train([without])
+                result = train([request if last else without])
         except Unfinished as error:
             if name != "train":
                 raise
