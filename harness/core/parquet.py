@@ -38,7 +38,7 @@ def dumped(table: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> by
     table.write_parquet(out, metadata={**(metadata or {}), ENTRY: _BLANK.decode()})
     data = bytearray(out.getbuffer())
     place = data.rindex(_BLANK)  # the footer is at the end
-    data[place : place + 64] = _digest(bytes(data), place)
+    data[place : place + 64] = _digest(data, place)
     return bytes(data)
 
 
@@ -68,7 +68,7 @@ def read_with_metadata(
         raise damaged(path, "its SHA-256 is not that of what was written", again)
     try:
         metadata = pl.read_parquet_metadata(io.BytesIO(data))
-        table = pl.read_parquet(data)
+        table = pl.read_parquet(data, columns=None if columns is None else list(columns))
         table = table if columns is None else table.select(columns)
     except BROKEN as error:
         raise damaged(path, error, again) from None
@@ -85,7 +85,7 @@ def _place(data: bytes) -> int | None:
     return places[-1] if places else None
 
 
-def _digest(data: bytes, place: int) -> bytes:
+def _digest(data: bytes | bytearray, place: int) -> bytes:
     digest = hashlib.sha256(memoryview(data)[:place])
     digest.update(_BLANK)
     digest.update(memoryview(data)[place + 64 :])

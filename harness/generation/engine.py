@@ -32,6 +32,7 @@ from harness.models import model_folder
 from harness.models.identity import named
 
 DECODE_BATCH = 8
+ENCODED = 2**32  # bytes of encoded prompts that stay in host memory
 KEPT = 2**30  # bytes of texts, and of sources, that stay on the device
 
 
@@ -164,6 +165,8 @@ class Generator:
         self.dtype = self.unet.dtype
         self.factor = self.vae.config.scaling_factor
         self._schedule(pipeline.scheduler.config)
+        # An encoded prompt takes a hundredth of what the UNet's keys and values of it take.
+        self.encoded = Kept(self._encoded, bytes_of, ENCODED)
         self.text = Kept(self._text, lambda text: bytes_of(text.tensors), KEPT)
         self.posterior = Kept(self._posterior, bytes_of, KEPT)
         self.width, self.height = spec.size_px, spec.height_px or spec.size_px
@@ -319,6 +322,12 @@ class Generator:
 
     def _text(self, prompt: str) -> Text:
         """The projection, and the keys and values of the last but one layer."""
+        pooled, hidden = (part.to(self.device) for part in self.encoded(prompt))
+        with self.phase("text"):
+            return Text(pooled, keys_values(self.unet, hidden))
+
+    def _encoded(self, prompt: str) -> list[torch.Tensor]:
+        """Projection (1, P) and last but one layer (1, L, D) of the text encoder, on the host."""
         with self.phase("text"):
             limit = self.tokenizer.model_max_length
             ids = self.tokenizer(prompt, padding="max_length", max_length=limit).input_ids
@@ -326,7 +335,7 @@ class Generator:
                 many = f"{len(ids)} tokens, and the generator reads {limit}"
                 raise DataError(f"a prompt of {many}: {prompt!r}")
             encoded = self.encoder(torch.tensor([ids]).to(self.device), output_hidden_states=True)
-            return Text(encoded[0], keys_values(self.unet, encoded.hidden_states[-2]))
+            return [part.cpu() for part in (encoded[0], encoded.hidden_states[-2])]
 
     def start(self, request: Request) -> torch.Tensor:
         """Noised source z_t at the request's first step, float32 (C, h, w).

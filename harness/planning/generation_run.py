@@ -113,6 +113,7 @@ def _warm_up(todo: Work, engine: Generator) -> None:
     with tempfile.TemporaryDirectory() as folder:
         nothing = GenerationRun(Clock(todo.device), {}, 0.0, {}, {}, 0, None)
         _level(one, engine, one.levels[0], nothing, Path(folder))
+    engine.encoded.clear()
     engine.text.clear()
     engine.posterior.clear()
 

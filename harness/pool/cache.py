@@ -11,24 +11,31 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import json
 import operator
 import os
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from harness.core import parquet
 from harness.core.digests import Damaged, damaged
 from harness.core.errors import DataError, UsageError
 from harness.core.files import atomic, leftovers, sweep
 from harness.core.locks import is_locked, locked
 from harness.core.specs import SMALL_UP_TO_PX
 from harness.datasets.codec import decode, encode, resized
+from harness.pool.index import (
+    INDEX,
+    build_index,
+    current_index,
+    images_by,
+    index_of,
+    pending,
+    read_index,
+    shard_index,
+)
 from harness.pool.scores import (
     SCORES,
     keep_scores,
@@ -45,7 +52,6 @@ from harness.pool.shards import (
     is_shard_name,
     is_written,
     open_shard,
-    pending,
     plan_shards,
     request_rows,
     shard_paths,
@@ -59,92 +65,7 @@ __all__ = [
     "write_shard",
 ]  # fmt: skip
 
-INDEX: dict[str, Any] = REQUEST | {
-    "generator": pl.String,  # key of the GeneratorSpec
-    "shard": pl.String,  # path relative to the pool
-    "offset": pl.Int64,  # of the encoded image in the shard, in bytes
-    "size": pl.Int64,
-    "crc32": pl.UInt32,
-}
 _CHUNK = 1024  # images decoded at once
-
-
-# ---------------------------------------------------------------- index
-
-
-def build_index(pool: Path) -> pl.DataFrame:
-    """Read all shards, write index.parquet and return it; columns INDEX.
-
-    Sorted by (generator, guidance, key), one row per image. Also removes what killed writers left.
-    Raises DataError when a shard is damaged: an index never leaves images out silently.
-    """
-    if not pool.is_dir():
-        raise DataError(f"there is no pool of synthetic images at {pool}")
-    sweep(pool)
-    state = _state(pool)
-    index = _index_of(pool)
-    parquet.write(pool / "index.parquet", index, {"shards": json.dumps(state)})
-    return index
-
-
-def read_index(pool: Path) -> pl.DataFrame:
-    """The index, rebuilt first when it is missing or no longer that of the shards."""
-    index = _current_index(pool)
-    return build_index(pool) if index is None else index
-
-
-def images_by(index: pl.DataFrame, generator: str) -> pl.DataFrame:
-    """Rows of an index that a generator (its key) made; a pool may hold those of several."""
-    return index.filter(pl.col("generator") == generator)
-
-
-def _index_of(pool: Path) -> pl.DataFrame:
-    parts = [_index_part(pool, path) for path in shard_paths(pool)]
-    rows = pl.concat([pl.DataFrame(schema=INDEX), *parts])
-    # a key is there twice when two runs with different requests worked at the same time
-    rows = rows.sort("generator", "guidance", "key", "shard")
-    return rows.unique("key", keep="first", maintain_order=True)
-
-
-def _index_part(pool: Path, path: Path) -> pl.DataFrame:
-    """Index rows of a shard that was listed; none when another process has removed it since."""
-    try:
-        return shard_index(pool, path)
-    except DataError:
-        if path.exists():
-            raise
-        return pl.DataFrame(schema=INDEX)
-
-
-def shard_index(pool: Path, path: Path) -> pl.DataFrame:
-    """Index rows of one shard, in its order; Damaged for a file that is none."""
-    shard = open_shard(path)
-    rows = shard.rows.with_columns(
-        generator=pl.lit(shard.generator),
-        shard=pl.lit(str(path.relative_to(pool))),
-        offset=pl.Series(shard.offset),
-        size=pl.Series(shard.size),
-    )
-    return rows.select(pl.col(name).cast(dtype) for name, dtype in INDEX.items())
-
-
-def _state(pool: Path) -> dict[str, int]:
-    """What an index is an index of: shards and their sizes in bytes."""
-    sizes = {}
-    for path in shard_paths(pool):
-        with contextlib.suppress(FileNotFoundError):  # removed since they were listed
-            sizes[str(path.relative_to(pool))] = path.stat().st_size
-    return sizes
-
-
-def _current_index(pool: Path) -> pl.DataFrame | None:
-    """index.parquet, or None when it is missing, damaged or not that of the shards."""
-    path = pool / "index.parquet"
-    try:
-        index, about = parquet.read_with_metadata(path, "it is made again", list(INDEX))
-        return index if json.loads(about["shards"]) == _state(pool) else None
-    except (FileNotFoundError, KeyError, ValueError, DataError):
-        return None
 
 
 # ---------------------------------------------------------------- reading
@@ -252,8 +173,8 @@ def verify(pool: Path) -> list[str]:
     problems += [f"{path}: not a shard" for path in others if not is_shard_name(path)]
     broken = [str(e) for path in known if (e := _damage(pool, path)) is not None and path.exists()]
     if known and not broken and not busy:
-        index = _current_index(pool)
-        sound = index is not None and index.equals(_index_of(pool))
+        index = current_index(pool)
+        sound = index is not None and index.equals(index_of(pool))
         if not sound and not is_locked(pool) and shard_paths(pool) == known:
             broken = [f"{pool / 'index.parquet'}: missing, damaged or not that of the shards"]
     return problems + broken

@@ -65,7 +65,7 @@ class Shard:
 
 def request_rows(rows: pl.DataFrame, generator: GeneratorSpec) -> pl.DataFrame:
     """Add the image keys to rows (source, classname, guidance, seed, prompt); columns REQUEST."""
-    keyed = rows.with_columns(pl.Series("key", _image_keys(rows, key(generator)), pl.String))
+    keyed = rows.with_columns(_image_keys(rows, key(generator)))
     return keyed.select(pl.col(name).cast(dtype) for name, dtype in REQUEST.items())
 
 
@@ -75,40 +75,38 @@ def plan_shards(requests: pl.DataFrame, size: int = ROWS_PER_SHARD) -> list[Shar
     Order and repetition of requests do not matter. Rows are sorted by (guidance, key) and cut
     within each level, so taking away whole shards leaves the others as they are.
     """
-    _check_requests(requests)
+    check_requests(requests)
     if size < 1:
         raise UsageError(f"a shard holds at least one row, not {size}")
-    rows = requests.unique("key", keep="first").sort("guidance", "key")
-    return [
-        shard_of(part)
-        for _, block in rows.group_by("guidance", maintain_order=True)
-        for part in block.iter_slices(size)
-    ]
+    return cut(requests, size)
+
+
+def cut(requests: pl.DataFrame, size: int) -> list[Shard]:
+    """The same of requests that were checked."""
+    repeated = requests["key"].is_duplicated().any()
+    rows = requests.unique("key", keep="first") if repeated else requests
+    levels = rows["guidance"].unique().sort()
+    blocks = (by_key(rows.filter(pl.col("guidance") == level)) for level in levels)
+    return [_shard(part) for block in blocks for part in block.iter_slices(size)]
 
 
 def shard_of(rows: pl.DataFrame) -> Shard:
     """The shard of these rows, which are of one guidance level."""
-    rows = rows.sort("guidance", "key")
+    return _shard(by_key(rows))
+
+
+def by_key(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows sorted by their keys, none twice; four times as fast as text where keys are digests."""
+    numbers = rows["key"].str.slice(0, 15).str.to_integer(base=16, strict=False)
+    if not numbers.null_count():
+        ordered = rows[numbers.arg_sort()]
+        if ordered["key"].is_sorted():
+            return ordered
+    return rows.sort("key")
+
+
+def _shard(rows: pl.DataFrame) -> Shard:
     return Shard(_relative(rows["guidance"][0], rows["key"].to_list()), rows)
-
-
-def pending(
-    pool: Path, requests: pl.DataFrame, generator: str, size: int = ROWS_PER_SHARD
-) -> list[Shard]:
-    """Shards still to make so that the pool has an image for each request.
-
-    Rows that any whole shard of this generator (its key) holds are there. What is left is planned
-    anew: after a kill that gives just the shards that an undisturbed run would have gone on to
-    make; after new levels or sources, shards with the new rows only.
-    """
-    _check_requests(requests)
-    there: set[str] = set()
-    for path in shard_paths(pool):
-        shard = _whole_shard(path)
-        if shard is not None and shard.generator == generator:
-            there.update(shard.rows["key"])
-    images = pl.DataFrame({"key": list(there)}, schema={"key": pl.String})
-    return plan_shards(requests.join(images, on="key", how="anti"), size)
 
 
 def is_written(pool: Path, shard: Shard) -> bool:
@@ -144,7 +142,7 @@ def write_shard(
     """
     ordered, images = _in_order(shard, rows, images)
     made_by = key(generator)
-    if ordered["key"].to_list() != _image_keys(ordered, made_by):
+    if not ordered["key"].equals(_image_keys(ordered, made_by)):
         raise DataError(f"{shard.path}: a row's key is not the key of its image and generator")
     ending = EXTENSION[one_of("codec", generator.codec, tuple(EXTENSION))]
     columns: dict[str, list[Any]] = {name: ordered[name].to_list() for name in REQUEST}
@@ -238,7 +236,8 @@ def _byte_ranges(images: pa.BinaryArray, whole: pa.Buffer) -> tuple[np.ndarray, 
     return start + bounds[:-1], np.diff(bounds)
 
 
-def _check_requests(requests: pl.DataFrame) -> None:
+def check_requests(requests: pl.DataFrame) -> None:
+    """UsageError for columns or values that no request has; DataError for a key of two requests."""
     missing = [name for name in REQUEST if name not in requests.columns]
     if missing:
         raise UsageError(f"requests lack the columns {', '.join(missing)}")
@@ -248,19 +247,21 @@ def _check_requests(requests: pl.DataFrame) -> None:
     wrong = columns.filter(~pl.col("guidance").is_between(0, REAL - 1))
     if len(wrong):
         raise UsageError(f"guidance {wrong['guidance'][0]} is not in 0..{REAL - 1} (hundredths)")
-    if columns.n_unique() != columns["key"].n_unique():
+    repeated = columns.filter(pl.col("key").is_duplicated())
+    if repeated.n_unique() != repeated["key"].n_unique():
         raise DataError("two different requests have the same image key")
 
 
-def _image_keys(rows: pl.DataFrame, made_by: str) -> list[str]:
+def _image_keys(rows: pl.DataFrame, made_by: str) -> pl.Series:
     """key(ImageSpec(made_by, ...)) of each row; the texts that are hashed come from a template."""
     columns = rows.select("source", "guidance", "seed", "prompt")
     fields = plain(ImageSpec(made_by, "", 0, 0, ""))
-    keys: list[str] = []
+    keys = [pl.Series("key", [], pl.String)]
     for part in columns.iter_slices(_KEYS_AT_ONCE):
         texts = pl.select(pl.concat_str(_pieces(fields, part))).to_series()
-        keys += [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-    return keys
+        digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        keys.append(pl.Series("key", digests, pl.String))
+    return pl.concat(keys)
 
 
 def _pieces(fields: Mapping[str, Any], columns: pl.DataFrame) -> list[pl.Series | pl.Expr]:

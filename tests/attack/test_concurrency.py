@@ -150,3 +150,15 @@ def test_two_comparisons_with_worker_processes(tmp_path, seed):
     assert [process.returncode for process in both] == [0, 0], ends
     assert ends[0][0] == ends[1][0]
     assert children.temporaries(tmp_path) == []
+
+
+def test_the_ranks_of_a_launcher_divide_the_shards(world: World):
+    """Each makes what no other has claimed, and both end well."""
+    world.reset_before("generate")
+    of_all = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    ranks = [
+        world.start("generate", environment=of_all | {"RANK": n, "LOCAL_RANK": n}) for n in "01"
+    ]
+    assert [child.end() for child in ranks] == [0, 0], [child.err for child in ranks]
+    assert sum(counted(child.err, r"generate: (\d+) images made") for child in ranks) == 18
+    assert children.contents(world.home) == world.contents["generate"]

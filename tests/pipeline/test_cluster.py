@@ -126,7 +126,7 @@ def test_nodes_that_are_lost(local, data, nodes, tmp_path, seed):
     workspace = prepared(tmp_path, data)
     with ThreadPoolExecutor(1) as thread:  # Ray starts nodes in the main thread only
         walked = thread.submit(walk, workspace, Cluster("auto"))
-        while lost < 4 and not wait([walked], draws.uniform(3, 25)).done:
+        while lost < 4 and not wait([walked], draws.uniform(1, 6)).done:
             some.kill(draws.randrange(2))
             lost += 1
         walked.result()

@@ -7,6 +7,7 @@ import pytest
 
 from harness.api import steps
 from harness.core import registry
+from harness.core.attempts import Unfinished
 from harness.pipeline import run_progress
 from harness.pipeline.request import Choices, resolve
 from harness.pipeline.run_progress import RunProgress, counter, headline, line
@@ -88,3 +89,21 @@ def test_rows_without_synthetic_images_come_first(tmp_path, monkeypatch):
     calls.clear()
     list(steps.run(resolve(Choices("imagenet-lt", rows[:1], home=tmp_path), methods=True)))
     assert calls == ["index", rows[:1]]
+
+
+def test_a_run_that_fails_early_does_not_stop_the_stages_after_it(tmp_path, monkeypatch):
+    calls = []
+    for name in ("index", "hard", "generate", "score"):
+        monkeypatch.setitem(steps.ALL, name, lambda request, name=name: calls.append(name))
+
+    def train(requests, failed=None):
+        calls.append((requests[0].rows, failed))
+        raise Unfinished("train", ["1 failed"], {"key": "why"})
+
+    monkeypatch.setattr(steps, "train", train)
+    rows = ("CE", "CE+DisCL")
+    request = resolve(Choices("imagenet-lt", rows, home=tmp_path), methods=True)
+    with pytest.raises(Unfinished, match="1 failed"):
+        list(steps.run(request))
+    tried = [(rows[:1], None), (rows, {"key": "why"})]
+    assert calls == ["index", "hard", tried[0], "generate", "score", tried[1]]

@@ -19,9 +19,10 @@ from small_pools import SPEC, files, grid, make, picture, write
 
 from harness.core import files as disk
 from harness.core.errors import DataError, UsageError
-from harness.core.specs import GeneratorSpec, key
+from harness.core.specs import GeneratorSpec, ImageSpec, key
 from harness.datasets.codec import resized
 from harness.pool import cache, shards
+from harness.pool import index as pool_index
 
 ME = key(SPEC)
 
@@ -259,7 +260,7 @@ def test_a_flipped_byte_is_noticed_or_without_effect(tmp_path):
     for at in range(0, len(whole), 3):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
         try:
-            index = cache._index_of(tmp_path)
+            index = cache.index_of(tmp_path)
             assert index.drop("offset", "size").equals(rows.drop("offset", "size"))
             assert cache.read_bytes(tmp_path, index) == images
         except DataError:
@@ -484,3 +485,38 @@ def test_gc_keeps_what_is_asked_for(tmp_path):
     assert cache.gc(tmp_path, {ME}) == []
     with pytest.raises(UsageError, match="at least one generator"):
         cache.gc(tmp_path, set())
+
+
+@pytest.mark.parametrize("keys", [["b", "a", "cc"], ["0f", "0a", "0b"], ["f" * 64, "e" * 64], []])
+def test_rows_are_sorted_by_key_whatever_keys_are(keys):
+    rows = pl.DataFrame({"key": keys, "n": range(len(keys))}, schema={"key": pl.String, "n": int})
+    assert shards.by_key(rows).equals(rows.sort("key"))
+
+
+def test_keys_from_the_template_are_those_of_the_specs():
+    """Also of texts that JSON escapes."""
+    prompts = ['a "dog"', "caf\u00e9 \u2603", "tab\tline\nend\\", "", "x" * 300]
+    rows = pl.DataFrame(
+        {"source": "ab", "classname": "c", "guidance": range(5), "seed": 7, "prompt": prompts}
+    )
+    keyed = cache.request_rows(rows, SPEC)
+    specs = rows.select("source", "guidance", "seed", "prompt").iter_rows()
+    assert keyed["key"].to_list() == [key(ImageSpec(key(SPEC), *row)) for row in specs]
+
+
+def test_only_new_shards_are_opened(tmp_path, monkeypatch):
+    make(tmp_path, grid(2, levels=(10,)))
+    before = {path: path.stat().st_mtime_ns for path in shards.shard_paths(tmp_path)}
+    for path in before:
+        os.utime(path, ns=(0, 0))
+    cache.build_index(tmp_path)
+    opened, read = [], pool_index.open_shard
+    monkeypatch.setattr(pool_index, "open_shard", lambda path: opened.append(path) or read(path))
+    make(tmp_path, grid(2, levels=(10, 20)))
+    assert cache.build_index(tmp_path).equals(cache.read_index(tmp_path))
+    assert opened
+    assert not set(opened) & set(before)
+    for path in before:  # written since: looked at again
+        os.utime(path)
+    assert cache.pending(tmp_path, grid(2, levels=(10, 20)), ME) == []
+    assert set(before) <= set(opened)

@@ -175,9 +175,8 @@ class _Worker:
         self.sources = pictures(self.workspace, shard.rows["source"].unique(), strict=False)
         columns = ("key", "source", "guidance", "seed", "prompt")
         images, reasons = {}, {}
-        for request, image in self.generator.images(
-            [Request(*row) for row in shard.rows.select(columns).rows()]
-        ):
+        by_prompt = shard.rows.sort("prompt", "source").select(columns)  # each is encoded once
+        for request, image in self.generator.images([Request(*row) for row in by_prompt.rows()]):
             if isinstance(image, Failed):
                 reasons[request.key] = image.reason
             else:

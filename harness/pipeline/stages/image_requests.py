@@ -35,7 +35,8 @@ SPECTRUM, EDITS = (PoolPart(kind) for kind in KINDS)
 
 def requests(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.DataFrame:
     """Every synthetic image of a part, once however many labels and imbalance ratios share it."""
-    return labelled_requests(workspace, part).drop("label").unique(maintain_order=True)
+    rows = labelled_requests(workspace, part).drop("label")
+    return rows.unique(["key", "classname"], maintain_order=True)  # a key says all the rest
 
 
 def labelled_requests(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.DataFrame:
@@ -49,10 +50,11 @@ def labelled_requests(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.Dat
     names, recipe = images["classname"].to_list(), workspace.recipe
     if part.kind == "spectrum":
         sentences = _sentences(workspace, names)
-        texts = [
-            workspace.module.prompt(name, seed, recipe, sentences)
-            for name, seed in zip(names, images["seed"], strict=True)
-        ]
+        pairs = images.select("classname", "seed").unique().rows()
+        texts_of = {
+            pair: workspace.module.prompt(*pair, recipe, sentences) for pair in sorted(pairs)
+        }
+        texts = [texts_of[pair] for pair in images.select("classname", "seed").iter_rows()]
     else:
         edits = edit_texts(workspace)[0]
         texts = [edits[e].format(name=n) for n, e in zip(names, images["edit"], strict=True)]
