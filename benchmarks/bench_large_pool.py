@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import tempfile
@@ -34,10 +35,18 @@ def main() -> None:
     parser.add_argument("images", nargs="?", type=int, default=10_000_000)
     images = parser.parse_args().images
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), images)
+        for step in (planned, pretended, resumed, indexed):  # each in a process of its own
+            process = multiprocessing.get_context("spawn").Process(
+                target=step, args=(Path(folder), images)
+            )
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise SystemExit(f"{step.__name__}: exit code {process.exitcode}")
 
 
-def measure(pool: Path, images: int) -> None:
+def planned(pool: Path, images: int) -> None:
+    """A command that makes the first images."""
     clock = Clock()
     rows = requests(images // CELLS)
     clock.tell("list of images (not counted)")
@@ -50,19 +59,33 @@ def measure(pool: Path, images: int) -> None:
         with locked(pool / shard.path, wait=False):
             cache.is_written(pool, shard)
     clock.tell(f"claims of {LEFT} shards")
-    pretend(pool, shards[LEFT:])
-    del shards
-    clock.tell("pretended pool (not counted)")
-    left = cache.pending(pool, keyed, key(GENERATOR))
+
+
+def pretended(pool: Path, images: int) -> None:
+    """Make all but some of the shards, empty, and their index."""
+    pretend(pool, cache.pending(pool, all_images(images), key(GENERATOR))[LEFT:])
+
+
+def resumed(pool: Path, images: int) -> None:
+    """A command that makes the images that are left."""
+    clock = Clock()
+    left = cache.pending(pool, all_images(images), key(GENERATOR))
     assert len(left) == LEFT, len(left)
-    clock.tell(f"plan of a resumed command: {len(left)} shards left")
-    del keyed
+    clock.tell(f"keys, and plan of a resumed command: {len(left)} shards left")
     for shard in left:
         cache.write_shard(pool, shard, shard.rows, [b"image"] * len(shard.rows), GENERATOR)
     clock.tell(f"writing {len(left)} shards (not counted)")
-    index = cache.build_index(pool)
-    assert len(index) == images // CELLS * CELLS
+
+
+def indexed(pool: Path, images: int) -> None:
+    """What the command does at its end."""
+    clock = Clock()
+    assert len(cache.build_index(pool)) == images // CELLS * CELLS
     clock.tell("index at the end")
+
+
+def all_images(images: int) -> pl.DataFrame:
+    return cache.request_rows(requests(images // CELLS), GENERATOR)
 
 
 class Clock:

@@ -32,14 +32,15 @@ def write(path: Path, table: pl.DataFrame, metadata: Mapping[str, str] | None = 
     write_atomic(path, dumped(table, metadata))
 
 
-def dumped(table: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> bytes:
+def dumped(table: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> memoryview:
     """The bytes of that file."""
     out = io.BytesIO()
     table.write_parquet(out, metadata={**(metadata or {}), ENTRY: _BLANK.decode()})
-    data = bytearray(out.getbuffer())
-    place = data.rindex(_BLANK)  # the footer is at the end
+    data = out.getbuffer()
+    end = max(0, len(data) - TAIL)
+    place = end + bytes(data[end:]).rindex(_BLANK)  # the footer is at the end
     data[place : place + 64] = _digest(data, place)
-    return bytes(data)
+    return data
 
 
 def read(path: Path, again: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -85,7 +86,7 @@ def _place(data: bytes) -> int | None:
     return places[-1] if places else None
 
 
-def _digest(data: bytes | bytearray, place: int) -> bytes:
+def _digest(data: bytes | memoryview, place: int) -> bytes:
     digest = hashlib.sha256(memoryview(data)[:place])
     digest.update(_BLANK)
     digest.update(memoryview(data)[place + 64 :])

@@ -75,14 +75,14 @@ def pending(
     make; after new levels or sources, shards with the new rows only.
     """
     check_requests(requests)
-    columns = ["key", "generator"]
-    rows, others = _unchanged(pool, columns)
-    parts = [rows]
+    rows, others = _unchanged(pool, ["key", "generator"])
+    parts = [images_by(rows, generator)["key"]]
+    del rows  # ten million of them take gigabytes
     for path in others:
         with contextlib.suppress(Damaged):  # its rows are made again
-            parts.append(_index_part(pool, path).select(columns))
-    there = pl.concat(parts).filter(pl.col("generator") == generator)
-    left = requests.join(there, on="key", how="anti") if len(there) else requests
+            parts.append(images_by(_index_part(pool, path), generator)["key"])
+    there = pl.concat(parts)
+    left = requests.filter(~pl.col("key").is_in(there.implode())) if len(there) else requests
     return cut(left, size)
 
 

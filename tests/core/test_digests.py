@@ -24,7 +24,7 @@ def test_a_table_comes_back_with_its_metadata(tmp_path):
 
 def test_every_byte_of_a_table_counts(tmp_path):
     path = tmp_path / "t.parquet"
-    sound = parquet.dumped(TABLE)
+    sound = bytes(parquet.dumped(TABLE))
     for place in range(len(sound)):
         path.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
         with pytest.raises(Damaged, match=r"t\.parquet is damaged: .*; `it` makes it again"):
