@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,6 +32,7 @@ from harness.cli.options import (
     whole_number,
 )
 from harness.core import registry
+from harness.core.parallel import is_first
 from harness.results.records import installed
 
 FORMATS = ("text", "markdown", "latex", "csv", "json", "html")
@@ -47,10 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         with messages.shown():
             messages.choose(args)
             sweep(args)
-            args.run(args)
+            with contextlib.nullcontext() if is_first() else _unseen():
+                args.run(args)
         return DONE
 
     return guarded(command, clean=lambda: sweep(args))
+
+
+@contextlib.contextmanager
+def _unseen() -> Iterator[None]:
+    """Nothing on the standard output: another process of the launcher prints the same."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 class _Parser(argparse.ArgumentParser):

@@ -44,6 +44,11 @@ def rank() -> int:
     return _whole("RANK", os.environ.get("RANK", "0"), 0)
 
 
+def is_first() -> bool:
+    """Whether this process speaks for all of them: it alone prints results."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or rank() == 0
+
+
 def _whole(name: str, text: str, lowest: int) -> int:
     if not text.isdecimal() or len(text) > 6 or int(text) < lowest:
         raise UsageError(f"{name} is {text[:60]!r}, expected a whole number from {lowest}")

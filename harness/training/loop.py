@@ -311,7 +311,7 @@ class Loop(RunTools):
         assert self.progress is not None
         images = self.view.finished(pictures.images)
         memory, hooks, classes = self.progress.state, self.method.augment, len(self.data.counts)
-        prepared.count(memory, pictures, images, y, hooks, classes, self._counted(part))
+        prepared.count(memory, pictures, images, y, hooks, classes, self._counted(part), self.ranks)
         return self.view.normalised(images)
 
     def _prior(self, labels: np.ndarray) -> Tensor:

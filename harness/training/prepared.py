@@ -67,11 +67,22 @@ def count(
     hooks: Sequence[Augment],
     classes: int,
     counted: tuple[bool, bool],
+    ranks: int = 1,
 ) -> None:
-    """Add a batch to what a record says of a run's pictures; images: as the device has them."""
-    if counted[0]:
-        bright = behaviour.brightness(images.cpu()) if batch.brightness is None else None
-        values = bright if batch.brightness is None else batch.brightness.numpy()
-        behaviour.count_pictures(memory, np.asarray(values), y.numpy(), classes)
-    for hook, changed in zip(hooks, batch.changed or (), strict=False):
-        behaviour.count_change(memory, hook, changed, len(y))
+    """Add a batch to what a record says of a run's pictures; images: as the device has them.
+
+    With several ranks, each has its share of the batch, and all of them count the whole.
+    """
+    bright = batch.brightness
+    if counted[0] and bright is None:
+        bright = torch.from_numpy(behaviour.brightness(images.cpu()))
+    shares = [(bright if counted[0] else None, y, batch.changed or ())]
+    if ranks > 1 and (counted[0] or shares[0][2]):
+        from accelerate.utils import gather_object
+
+        shares = gather_object(shares)
+    for values, labels, changed in shares:
+        if values is not None:
+            behaviour.count_pictures(memory, values.numpy(), labels.numpy(), classes)
+        for hook, number in zip(hooks, changed, strict=False):
+            behaviour.count_change(memory, hook, number, len(labels))

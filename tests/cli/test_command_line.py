@@ -206,3 +206,16 @@ def test_the_command_starts_without_shtab_and_jinja() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_one_process_of_a_launcher_prints_the_result(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = []
+    for rank in ("0", "1"):
+        for name, value in {"WORLD_SIZE": "2", "RANK": rank}.items():
+            monkeypatch.setenv(name, value)
+        assert main(["list", "tables"]) == 0
+        texts.append(capsys.readouterr().out)
+    assert "table2" in texts[0]
+    assert texts[1] == ""

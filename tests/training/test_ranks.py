@@ -95,6 +95,12 @@ def test_batch_norm_on_two_processes_is_that_of_one_only_where_it_is_shared(tmp_
     assert all(torch.isfinite(value).all() for value in apart.values())
     for folder, weights in (("apart", apart), ("shared", shared)):
         check_predictions(tmp_path / folder, weights)
+    assert pictures(tmp_path / "one") == pytest.approx(pictures(tmp_path / "shared"), rel=1e-5)
+
+
+def pictures(folder):
+    """Mean brightness of each class in the record, by both processes' pictures."""
+    return json.loads((folder / "behaviour.json").read_text())["grey"]
 
 
 def check_predictions(folder, weights):
