@@ -89,6 +89,8 @@ def connect(address: str | None) -> None:
 
     UsageError where Ray is not installed; DataError where the cluster does not answer.
     """
+    if _has_token():  # `ray start` asks for it then, and Ray reads the mode as it is imported
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError:
@@ -104,6 +106,12 @@ def connect(address: str | None) -> None:
         except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
             where = "a Ray cluster" if address is None else f"the Ray cluster at {address}"
             raise DataError(f"cannot connect to {where}: {brief(error)}") from error
+
+
+def _has_token() -> bool:
+    """Whether there is a token for clusters; those that ask for none ignore it."""
+    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _check_answers(address: str | None) -> None:

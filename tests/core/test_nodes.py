@@ -1,10 +1,13 @@
 """Jobs on a Ray cluster of two nodes on this machine: the outcomes of worker processes here."""
 
 import builtins
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import jobs_on_nodes
 import pytest
@@ -134,3 +137,20 @@ def test_a_cluster_that_does_not_answer(monkeypatch, address):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(DataError, match=f"cannot connect to the Ray cluster at {address}: "):
         connect(address)
+
+
+@pytest.mark.parametrize("where", ["file", "RAY_AUTH_TOKEN", None])
+def test_a_token_is_shown_to_the_cluster(tmp_path, monkeypatch, where):
+    """`ray start` asks for the one that an earlier cluster of this machine has left."""
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
+    if where == "file":
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
+    elif where is not None:
+        monkeypatch.setenv(where, "0" * 64)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    connect(None)
+    assert os.environ.get("RAY_AUTH_MODE") == (None if where is None else "token")
