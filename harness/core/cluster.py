@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,16 @@ class Cluster:
     cpus: float = 1
     gpus: float | None = None
     memory_gib: float = 0
+
+    def check(self) -> None:
+        """What `connect` refuses, before any work; a cluster of this machine begins with the work.
+
+        Raises as `connect`.
+        """
+        if self.address or os.environ.get("RAY_ADDRESS"):
+            connect(self.address)
+        elif find_spec("ray") is None:
+            raise _not_installed()
 
     def needs(self, device: str) -> dict[str, float]:
         """What Ray sets aside for a worker, by the names of `options`."""
@@ -94,9 +105,7 @@ def connect(address: str | None) -> None:
     try:
         import ray
     except ImportError:
-        raise UsageError(
-            "--engine ray needs Ray, which is not installed: pip install 'discl-harness[ray]'"
-        ) from None
+        raise _not_installed() from None
     if ray.is_initialized():
         return
     _check_answers(address or os.environ.get("RAY_ADDRESS"))
@@ -112,6 +121,11 @@ def _has_token() -> bool:
     """Whether there is a token for clusters; those that ask for none ignore it."""
     named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     return named or (Path.home() / ".ray" / "auth_token").is_file()
+
+
+def _not_installed() -> UsageError:
+    how = "pip install 'discl-harness[ray]'"
+    return UsageError(f"--engine ray needs Ray, which is not installed: {how}")
 
 
 def _check_answers(address: str | None) -> None:

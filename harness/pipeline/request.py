@@ -119,7 +119,8 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
     table: whether a leaderboard is shown.
     UsageError for an unknown data set, profile, field of the recipe, backbone, table, grouping
     rule, selection, method or device, and for seeds, imbalance ratios and workers that are not
-    allowed; DataError for a params.yaml or a table that cannot be read.
+    allowed; DataError for a params.yaml or a table that cannot be read, and for a Ray cluster with
+    an address that does not answer.
     """
     _check_types(choices)
     if table:
@@ -153,6 +154,8 @@ def resolve(choices: Choices, *, methods: bool = False, table: bool = False) -> 
     Engine(request.device, request.workers, request.cluster).check()
     if methods or named:
         request = _with_methods(request, choices)
+    if request.cluster is not None:
+        request.cluster.check()
     shown = table and bool(request.rows or choices.backbone is not None)
     return _with_own_rows(request, choices) if shown else request
 

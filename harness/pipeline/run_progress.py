@@ -16,8 +16,18 @@ from harness.methods.terms import Phase
 from harness.pipeline.jobs import Job
 from harness.pipeline.run_tracking import RunTracking, entries
 
-COUNT = "epochs.count"  # in a run's folder while it lasts: a line of JSON for each epoch
+# In a run's folder while it lasts: a line of JSON for each epoch, and one {"anew", "command"} where
+# training begins, by another command than before where that is named.
+COUNT = "epochs.count"
 Numbers = Mapping[str, float | None]  # by column; fractions
+
+
+def begin(folder: Path, command: str) -> None:
+    """Tells that a command, by its name, trains a run from now on; under the lock of the run."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        anew = not (folder / "checkpoint.pt").exists()
+        counter(folder)({"command": command, "anew": anew})
 
 
 def counter(folder: Path) -> Callable[[dict[str, Any]], None]:
@@ -56,12 +66,17 @@ class RunProgress:
     """A bar over the epochs of all runs that are to do, and a line for each run that ends.
 
     The bar looks for new epochs every second, so it moves even while no run ends; they are passed
-    on to what tracks the runs.
+    on to what tracks the runs. command: the name of this one, which `begin` is told of.
     """
 
     def __init__(
-        self, todo: Sequence[Job], shown: bool, tracking: RunTracking | None = None
+        self,
+        todo: Sequence[Job],
+        shown: bool,
+        tracking: RunTracking | None = None,
+        command: str = "",
     ) -> None:
+        self.command = command
         self.left = {job.folder: epochs(job) for job in todo}
         self.jobs = {job.folder: job for job in todo}
         self.tracking = tracking or RunTracking()
@@ -74,9 +89,6 @@ class RunProgress:
         )
         self.lock, self.over = threading.Lock(), threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
-        for job in todo:
-            if not (job.folder / "checkpoint.pt").exists():
-                (job.folder / COUNT).unlink(missing_ok=True)
 
     def __enter__(self) -> RunProgress:
         self.watch.start()
@@ -95,7 +107,7 @@ class RunProgress:
 
     def end(self, job: Job, numbers: Numbers) -> None:
         """A run has come to its end: its line, with the means over the seeds that ended so far."""
-        self._forget(job, numbers)
+        self._leave(job, numbers)
         spec = job.spec
         seeds = self.numbers.setdefault((spec.method, spec.imbalance), {})
         seeds[spec.seed] = numbers
@@ -105,17 +117,20 @@ class RunProgress:
 
     def fail(self, job: Job, reason: str) -> None:
         """A run will not come to its end in this call."""
-        self._forget(job)
+        self._leave(job)
         self.bar.say(f"{job.name} failed: {reason}")
         self._move()
 
-    def _forget(self, job: Job, numbers: Numbers | None = None) -> None:
+    def _leave(self, job: Job, numbers: Numbers | None = None) -> None:
         with self.lock:
             self._look(job.folder)
-            if numbers is not None:
+            if numbers is None:
+                self.tracking.leave(job)
+            else:
                 self.tracking.end(job, numbers)
+                if job.folder in self.tracking.own:
+                    (job.folder / COUNT).unlink(missing_ok=True)
             self.left.pop(job.folder, None)
-            (job.folder / COUNT).unlink(missing_ok=True)
             self.ended += 1
 
     def _watch(self) -> None:
@@ -131,10 +146,21 @@ class RunProgress:
 
     def _look(self, folder: Path) -> None:
         """Take what a run told of since the last look."""
-        told, self.read[folder] = entries(folder / COUNT, self.read[folder])
-        self.done[folder] += len(told)
-        for entry in told:
+        lines, self.read[folder] = entries(folder / COUNT, self.read[folder])
+        for entry in lines:
+            if "anew" in entry:
+                self._begin(folder, entry)
+                continue
+            self.done[folder] += 1
             self.tracking.epoch(self.jobs[folder], entry)
+
+    def _begin(self, folder: Path, entry: Mapping[str, Any]) -> None:
+        if entry["anew"]:
+            self.done[folder] = 0
+        own = folder in self.tracking.own
+        if "command" in entry:
+            own = entry["command"] == self.command
+        self.tracking.begin(self.jobs[folder], own, entry["anew"])
 
 
 def line(method: str, imbalance: int | None, seeds: Mapping[int, Numbers]) -> str:

@@ -43,12 +43,27 @@ class Run:
 class RunTracking:
     """Passes the epochs of runs on to trackers; without any it does nothing.
 
-    names: of trackers. device: what runs compute on.
+    names: of trackers. device: what runs compute on. Only runs that this command trains are
+    tracked, but then with the epochs that an interrupted command trained before.
     """
 
     def __init__(self, names: Sequence[str] = (), device: str = "cpu") -> None:
         self.names, self.device = tuple(names), device
         self.runs: dict[Path, Run] = {}
+        self.own: set[Path] = set()  # runs that this command trains
+        self.before: dict[Path, list[Mapping[str, Any]]] = {}  # epochs of those that it does not
+
+    def begin(self, job: Job, own: bool, anew: bool) -> None:
+        """Training begins. own: by this command. anew: from the start, not from a checkpoint."""
+        if anew:
+            self.before.pop(job.folder, None)
+        if anew or not own:
+            self.leave(job)
+        if not own:
+            return
+        self.own.add(job.folder)
+        for entry in self.before.pop(job.folder, []):
+            self._pass_on(job, entry)
 
     def epoch(self, job: Job, entry: Mapping[str, Any]) -> None:
         """An epoch of a run has ended; entry: what the training loop says of it."""
@@ -56,6 +71,12 @@ class RunTracking:
             "%s: %s epoch %s of %s, loss %.4f",
             job.name, entry["phase"], entry["epoch"] + 1, entry["epochs"], entry["loss"],
         )  # fmt: skip
+        if job.folder in self.own:
+            self._pass_on(job, entry)
+        elif self.names:
+            self.before.setdefault(job.folder, []).append(entry)
+
+    def _pass_on(self, job: Job, entry: Mapping[str, Any]) -> None:
         if not self.names:
             return
         run = self.runs.get(job.folder) or self._open(job)
@@ -69,13 +90,20 @@ class RunTracking:
 
     def end(self, job: Job, numbers: Mapping[str, float | None]) -> None:
         """A run has come to its end with these headline numbers, fractions by column."""
-        if not self.names:
+        if not self.names or job.folder not in self.own:
             return
-        run = self.runs.pop(job.folder, None) or self._open(job)
-        self.runs.pop(job.folder, None)
+        run = self.runs.get(job.folder) or self._open(job)
+        self.runs.pop(job.folder)
         final = {f"result/{n.lower()}": v for n, v in numbers.items() if v is not None}
         run.tracker.numbers(len(run.seen), final)
-        run.tracker.close()
+        run.tracker.end()
+
+    def leave(self, job: Job) -> None:
+        """A run has failed here, begins again, or another command trains it now."""
+        self.own.discard(job.folder)
+        run = self.runs.pop(job.folder, None)
+        if run is not None:
+            run.tracker.close()
 
     def close(self) -> None:
         """Close what is open: the runs were interrupted."""
@@ -114,7 +142,10 @@ def _numbers(entry: Mapping[str, Any], stage: int) -> dict[str, float]:
 def stage_tracking(
     names: Sequence[str], workspace: Workspace, device: str
 ) -> Iterator[Several | None]:
-    """Of the stages of a data set, as a run called "stages"; None without trackers."""
+    """Of the stages of a data set, as a run called "stages"; None without trackers.
+
+    Every command has one of its own ("stages-2" is the second), also where a stage fails.
+    """
     if not names:
         yield None
         return
@@ -123,7 +154,7 @@ def stage_tracking(
         tracker.settings(_flat({"recipe": plain(workspace.recipe)}) | machine(device))
         yield tracker
     finally:
-        tracker.close()
+        tracker.end()
 
 
 def spectrum_picture(workspace: Workspace) -> np.ndarray | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -29,7 +30,7 @@ from harness.pipeline import run_files, stages, untrained
 from harness.pipeline.code import code_of
 from harness.pipeline.jobs import Job, plan
 from harness.pipeline.run_data import train_data
-from harness.pipeline.run_progress import Numbers, RunProgress, counter, headline
+from harness.pipeline.run_progress import Numbers, RunProgress, begin, counter, headline
 from harness.pipeline.run_record import ABOUT, json_of, levels_by_epoch, record
 from harness.pipeline.run_todo import Todo
 from harness.pipeline.run_tracking import RunTracking
@@ -76,7 +77,8 @@ def run(
     log.debug("%d runs, at most %d at once, on %s", len(jobs), count, device)
     tracking = RunTracking(track if first else (), device)
     left = _agreed(todo.jobs, device)
-    with RunProgress(left, shown=first, tracking=tracking) as progress:
+    command = secrets.token_hex(8)
+    with RunProgress(left, shown=first, tracking=tracking, command=command) as progress:
         while wave := _agreed(todo.wave, device):
             warn_where_useless(wave[0].folder)
             _run_wave(wave, engine, machine, progress, todo)
@@ -91,8 +93,8 @@ def _run_wave(
 ) -> None:
     """Do runs that need none of each other; those that others are doing now are waited for."""
     while wave:
-        work, busy = [(job, machine) for job in wave], []
-        for (job, _), outcome in engine.run(_train, work):
+        work, busy = [(job, machine, progress.command) for job in wave], []
+        for (job, _, _), outcome in engine.run(_train, work):
             if outcome is None:
                 busy.append(job)
             elif isinstance(outcome, Failure):
@@ -126,18 +128,21 @@ def _forget_other_code(jobs: Sequence[Job]) -> None:
             (job.folder / run_files.DONE).unlink(missing_ok=True)
 
 
-def _train(work: tuple[Job, Machine]) -> Numbers | None:
+def _train(work: tuple[Job, Machine, str]) -> Numbers | None:
     """Do a run, keep weights and predictions, write the record; its headline numbers.
 
-    None where another process does it now; what another has done meanwhile is taken as it is.
+    None where another process does it now; what another has done meanwhile is taken as it is. work
+    ends with the name of the command.
     """
-    job, machine = work
+    job, machine, command = work
     first = parallel.rank() == 0
     with locked(job.folder, wait=False) if first else nullcontext(True) as ours:
         state = _agreed(lambda: _state(job, ours), machine.device)
         if state == "busy":
             return None
         if state == "to do":
+            if first:
+                begin(job.folder, command)
             return _train_here(job, machine)
         content = record(job)
         if first and not job.recorded:
@@ -241,6 +246,7 @@ def _fit(job: Job, machine: Machine) -> None:
     except OtherRun:  # begun from weights or rows that have changed since
         if parallel.rank() == 0:
             (job.folder / "checkpoint.pt").unlink(missing_ok=True)
+            counter(job.folder)({"anew": True})
         _wait_for_everyone()
         weights = train()
     if parallel.rank() == 0:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.core import registry
-from harness.core.errors import UsageError, brief, one_line
+from harness.core.errors import DataError, UsageError, brief, one_line
+from harness.core.locks import locked
 
 if TYPE_CHECKING:
     import numpy as np
 
 log = logging.getLogger("harness")
-FAILURES = (OSError, RuntimeError, ValueError)  # of a tracker: a full disk, a service that died
+# Of a tracker: a full disk, a service that died.
+FAILURES = (OSError, RuntimeError, ValueError, DataError)
 ROOT = "tracking"  # in the home folder: <tracker>/<profile>/<data set>/<run>
+ENDED = ".ended"  # in the folder of a run that came to its end: it is never removed
 LIBRARIES = {"json": None, "dvclive": "dvclive", "tensorboard": "tensorboard", "wandb": "wandb"}
 MODULES = {"json": "json_lines", "dvclive": "live", "tensorboard": "events", "wandb": "offline"}
 
@@ -56,8 +61,11 @@ def check(names: Sequence[str]) -> tuple[str, ...]:
 class Several:
     """Trackers as one. A tracker that fails is told of and left out: the run goes on without it."""
 
-    def __init__(self, trackers: Mapping[str, Tracker]) -> None:
-        self.trackers = dict(trackers)
+    def __init__(
+        self, trackers: Mapping[str, Tracker], folders: Mapping[str, Path], locks: ExitStack
+    ) -> None:
+        """folders: of these trackers, whose locks are held until they are closed."""
+        self.trackers, self.folders, self.locks = dict(trackers), folders, locks
 
     def settings(self, values: Mapping[str, Any]) -> None:
         self._each(lambda tracker: tracker.settings(values))
@@ -69,7 +77,17 @@ class Several:
         self._each(lambda tracker: tracker.picture(name, pixels))
 
     def close(self) -> None:
+        """What was tracked was interrupted: the next attempt replaces it."""
         self._each(lambda tracker: tracker.close())
+        self.locks.close()
+
+    def end(self) -> None:
+        """What was tracked has come to its end: nothing replaces it."""
+        self._each(lambda tracker: tracker.close())
+        for name in self.trackers:
+            with suppress(OSError):
+                (self.folders[name] / ENDED).touch()
+        self.locks.close()
 
     def _each(self, call: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self.trackers.items()):
@@ -83,20 +101,30 @@ class Several:
 def open_all(names: Sequence[str], home: Path, run: str) -> Several:
     """These trackers of a run; run: "<profile>/<data set>/<name>", the same for all of them.
 
-    What they wrote of an earlier attempt at this run is removed: a resumed run is tracked from its
-    beginning.
+    What they wrote of an interrupted attempt at this run is removed: a resumed run is tracked from
+    its beginning. One that came to its end, or that another command writes now, stays as it is, and
+    these have "<name>-2", "<name>-3" and so on.
     """
-    trackers = {}
+    trackers, folders, locks = {}, {}, ExitStack()
     for name in names:
-        folder = home / ROOT / name / run
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            folders[name] = folder = _free(home / ROOT / name / run, locks)
             module = importlib.import_module(f"harness.tracking.{MODULES[name]}")
-            trackers[name] = module.open_run(folder, run)
+            trackers[name] = module.open_run(folder, f"{run.rpartition('/')[0]}/{folder.name}")
         except FAILURES as error:
             _warn(name, error)
-    return Several(trackers)
+    return Several(trackers, folders, locks)
+
+
+def _free(first: Path, locks: ExitStack) -> Path:
+    """A new folder called `first`, or the same with a number, whose lock is held from now on."""
+    for number in itertools.count(1):
+        folder = first if number == 1 else first.with_name(f"{first.name}-{number}")
+        if locks.enter_context(locked(folder, wait=False)) and not (folder / ENDED).exists():
+            break
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _warn(name: str, error: Exception) -> None:

@@ -13,6 +13,8 @@ import jobs_on_nodes
 import pytest
 import ray_nodes
 
+from harness.cli.main import main
+from harness.core import cluster as clusters
 from harness.core.attempts import Failure
 from harness.core.cluster import Cluster, connect
 from harness.core.engine import Engine
@@ -154,3 +156,33 @@ def test_a_token_is_shown_to_the_cluster(tmp_path, monkeypatch, where):
     monkeypatch.setattr(os, "environ", dict(os.environ))
     connect(None)
     assert os.environ.get("RAY_AUTH_MODE") == (None if where is None else "token")
+
+
+@needs_ray
+@pytest.mark.parametrize("by_environment", [False, True])
+@pytest.mark.parametrize("command", ["compare", "hard", "generate", "score", "train"])
+def test_a_cluster_that_does_not_answer_is_refused_before_any_work(
+    monkeypatch, tmp_path, capsys, command, by_environment
+):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    words = [command, "--dataset", "cifar100-lt", "--home", str(tmp_path), "--engine", "ray"]
+    if by_environment:
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    else:
+        words += ["--address", "127.0.0.1:1"]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "cannot connect to the Ray cluster at 127.0.0.1:1: " in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_ray
+def test_a_cluster_without_an_address_begins_with_the_work(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(clusters, "connect", lambda address: pytest.fail("connected"))
+    Cluster().check()
+    monkeypatch.setattr(clusters, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'discl-harness\[ray\]'"):
+        Cluster().check()

@@ -15,6 +15,7 @@ from harness.core import registry
 from harness.core.errors import UsageError
 from harness.core.specs import Mixture, Recipe, Schedule, key
 from harness.pipeline import config
+from harness.pipeline.recipe_fields import NEVER, POOL_FIELDS
 from harness.pipeline.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -309,6 +310,34 @@ def test_an_experiment_sets_nested_fields(tmp_path):
     )
 
 
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_params_list_every_field_but_those_of_the_backbone(dataset):
+    """With the values of the recipe; of its tables, the fields that one varies."""
+    listed = yaml.safe_load((ROOT / "params.yaml").read_text())["mini"][dataset]
+    of_backbone = {"backbone", "width", "pretrained", "view_px", "augment", "test_view"}
+    usual = dataclasses.asdict(base(dataset))
+    absent = {name for name in ("onward", "mixture") if usual[name] is None}
+    assert listed.keys() == usual.keys() - of_backbone - absent - {"profile", "version"}
+    for name, value in listed.items():
+        values = value if isinstance(value, dict) else {name: value}
+        expected = usual[name] if isinstance(value, dict) else usual
+        for field, number in values.items():
+            wanted = expected[field]
+            assert number == (list(wanted) if isinstance(wanted, tuple) else wanted), field
+
+
+def test_stages_watch_every_field_that_they_read():
+    """Whether a stage runs again is for DVC to say: it must know of each field."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    watched = {
+        stage: {text.removeprefix("mini.${item}.") for text in content["do"].get("params", ())}
+        for stage, content in stages.items()
+    }
+    assert set(NEVER) <= set().union(*watched.values())
+    assert {"hard_by", "hard_images", "tail"} <= watched["hard"]
+    assert set(POOL_FIELDS) - {"threshold"} <= watched["generate"] | watched["score"]
+
+
 def test_stages_watch_fields_that_are_there():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     values = yaml.safe_load((ROOT / "params.yaml").read_text())["mini"]
@@ -324,7 +353,7 @@ def test_generation_watches_the_generators_fields_and_no_others():
     watched = {text.rpartition(".")[2] for text in stages["generate"]["do"]["params"]}
     assert watched == {
         *("generator", "size_px", "height_px", "steps", "text_guidance", "approximate"),
-        *("levels", "pool_seeds"),
+        *("levels", "pool_seeds", "scheduler", "generator_batch", "generator_dtype"),
     }
 
 

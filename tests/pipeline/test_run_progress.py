@@ -10,7 +10,7 @@ from harness.core import registry
 from harness.core.attempts import Unfinished
 from harness.pipeline import run_progress
 from harness.pipeline.request import Choices, resolve
-from harness.pipeline.run_progress import RunProgress, counter, headline, line
+from harness.pipeline.run_progress import RunProgress, begin, counter, headline, line
 from harness.pipeline.workspace import Workspace
 
 
@@ -31,7 +31,8 @@ def test_epochs_of_workers_are_counted_and_runs_that_end_have_a_line(tmp_path, c
     jobs = [job(tmp_path / f"run{seed}", "CE", seed, tmp_path) for seed in (0, 1)]
     of_one = run_progress.epochs(jobs[0])
     assert of_one == jobs[0].spec.recipe.scratch.epochs
-    with RunProgress(jobs, shown=True) as progress:
+    begin(jobs[0].folder, "this")
+    with RunProgress(jobs, shown=True, command="this") as progress:
         assert progress.bar.total == 2 * of_one
         counter(jobs[0].folder)({"phase": "all", "epoch": 0, "epochs": of_one, "loss": 1.0})
         time.sleep(0.5)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import struct
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ import pytest
 from harness.core.errors import UsageError
 from harness.pipeline import config
 from harness.pipeline.request import Choices, resolve
-from harness.pipeline.run_progress import RunProgress, counter
+from harness.pipeline.run_progress import COUNT, RunProgress, begin, counter
 from harness.pipeline.run_tracking import RunTracking, entries, stage_tracking
 from harness.pipeline.workspace import Workspace
 from harness.tracking import protocol
@@ -195,18 +196,39 @@ def entry(epoch: int, levels: tuple[float, ...] = (), accuracy: float | None = 0
     }  # fmt: skip
 
 
+def follow(some: Any, command: str = "this") -> RunProgress:
+    return RunProgress([some], shown=False, tracking=RunTracking(["json"]), command=command)
+
+
+def tracked(home: Path) -> dict[str, list[dict[str, Any]]]:
+    """The lines of each folder, by what its name ends with: nothing, 2, 3 .."""
+    files = home.glob("tracking/json/smoke/cifar100-lt/*/run.jsonl")
+    numbers = {file: re.fullmatch(r".*-(\d{1,3})", file.parent.name) for file in files}
+    return {
+        number[1] if number else "": [json.loads(line) for line in file.read_text().splitlines()]
+        for file, number in numbers.items()
+    }
+
+
 def lines(home: Path) -> list[dict[str, Any]]:
-    (file,) = home.glob("tracking/json/smoke/cifar100-lt/*/run.jsonl")
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    (content,) = tracked(home).values()
+    return content
 
 
 def numbers(home: Path) -> list[tuple[int, Mapping[str, float]]]:
     return [(line["step"], line["values"]) for line in lines(home) if line["kind"] == "numbers"]
 
 
+def losses(content: list[dict[str, Any]]) -> list[float]:
+    """Those of a folder's epochs; each line is of a kind that is known."""
+    values = [line["values"] for line in content if line["kind"] == "numbers"]
+    return [v["train/loss"] for v in values if "train/loss" in v]
+
+
 def test_epochs_that_a_worker_tells_of_are_tracked(tmp_path: Path) -> None:
     some = job(tmp_path)
-    with RunProgress([some], shown=False, tracking=RunTracking(["json"])) as progress:
+    with follow(some) as progress:
+        begin(some.folder, "this")
         count = counter(some.folder)
         for told in (entry(0), entry(1, (0.1,), None), entry(1, (0.1,), None), entry(2, (0.1,))):
             count(told)  # the second epoch twice, as after an interruption
@@ -222,6 +244,82 @@ def test_epochs_that_a_worker_tells_of_are_tracked(tmp_path: Path) -> None:
     assert settings["method"] == "CE"
     assert settings["recipe.scratch.lr"] == some.spec.recipe.scratch.lr
     assert settings["machine.cpu"]
+
+
+def test_a_command_that_waits_for_a_run_leaves_its_tracking_alone(tmp_path: Path) -> None:
+    """Two commands have the same run to do; the first trains it, and the second begins amid."""
+    some = job(tmp_path)
+    with follow(some, "first") as first:
+        begin(some.folder, "first")
+        counter(some.folder)(entry(0))
+        with follow(some, "second") as second:
+            for told in (entry(1), entry(2)):
+                counter(some.folder)(told)
+            second.end(some, {"Overall": 0.25})  # sees the run done before the first does
+        first.end(some, {"Overall": 0.25})
+    assert losses(lines(tmp_path)) == list(LOSSES)
+    assert lines(tmp_path)[-1]["values"] == {"result/overall": 0.25}
+    assert not (some.folder / COUNT).exists()
+
+
+def test_a_run_that_another_command_takes_over(tmp_path: Path) -> None:
+    """It fails in the first; the second resumes it and tracks all of it, in a folder of its own."""
+    some = job(tmp_path)
+    with follow(some, "first") as first, follow(some, "second") as second:
+        begin(some.folder, "first")
+        counter(some.folder)(entry(0))
+        (some.folder / "checkpoint.pt").write_text("after an epoch")
+        with first.lock:
+            first._look(some.folder)  # the run is open here
+        begin(some.folder, "second")
+        for told in (entry(1), entry(2)):
+            counter(some.folder)(told)
+        second.end(some, {"Overall": 0.25})
+        first.fail(some, "no memory")
+    assert losses(tracked(tmp_path)["2"]) == list(LOSSES)
+    assert losses(tracked(tmp_path)[""]) == [LOSSES[0]]
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_an_interrupted_run_is_tracked_from_its_beginning(tmp_path: Path, checkpoint: bool) -> None:
+    """The epochs before come from the first command where the second goes on with its weights."""
+    some = job(tmp_path)
+    with follow(some, "first"):
+        begin(some.folder, "first")
+        counter(some.folder)(entry(0) | {"loss": 9.0})
+    if checkpoint:
+        (some.folder / "checkpoint.pt").write_text("after an epoch")
+    with follow(some, "second") as second:
+        begin(some.folder, "second")
+        for told in [entry(1), entry(2)] if checkpoint else [entry(0), entry(1), entry(2)]:
+            counter(some.folder)(told)
+        second.end(some, {"Overall": 0.25})
+    assert losses(lines(tmp_path)) == [9.0 if checkpoint else LOSSES[0], *LOSSES[1:]]
+
+
+def test_a_checkpoint_of_other_weights_counts_for_nothing(tmp_path: Path) -> None:
+    some = job(tmp_path)
+    (some.folder / "checkpoint.pt").write_text("of other weights")
+    with follow(some) as progress:
+        counter(some.folder)(entry(0) | {"loss": 9.0})
+        begin(some.folder, "this")
+        counter(some.folder)({"anew": True})
+        for told in (entry(0), entry(1), entry(2)):
+            counter(some.folder)(told)
+        progress.end(some, {"Overall": 0.25})
+    assert losses(lines(tmp_path)) == list(LOSSES)
+
+
+def test_a_run_that_is_trained_again_keeps_its_first_tracking(tmp_path: Path) -> None:
+    """As with --rerun, which trains the runs of other code again."""
+    some = job(tmp_path)
+    for command in ("first", "second", "third"):
+        with follow(some, command) as progress:
+            begin(some.folder, command)
+            counter(some.folder)(entry(0))
+            progress.end(some, {"Overall": 0.25})
+    assert sorted(tracked(tmp_path)) == ["", "2", "3"]
+    assert all(losses(content) == [LOSSES[0]] for content in tracked(tmp_path).values())
 
 
 def test_without_trackers_nothing_is_written(tmp_path: Path) -> None:
@@ -249,7 +347,15 @@ def test_stages_are_a_run_of_their_own(tmp_path: Path) -> None:
     with stage_tracking(["json"], workspace, "cpu") as tracker:
         assert tracker is not None
         tracker.numbers(1, {"index/seconds": 1.5})
-    assert [line["kind"] for line in lines(tmp_path)] == ["settings", "numbers"]
+        with stage_tracking(["json"], workspace, "cpu") as other:  # of another command
+            assert other is not None
+            other.numbers(1, {"index/seconds": 2.5})
+            tracker.numbers(2, {"hard/seconds": 3.5})
+    values = {
+        name: [line["values"] for line in told[1:]] for name, told in tracked(tmp_path).items()
+    }
+    first = [{"index/seconds": 1.5}, {"hard/seconds": 3.5}]
+    assert values == {"": first, "2": [{"index/seconds": 2.5}]}
     with stage_tracking([], workspace, "cpu") as nothing:
         assert nothing is None
 
