@@ -8,10 +8,10 @@ SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
 FORMAT ?= text
 ATTACK_TRIALS ?= 10
 BENCHMARKS ?= benchmarks
-# DVC refuses stages that another of its commands works on: one command at a time, the next waits.
-DVC := flock dvc.yaml $(BIN)/dvc --wait-for-lock
+# DVC refuses stages that another of its commands works on, and what a killed one left half-written.
+DVC := $(BIN)/python .dvc/alone.py $(BIN)/dvc --wait-for-lock
 
-.PHONY: venv compare smoke check test browser test-long bench docs rehearsal paper-smoke lint \
+.PHONY: venv compare repro smoke check test browser test-long bench docs rehearsal paper-smoke lint \
 	format clean
 
 venv: $(BUILT)
@@ -20,6 +20,10 @@ compare: $(BUILT)
 	$(BIN)/harness compare --dataset cifar100-lt
 	$(DVC) commit -q -f $(addsuffix @cifar100-lt,index hard generate score train)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(DVC) repro -q -s table@table2
+
+# `dvc repro`, also after one that was killed. ARGS: its options and stages.
+repro: $(BUILT)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(DVC) repro $(ARGS)
 
 smoke: $(BUILT)
 	set -e; for set in $(SETS); do $(BIN)/harness compare --profile smoke --dataset $$set; done

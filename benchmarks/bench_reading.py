@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from harness.pool.exports import export
 from harness.pool.reader import Pool
 
 BATCH, TURNS = 64, 3
+CHECKS = 20  # times that the quick checks are done, to be timed
 SIZES = {256: (512, "jpeg"), 32: (2048, "webp-lossless")}  # side: images, codec
 
 
@@ -65,9 +67,9 @@ def picture(name: str, px: int) -> np.ndarray:
     return (shapes + rng.normal(0, 2.5, shapes.shape)).clip(0, 255).astype(np.uint8)
 
 
-def ours(pool: Any, workers: int) -> Callable[[], int]:
+def ours(pool: Any, workers: int, side_px: int | None = None) -> Callable[[], int]:
     folder, index, _ = pool
-    images = Pool(folder, index, workers=workers)
+    images = Pool(folder, index, side_px=side_px, workers=workers)
     return lambda: sum(len(batch) for _, batch in images.batches(BATCH, 0))
 
 
@@ -119,6 +121,22 @@ def hugging_face(pool: Any, out: Path) -> Callable[[], int]:
     return work
 
 
+def checks(pool: Any) -> Callable[[], int]:
+    """What reading does for each image's crc32, and nothing else; CHECKS times."""
+    folder, index, _ = pool
+    images = Pool(folder, index)
+    places = list(zip(images.shard, images.offset, images.size, images.crc32, strict=True))
+
+    def work() -> int:
+        for _ in range(CHECKS):
+            for shard, start, size, crc32 in places:
+                data = images._map(int(shard))[int(start) : int(start) + int(size)]
+                assert zlib.crc32(data) == crc32
+        return len(places)
+
+    return work
+
+
 PEERS = {"ImageFolder": image_folder, "webdataset": web, "datasets": hugging_face}
 
 
@@ -154,3 +172,19 @@ def test_reading(benchmark: Any, pool: Any, tmp_path: Path) -> None:
         compared = ", ".join(f"{ratio:.2f} times {name}" for name, ratio in ratios.items())
         print(f"\n{pool[2]} px, images/s of {clock}: {summary}; {compared}")
     benchmark.pedantic(works["ours"], rounds=1)
+
+
+def test_checks(benchmark: Any, pool: Any) -> None:
+    """CPU seconds of the checks over those of reading without them, as training reads.
+
+    Large images are brought to 224 px. Training maps small ones, whose checks come once per
+    process; what reading them one by one would take is measured here.
+    """
+    side_px = 224 if pool[2] > SMALL_UP_TO_PX else None
+    works = {"reading": ours(pool, 1, side_px), "checks": checks(pool)}
+    seconds = turns(works, len(pool[1]))
+    spent = seconds["checks"][0] / CHECKS
+    share = spent / (seconds["reading"][0] - spent)
+    benchmark.extra_info["share of the checks"] = share
+    print(f"\n{pool[2]} px: checks add {share:.2%} to the CPU seconds of reading")
+    benchmark.pedantic(works["checks"], rounds=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 
 from harness.core.errors import DataError, brief
 
@@ -42,6 +43,14 @@ def read(path: str | os.PathLike[str], largest_mib: float, expected: str | None 
     if status.st_size > most or len(data) > most:
         raise _too_large(path, max(status.st_size, len(data)), largest_mib)
     return data
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The absolute path, links followed; one that leads to itself stays, for its reader to refuse.
+
+    Before Python 3.13, Path.resolve raises RuntimeError for such a link.
+    """
+    return Path(os.path.realpath(path))
 
 
 def refuse_other_kinds(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core import regular_files
 from harness.planning.packages import Package
 
 GIB = 2**30
@@ -50,7 +51,7 @@ def memory_gib() -> float:
 
 def nearest_folder(folder: Path) -> Path:
     """The folder, or the nearest one above it that there is."""
-    whole = folder.resolve()
+    whole = regular_files.resolved(folder)
     return next(path for path in (whole, *whole.parents) if path.is_dir())
 
 

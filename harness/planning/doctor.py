@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from harness.core import package_files, parallel, registry
+from harness.core import package_files, parallel, registry, regular_files
 from harness.core.errors import UsageError
 from harness.pipeline.config import PROFILES
 from harness.pipeline.workspace import DATASETS, Workspace
@@ -91,7 +91,7 @@ def doctor(
         cores=parallel.cores(),
         memory_gib=memory_gib(),
         gpus=devices,
-        home=str(home.resolve()),
+        home=str(regular_files.resolved(home)),
         free_gib=shutil.disk_usage(nearest_folder(home)).free / GIB,
         data=tuple(official.values()),
         written={p: _written(home, p, names) for p in PROFILES if p != "paper"},

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harness.core import digests, documents, shipped
+from harness.core import digests, documents, regular_files, shipped
 from harness.core.errors import DataError, UsageError
 from harness.core.files import write_atomic
 from harness.core.specs import RunSpec, key, key_of_plain, plain
@@ -156,7 +156,7 @@ def read(file: Path) -> dict[str, Any]:
     Damaged for one that is not what was written, contradicts itself or is misplaced. One without a
     digest, of before, has to hold the figures that its predictions give.
     """
-    came_along = file.resolve().is_relative_to(shipped.REFERENCE.resolve())
+    came_along = regular_files.resolved(file).is_relative_to(shipped.REFERENCE.resolve())
     again = AGAIN_SHIPPED if came_along else AGAIN
     try:
         value = documents.json_value(file, "record")

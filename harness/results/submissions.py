@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import documents
+from harness.core import documents, regular_files
 from harness.core.errors import DataError, UsageError, escaped, quoted, shortened
 from harness.core.registry import nearest
 from harness.core.shipped import REFERENCE
@@ -90,7 +90,7 @@ def _folder(text: str) -> tuple[str, Path, dict[str, str]]:
 
 def _name_of(folder: Path) -> str:
     """The name of a folder; of `results/records` that of the folder in which harness wrote."""
-    folder = folder.resolve()
+    folder = regular_files.resolved(folder)
     inner = folder.parts[-2:] == records.ROOT.parts
     return folder.parents[1].name if inner else folder.name
 

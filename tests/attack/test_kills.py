@@ -2,10 +2,13 @@
 
 import signal
 import zlib
+from pathlib import Path
 
 import children
 import pytest
 from conftest import World
+
+from harness.cli.main import _parser
 
 COMMANDS = ("generate", "score", "train", *children.OUTPUTS)
 FEW = ("generate", "train", "export")  # unless more trials are wanted
@@ -13,6 +16,12 @@ ENDS = {
     signal.SIGTERM: (143, "harness: terminated; the same command goes on from here\n"),
     signal.SIGINT: (130, "harness: interrupted; the same command goes on from here\n"),
 }
+
+
+@pytest.mark.parametrize("command", [*children.STAGES, *children.OUTPUTS, "verify", "gc"])
+def test_the_commands_have_these_options(command: str, tmp_path: Path):
+    """Those that only more trials run, too."""
+    _parser().parse_args(children.words(command, tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize("seed", children.seeds(1))

@@ -303,7 +303,7 @@ def words(name: str, home: Path, data: Path) -> list[str]:
         "generate": ["generate", *rooted],
         "train": ["train", *rooted, *rows, "--seeds", "0"],
         "compare": ["compare", *rooted, *rows, "--seeds", "0"],
-        "table": ["table", *rooted, "--out", f"{home}/table.md"],
+        "table": ["table", *options, "--out", f"{home}/table.md"],
         "export": ["cache", "export", *rooted, "--to", f"{home}/export"],
         "verify": ["verify", *rooted],
         "gc": ["cache", "gc", *rooted],

@@ -25,6 +25,8 @@ def sometimes(job: int) -> int:
         raise UsageError("not 3")
     if job == 4:
         os.kill(os.getpid(), signal.SIGKILL)
+    if job == 5:
+        raise ValueError("not 5")
     return job
 
 

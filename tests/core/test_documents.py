@@ -114,6 +114,14 @@ def test_what_is_no_regular_file(tmp_path):
             regular_files.read(tmp_path / name, 1, "a list")
 
 
+def test_resolved_paths(tmp_path):
+    """On every version of Python: of a link to itself its reader says what is wrong."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "link").symlink_to(tmp_path / "below" / "..")
+    assert regular_files.resolved(tmp_path / "link" / "none") == tmp_path.resolve() / "none"
+    assert regular_files.resolved(tmp_path / "loop").name == "loop"
+
+
 def test_a_file_that_is_too_large(file):
     with file.open("wb") as some:
         some.truncate(2**31)

@@ -100,6 +100,11 @@ def test_an_installed_package_tells_what_the_checkout_tells(monkeypatch, tmp_pat
     assert set(of_package) <= set(of_checkout)
 
 
+def test_a_home_that_is_a_link_to_itself(tmp_path):
+    (tmp_path / "home").symlink_to("home")
+    assert look(tmp_path).home == str(tmp_path.resolve() / "home")
+
+
 @pytest.mark.parametrize("gone", ["torch", "polars", "huggingface_hub"])
 def test_it_answers_whatever_is_missing(gone, tmp_path):
     """In a fresh process in which that package can neither be found nor imported."""
