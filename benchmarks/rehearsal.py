@@ -39,8 +39,9 @@ from harness.core.files import write_atomic
 from harness.core.machine import cpu_name, system_name
 from harness.datasets.base import Dataset, Split, index_hash
 from harness.datasets.pictures import Block, Files
-from harness.pipeline.request import Choices, resolve
+from harness.pipeline.request import Choices, Request, resolve
 from harness.pipeline.stages import index_table
+from harness.pool import failures
 from harness.results import published
 
 TABLES = ("table1", "table2", "table3", "table4", "table5")
@@ -53,7 +54,7 @@ CLIPS = {
     "ViT-L-14": "ViT-L-14-quickgelu",
 }  # fmt: skip
 FEW = {  # arguments of terms that fit something: as few steps as they take
-    "LDMLR": "LDMLR(epochs=1, timesteps=2, head_epochs=1, minimum=1)",
+    "LDMLR": "LDMLR(batch=8, epochs=1, timesteps=2, head_epochs=1, minimum=1)",
     "LP-FT": "LP-FT(grid=2, max_iter=2)",
     "CUDA": "CUDA(trials=1)",
     "ALIA": "ALIA(margin=-1, confidence=False)",
@@ -82,6 +83,16 @@ def settings(table: Any, folder: Path) -> dict[str, Any]:
 def shortened(row: str) -> str:
     """A row with as few steps of its own as its terms take."""
     return "+".join(FEW.get(term, term) for term in row.split("+"))
+
+
+def request_of(name: str, paper: Any, folder: Path, root: Path, device: str) -> Request:
+    """All rows of a published table, with the folder's models and its home."""
+    choices = Choices(
+        rows=[shortened(row.method) for row in paper.rows], profile="paper", table=name,
+        home=folder / "home", root=root, device=device, workers=1, seeds=[0],
+        overrides=tuple(settings(paper, folder / "models").items()),
+    )  # fmt: skip
+    return resolve(choices, methods=True, table=True)
 
 
 # ---------------------------------------------------------------- a part of a data set
@@ -180,16 +191,11 @@ class Walk:
         self.lines[-1]["lists read"] = {str(ratio): sizes for ratio, sizes in read.items()}
 
     def _rows(self, name: str, paper: Any, root: Path) -> None:
-        rows = [shortened(row.method) for row in paper.rows]
-        choices = Choices(
-            rows=rows, profile="paper", table=name, home=self.folder / "home", root=root,
-            overrides=tuple(settings(paper, self.folder / "models").items()), device=self.device,
-            workers=1, seeds=[0],
-        )  # fmt: skip
-        request = resolve(choices, methods=True, table=True)
+        request = request_of(name, paper, self.folder, root, self.device)
         walk = steps.run(request)
         while (step := self.timed(name, None, lambda: next(walk, None))) is not None:
             self.lines[-1]["step"] = step.name
+            refuse_failures(step)
         self.lines.pop()
         result = Result(request)
         done = {record["method"] for record in result.records}
@@ -207,6 +213,13 @@ class Walk:
         line |= {"gpu_gib": _gpu_gib(self.device)}
         self.lines.append(line)
         return result
+
+
+def refuse_failures(step: steps.Step) -> None:
+    """DataError where images could not be made: a walk that lacks some has not seen every row."""
+    if isinstance(step.result, steps.Generated):
+        for kind, rows in step.result.failed.items():
+            raise DataError(f"generate, {kind}: {failures.render(rows)}")
 
 
 def _reset_peak() -> None:
