@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import polars as pl
 import pytest
 
 from harness.api import steps
 from harness.core.errors import DataError
+from harness.methods.sampling import mix
 from harness.pipeline import stages
 from harness.pipeline.jobs import method_runs
 from harness.pool import failures
@@ -52,6 +54,19 @@ def test_the_images_are_of_every_level_that_the_rows_read(table, rehearsal, tmp_
         if method.reads == "spectrum":
             wanted = set(own if method.levels is None else method.levels)
         assert wanted <= set(cells["guidance"]), method.expression
+
+
+@pytest.mark.parametrize("table", ["table1", "table2", "table3"])
+def test_an_epoch_has_room_for_synthetic_images(table, rehearsal, tmp_path):
+    """Of the few pictures that are left, as the recipe's mixture draws them."""
+    paper = published.read(published.find(table))
+    recipe = rehearsal.request_of(table, paper, tmp_path, tmp_path, "cpu").workspace.recipe
+    few, many = rehearsal.TRAINED
+    hard = [True] * (few * rehearsal.CLASSES) + [False] * (many * rehearsal.CLASSES)
+    rows = pl.DataFrame({"hard": hard, "label": 0, "guidance": 100})
+    spectra = rows.filter("hard").with_columns(pl.lit(50).alias("guidance"))
+    epoch = mix(rows, spectra, recipe.mixture, np.random.default_rng(0))
+    assert epoch.filter(pl.col("guidance") == 50).height > 1
 
 
 @pytest.mark.parametrize("table", TABLES)
