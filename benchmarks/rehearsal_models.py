@@ -1,6 +1,7 @@
 """The paper profile's models with random weights, in folders as they are published.
 
 Widths, patch sizes and picture sizes are the real ones; at reduced depth each stage has one layer.
+The vocabulary is CLIP's, which comes with open_clip: texts take as many tokens as they do there.
 """
 
 from __future__ import annotations
@@ -16,17 +17,29 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from refiner_networks import SCHEDULE, TEXT, UNET, VAE
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from harness.pretrain import clip
 
-WORDS = ["a photo of a thing in a field at night", "an image of an animal in the wild"]
+CONTEXT = 77  # tokens of a text
 SHALLOW = (
     {"layers_per_block": 1, "transformer_layers_per_block": 1},
     {"layers_per_block": 1},
     {"num_hidden_layers": 2},
 )
 LAYERS = 2  # of each tower of an image-text model
+
+
+def clip_tokenizer() -> CLIPTokenizer:
+    """CLIP's published vocabulary; filled up with "!", as the refiner's is published."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    simple = SimpleTokenizer(context_length=CONTEXT)
+    *words, start, end = simple.encoder
+    assert (start, end) == ("<start_of_text>", "<end_of_text>")
+    vocab = {token: i for i, token in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
+    merges = list(simple.bpe_ranks)
+    return CLIPTokenizer(vocab=vocab, merges=merges, pad_token="!", model_max_length=CONTEXT)
 
 
 def write_generator(folder: Path, full: bool) -> Path:
@@ -38,15 +51,10 @@ def write_generator(folder: Path, full: bool) -> Path:
         part | ({} if full else change)
         for part, change in zip((UNET, VAE, TEXT), SHALLOW, strict=True)
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = clip.make_tokenizer(WORDS, folder)
-    for file in folder.iterdir():  # the pipeline saves its own copy
-        file.unlink()
-    tokenizer.model_max_length = 77
-    ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id}
+    tokenizer = clip_tokenizer()
     config = CLIPTextConfig(
-        **text | {"vocab_size": len(tokenizer)}, bos_token_id=ids["bos"], eos_token_id=ids["eos"],
-        pad_token_id=ids["eos"],
+        **text, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     torch.set_default_dtype(torch.float16)
     try:
@@ -68,7 +76,7 @@ def write_generator(folder: Path, full: bool) -> Path:
 
 
 def write_clip(folder: Path, name: str, full: bool) -> Path:
-    """An open_clip folder of that architecture."""
+    """An open_clip folder of that architecture, with the files of its tokenizer."""
     if (folder / "open_clip_config.json").is_file():
         return folder
     import open_clip
@@ -76,15 +84,12 @@ def write_clip(folder: Path, name: str, full: bool) -> Path:
 
     torch.manual_seed(1)
     config: dict[str, Any] = open_clip.get_model_config(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = clip.make_tokenizer(WORDS, folder)
     vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
-    text |= {"vocab_size": len(tokenizer), "tokenizer_kwargs": {"clean": "lower"}}
     if not full:
         vision["layers"] = text["layers"] = LAYERS
     cut = {"embed_dim": config["embed_dim"], "vision_cfg": vision, "text_cfg": text}
     cut["quick_gelu"] = config.get("quick_gelu", False)
     model = CLIP(config["embed_dim"], vision, text, quick_gelu=cut["quick_gelu"])
-    text["hf_tokenizer_name"] = "clip"
     clip.save(model, cut, folder)
+    clip_tokenizer().save_pretrained(folder)
     return folder

@@ -63,7 +63,10 @@ def hard(request: Request) -> pl.DataFrame:
 
 
 def generate(request: Request) -> Generated:
-    """Make the synthetic images that the rows read and the pool lacks."""
+    """Make the synthetic images that the rows read and the pool lacks.
+
+    DataError where a guidance level that they read has no image, because every one failed.
+    """
     from harness.pipeline import stages
 
     workspace, parts = request.workspace, request.parts
@@ -72,6 +75,8 @@ def generate(request: Request) -> Generated:
     workspace.check_built_in()
     images = stages.generate(workspace, request.workers, request.device, parts, request.cluster)
     failed = {part.kind: stages.failed(workspace, part) for part in parts}
+    for part in parts:
+        stages.check_levels(workspace, part, failed[part.kind])
     return Generated(images, {kind: rows for kind, rows in failed.items() if len(rows)})
 
 

@@ -21,9 +21,10 @@ def above(rows: pl.DataFrame, levels: Sequence[int], threshold: float) -> pl.Dat
     passing = rows.filter(rows["score"] >= threshold)
     for level in sorted(set(levels) - set(passing["guidance"].unique().to_list())):
         there = rows.filter(rows["guidance"] == level).height
+        why = "" if there else "; `harness generate` makes them, or says why it cannot"
         raise DataError(
             f"no synthetic image of guidance {level_text(level)} has a CLIPScore of at least "
-            f"{threshold:g} (the pool has {there} of that guidance)"
+            f"{threshold:g} (the pool has {there} of that guidance{why})"
         )
     return passing
 

@@ -362,6 +362,34 @@ def test_commands_tell_of_failures(workspace, unreadable, capsys):
     assert not list((workspace.pool / "failed").iterdir())
 
 
+def test_a_level_of_which_every_image_failed_ends_generation(workspace):
+    """A run would otherwise find the gap, hours later, and not know why."""
+    asked = stages.requests(workspace)
+    reasons = ["pixels not finite", *["a prompt of 149 tokens"] * (len(asked) - 1)]
+    lost = asked.with_columns(reason=pl.Series(reasons))
+    all_levels = rf"of the {len(asked)} images of guidance 0, 0\.5 could be made: a prompt of 149"
+    with pytest.raises(DataError, match=all_levels):
+        stages.check_levels(workspace, stages.SPECTRUM, lost)
+    half = lost.filter(pl.col("guidance") == 50)
+    with pytest.raises(DataError, match=rf"none of the {len(half)} images of guidance 0\.5 could"):
+        stages.check_levels(workspace, stages.SPECTRUM, half)
+    for few in (half[1:], lost[:0]):
+        stages.check_levels(workspace, stages.SPECTRUM, few)
+
+
+def test_the_command_ends_where_no_image_of_a_level_could_be_made(workspace, capsys, monkeypatch):
+    where = ["--dataset", "cifar100-lt", "--profile", "smoke", "--home", str(workspace.home)]
+    where += ["--root", str(workspace.data), "--params", str(workspace.home / "params.yaml")]
+    values = dict(workspace.overrides)
+    (workspace.home / "params.yaml").write_text(json.dumps({"smoke": {"cifar100-lt": values}}))
+    monkeypatch.setattr(workspace.module, "prompt", lambda *_: LONG)
+    assert main(["generate", *where, "--rows", "CE+DisCL"]) == 1
+    err = capsys.readouterr().err
+    assert "of guidance 0, 0.5 could be made: a prompt of" in err
+    assert main(["score", *where, "--rows", "CE+DisCL"]) == 0
+    assert len(stages.read(workspace.work / "spectrum.parquet", "")) == 0
+
+
 def test_a_damaged_list_of_failures(workspace, unreadable):
     unreadable.append(hard_picture(workspace)[0])
     stages.generate(workspace)

@@ -5,7 +5,7 @@ a count. Training runs live in harness.pipeline.runs.
 """
 
 from harness.pipeline.stages.hard_samples import Judge, hard
-from harness.pipeline.stages.image_generation import failed, generate, pending
+from harness.pipeline.stages.image_generation import check_levels, failed, generate, pending
 from harness.pipeline.stages.image_requests import (
     EDITS,
     KINDS,
@@ -32,6 +32,7 @@ __all__ = [
     "Judge",
     "PoolPart",
     "at_imbalance",
+    "check_levels",
     "edit_texts",
     "failed",
     "generate",

@@ -17,6 +17,7 @@ from harness.core.claims import shared
 from harness.core.cluster import Cluster
 from harness.core.engine import Engine
 from harness.core.errors import DataError
+from harness.core.guidance import level_text
 from harness.core.locks import locked, warn_where_useless
 from harness.core.progress import ProgressBar
 from harness.core.specs import GeneratorSpec, key
@@ -132,6 +133,26 @@ def failed(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.DataFrame:
     keys = requests(workspace, part).select("key")
     rows = failures.read(workspace.pool, generator_key(workspace))
     return rows.join(keys, on="key", how="semi")
+
+
+def check_levels(workspace: Workspace, part: PoolPart, images: pl.DataFrame) -> None:
+    """DataError where every image of a guidance level is among `images`, which could not be made.
+
+    No run could be trained on that level; images that failed beside others are merely left out.
+    images: as `failed` returns them.
+    """
+    asked = requests(workspace, part).group_by("guidance").len("images")
+    lost = images.group_by("guidance").len("images")
+    empty = asked.join(lost, on=["guidance", "images"], how="semi").sort("guidance")
+    if not len(empty):
+        return
+    reasons = images.filter(pl.col("guidance").is_in(empty["guidance"].implode()))["reason"]
+    levels = [level_text(level) for level in empty["guidance"]]
+    named = levels if len(levels) <= 6 else [*levels[:6], f"{len(levels) - 6} more"]
+    raise DataError(
+        f"none of the {empty['images'].sum()} images of guidance {', '.join(named)} could be "
+        f"made: {reasons.mode().sort()[0]}"
+    )
 
 
 class _Worker:
