@@ -16,6 +16,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -51,10 +52,19 @@ def walk(request: Request) -> list[list[str]]:
     """Every stage: what it returned, its seconds."""
     lines = []
     for step in steps.run(request):
-        returned = len(step.result) if step.name in ("index", "hard") else step.result
-        lines.append([step.name, str(returned)[:60], f"{step.seconds:.1f}"])
+        lines.append([step.name, outcome(step.result), f"{step.seconds:.1f}"])
         print(*lines[-1], flush=True)
     return lines
+
+
+def outcome(result: Any) -> str:
+    """What a stage returned, in words."""
+    if isinstance(result, steps.Generated):
+        failed = sum(map(len, result.failed.values()))
+        return f"{result.images} images" + (f", {failed} failed" if failed else "")
+    if isinstance(result, steps.Trained):
+        return f"{result.trained} of {result.runs} runs trained"
+    return f"{result} scores" if isinstance(result, int) else f"{len(result)} rows"
 
 
 def report(request: Request, lines: list[list[str]], failed: str | None) -> str:
@@ -71,7 +81,8 @@ def report(request: Request, lines: list[list[str]], failed: str | None) -> str:
         table = tables.render(Result(request).leaderboard, "markdown")
         pieces += ["## Leaderboard", table]
     pieces += ["## Planned", f"{fence}\n{plan_text.render(plan_of(request).plan)}{fence}"]
-    here = doctor_text.render(doctor.doctor(request.workspace.home))
+    workspace = request.workspace
+    here = doctor_text.render(doctor.doctor(workspace.home, {request.dataset: workspace.data}))
     return "\n\n".join([*pieces, "## Doctor", f"{fence}\n{here}{fence}"]) + "\n"
 
 

@@ -131,6 +131,24 @@ def thin(data: Dataset) -> Dataset:
     )
 
 
+@contextlib.contextmanager
+def thinned() -> Iterator[dict[int | None, dict[str, int]]]:
+    """The stages of this process load a part of a data set; the sizes of the whole by ratio."""
+    whole, read = index_table._load, dict[int | None, dict[str, int]]()
+
+    @functools.cache
+    def load(dataset: str, root: str, imbalance: int | None, recipe: Any) -> Dataset:
+        data = whole(dataset, root, imbalance, recipe)
+        read[imbalance] = {"train": len(data.train), "classes": len(data.classes)}
+        return thin(data)
+
+    index_table._load = load
+    try:
+        yield read
+    finally:
+        index_table._load = whole
+
+
 def _some(table: pl.DataFrame, sizes: dict[int, int], labels: dict[int, int]) -> pl.DataFrame:
     """The first rows of these classes."""
     parts = [table.filter(pl.col("label") == label).head(n) for label, n in sizes.items()]
@@ -179,19 +197,8 @@ class Walk:
         module = registry.find("harness.datasets", paper.datasets[0])
         if hasattr(module, "OFFICIAL_COUNTS"):
             module.OFFICIAL_COUNTS = rehearsal_data.digest_of_counts(module.NAME)
-        whole, read = index_table._load, {}
-
-        @functools.cache
-        def load(dataset: str, root: str, imbalance: int | None, recipe: Any) -> Dataset:
-            data = whole(dataset, root, imbalance, recipe)
-            read[imbalance] = {"train": len(data.train), "classes": len(data.classes)}
-            return thin(data)
-
-        index_table._load = load
-        try:
+        with thinned() as read:
             self._rows(name, paper, root)
-        finally:
-            index_table._load = whole
         self.lines[-1]["lists read"] = {str(ratio): sizes for ratio, sizes in read.items()}
 
     def _rows(self, name: str, paper: Any, root: Path) -> None:
