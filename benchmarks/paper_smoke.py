@@ -7,7 +7,8 @@ epochs per run, the recipe's models and sizes otherwise. FOLDER/paper-smoke.md i
 back: the machine, what each stage took and what was planned, and the leaderboard. --set changes
 fields of the recipe, such as generator=stabilityai/stable-diffusion-xl-refiner-1.0:fp16.
 
-NOT RUN YET with the published weights: no machine with them was there.
+NOT RUN YET with the published weights: no machine with them was there. All stages ran on a CPU with
+random weights and few pictures (tests/planning/test_paper_smoke.py).
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ def test_every_stage_and_the_report(paper_smoke, tmp_path, monkeypatch, capsys):
     import rehearsal
     import rehearsal_data
     import rehearsal_models
+    import rehearsal_part
 
     tiny = refiner_networks.TINY[:3]
     generator = rehearsal_models.write_generator(tmp_path / "generator", False, tiny)
@@ -65,7 +66,7 @@ def test_every_stage_and_the_report(paper_smoke, tmp_path, monkeypatch, capsys):
     options = ["--root", str(root), "--folder", str(tmp_path / "smoke"), "--device", "cpu"]
     for value in (*FEW, f"generator={generator}", f"clip=local-dir:{clip}"):
         options += ["--set", value]
-    with rehearsal.thinned() as read:
+    with rehearsal_part.thinned() as read:
         code = paper_smoke.main(options)
     report = (tmp_path / "smoke" / "paper-smoke.md").read_text()
     assert code == 0, report
