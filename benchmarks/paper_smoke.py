@@ -7,7 +7,8 @@ epochs per run, the recipe's models and sizes otherwise. FOLDER/paper-smoke.md i
 back: the machine, what each stage took and what was planned, and the leaderboard. --set changes
 fields of the recipe, such as generator=stabilityai/stable-diffusion-xl-refiner-1.0:fp16.
 
-NOT RUN YET with the published weights: no machine with them was there.
+NOT RUN YET with the published weights: no machine with them was there. All stages ran on a CPU with
+random weights and few pictures (tests/planning/test_paper_smoke.py).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
@@ -51,10 +53,19 @@ def walk(request: Request) -> list[list[str]]:
     """Every stage: what it returned, its seconds."""
     lines = []
     for step in steps.run(request):
-        returned = len(step.result) if step.name in ("index", "hard") else step.result
-        lines.append([step.name, str(returned)[:60], f"{step.seconds:.1f}"])
+        lines.append([step.name, outcome(step.result), f"{step.seconds:.1f}"])
         print(*lines[-1], flush=True)
     return lines
+
+
+def outcome(result: Any) -> str:
+    """What a stage returned, in words."""
+    if isinstance(result, steps.Generated):
+        failed = sum(map(len, result.failed.values()))
+        return f"{result.images} images" + (f", {failed} failed" if failed else "")
+    if isinstance(result, steps.Trained):
+        return f"{result.trained} of {result.runs} runs trained"
+    return f"{result} scores" if isinstance(result, int) else f"{len(result)} rows"
 
 
 def report(request: Request, lines: list[list[str]], failed: str | None) -> str:
@@ -71,7 +82,8 @@ def report(request: Request, lines: list[list[str]], failed: str | None) -> str:
         table = tables.render(Result(request).leaderboard, "markdown")
         pieces += ["## Leaderboard", table]
     pieces += ["## Planned", f"{fence}\n{plan_text.render(plan_of(request).plan)}{fence}"]
-    here = doctor_text.render(doctor.doctor(request.workspace.home))
+    workspace = request.workspace
+    here = doctor_text.render(doctor.doctor(workspace.home, {request.dataset: workspace.data}))
     return "\n\n".join([*pieces, "## Doctor", f"{fence}\n{here}{fence}"]) + "\n"
 
 

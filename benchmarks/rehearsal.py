@@ -16,20 +16,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import json
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import rehearsal_data
 import rehearsal_models
+from rehearsal_part import thinned
 from tabulate import tabulate
 
 from harness.api import steps
@@ -38,18 +35,11 @@ from harness.core import parallel, registry
 from harness.core.errors import DataError, UsageError, brief
 from harness.core.files import write_atomic
 from harness.core.machine import cpu_name, system_name
-from harness.datasets.base import Dataset, Split, index_hash
-from harness.datasets.pictures import Block, Files
 from harness.pipeline.request import Choices, Request, resolve
-from harness.pipeline.stages import index_table
 from harness.pool import failures
 from harness.results import published
 
 TABLES = ("table1", "table2", "table3", "table4", "table5")
-CLASSES = 2  # of the smallest, and of the largest
-TRAINED = (4, 22)  # pictures of a small and of a large class; of large ones 20 or more
-FEWER = (2, 6)  # where no class size says what is hard
-TESTED = 2  # of each class
 CLIPS = {
     "scorer": "ViT-B-32-quickgelu", "ViT-B-16": "ViT-B-16-quickgelu",
     "ViT-L-14": "ViT-L-14-quickgelu",
@@ -99,52 +89,6 @@ def request_of(name: str, paper: Any, folder: Path, root: Path, device: str) -> 
     return resolve(choices, methods=True, table=True)
 
 
-# ---------------------------------------------------------------- a part of a data set
-
-
-def thin(data: Dataset) -> Dataset:
-    """Some pictures of the smallest and the largest classes, under labels of their own."""
-    order = np.argsort(data.counts, kind="stable")
-    few, many = FEWER if data.name == "iwildcam" else TRAINED
-    sizes = dict.fromkeys(order[:CLASSES].tolist(), few)
-    sizes |= dict.fromkeys(order[-CLASSES:].tolist(), many)
-    labels = {label: number for number, label in enumerate(sorted(sizes))}
-    train = _some(data.train, sizes, labels)
-    counts = np.bincount(train["label"].to_numpy(), minlength=len(labels))
-    images = _chosen(data.train_images, train["image"].to_numpy())
-    count = pl.Series("count", counts[train["label"].to_numpy()], pl.Int32)
-    train = train.with_columns(count, image=pl.int_range(pl.len(), dtype=pl.Int64))
-    splits = {}
-    for name, split in data.splits.items():
-        numbered = split.table.with_row_index("place")
-        table = _some(numbered, dict.fromkeys(sizes, TESTED), labels)
-        places = table["place"].to_numpy()
-        splits[name] = Split(table.drop("place"), _chosen(split.images, places))
-    return replace(
-        data,
-        classes=[data.classes[label] for label in sorted(sizes)],
-        counts=tuple(counts.tolist()),
-        train=train,
-        train_images=images,
-        splits=splits,
-        index_hash=index_hash(train),
-    )
-
-
-def _some(table: pl.DataFrame, sizes: dict[int, int], labels: dict[int, int]) -> pl.DataFrame:
-    """The first rows of these classes."""
-    parts = [table.filter(pl.col("label") == label).head(n) for label, n in sizes.items()]
-    rows = pl.concat(parts).sort("id")
-    return rows.with_columns(pl.col("label").replace(labels).cast(pl.Int32))
-
-
-def _chosen(images: Any, ids: np.ndarray) -> Any:
-    if isinstance(images, Block):
-        return Block(images.take(ids))
-    assert isinstance(images, Files)
-    return Files(images.root, [images.paths[i] for i in ids.tolist()], listing=images.listing)
-
-
 def here(
     function: Callable[..., Any],
     jobs: Sequence[Any],
@@ -162,9 +106,6 @@ def here(
         yield job, function(*states, job)
 
 
-# ---------------------------------------------------------------- the walk
-
-
 class Walk:
     """One table after the other; `lines` is what was done."""
 
@@ -179,19 +120,8 @@ class Walk:
         module = registry.find("harness.datasets", paper.datasets[0])
         if hasattr(module, "OFFICIAL_COUNTS"):
             module.OFFICIAL_COUNTS = rehearsal_data.digest_of_counts(module.NAME)
-        whole, read = index_table._load, {}
-
-        @functools.cache
-        def load(dataset: str, root: str, imbalance: int | None, recipe: Any) -> Dataset:
-            data = whole(dataset, root, imbalance, recipe)
-            read[imbalance] = {"train": len(data.train), "classes": len(data.classes)}
-            return thin(data)
-
-        index_table._load = load
-        try:
+        with thinned() as read:
             self._rows(name, paper, root)
-        finally:
-            index_table._load = whole
         self.lines[-1]["lists read"] = {str(ratio): sizes for ratio, sizes in read.items()}
 
     def _rows(self, name: str, paper: Any, root: Path) -> None:
@@ -292,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = args.folder.absolute()
     build = f"build models, {'full' if args.full else 'reduced'} depth"
     walk, failed = Walk(folder, args.device), None
-    parallel.run = here  # type: ignore[assignment]
+    parallel.run = here
     try:
         walk.timed("", build, lambda: models(folder / "models", args.full))
         for name in args.tables:

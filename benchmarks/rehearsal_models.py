@@ -22,7 +22,8 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokeni
 from harness.pretrain import clip
 
 CONTEXT = 77  # tokens of a text
-SHALLOW = (
+Sizes = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+SHALLOW: Sizes = (
     {"layers_per_block": 1, "transformer_layers_per_block": 1},
     {"layers_per_block": 1},
     {"num_hidden_layers": 2},
@@ -42,14 +43,17 @@ def clip_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocab, merges=merges, pad_token="!", model_max_length=CONTEXT)
 
 
-def write_generator(folder: Path, full: bool) -> Path:
-    """SDXL's refiner as a pipeline with *.fp16.safetensors alone and Euler's scheduler."""
+def write_generator(folder: Path, full: bool, sizes: Sizes = SHALLOW) -> Path:
+    """SDXL's refiner as a pipeline with *.fp16.safetensors alone and Euler's scheduler.
+
+    sizes: what UNet, VAE and text encoder have of their own, unless full.
+    """
     if (folder / "model_index.json").is_file():
         return folder
     torch.manual_seed(0)
     unet, vae, text = (
         part | ({} if full else change)
-        for part, change in zip((UNET, VAE, TEXT), SHALLOW, strict=True)
+        for part, change in zip((UNET, VAE, TEXT), sizes, strict=True)
     )
     tokenizer = clip_tokenizer()
     config = CLIPTextConfig(

@@ -59,10 +59,12 @@ def test_the_images_are_of_every_level_that_the_rows_read(table, rehearsal, tmp_
 @pytest.mark.parametrize("table", ["table1", "table2", "table3"])
 def test_an_epoch_has_room_for_synthetic_images(table, rehearsal, tmp_path):
     """Of the few pictures that are left, as the recipe's mixture draws them."""
+    import rehearsal_part
+
     paper = published.read(published.find(table))
     recipe = rehearsal.request_of(table, paper, tmp_path, tmp_path, "cpu").workspace.recipe
-    few, many = rehearsal.TRAINED
-    hard = [True] * (few * rehearsal.CLASSES) + [False] * (many * rehearsal.CLASSES)
+    few, many = rehearsal_part.TRAINED
+    hard = [True] * (few * rehearsal_part.CLASSES) + [False] * (many * rehearsal_part.CLASSES)
     rows = pl.DataFrame({"hard": hard, "label": 0, "guidance": 100})
     spectra = rows.filter("hard").with_columns(pl.lit(50).alias("guidance"))
     epoch = mix(rows, spectra, recipe.mixture, np.random.default_rng(0))
