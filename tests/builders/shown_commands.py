@@ -22,6 +22,7 @@ REASONS = (
     (r"^(dvc|git) ", "works on the repository itself; tests/pool/test_shared_pool.py pulls"),
     (r"^docker ", "needs a container engine; the file is linted in tests/cli/test_workflow.py"),
     (r"^(pip|apt-get|\.venv/bin/|\. \.venv)", "changes the environment; tests/test_wheel.py"),
+    (r"^BROWSER=", "tests of the report in a browser: `make browser` says whether one is there"),
     (r"^(hf|rm|mkdir) ", "sends, removes or copies what other commands made"),
     (r"^python -m harness\.pretrain", "trains the shipped models for hours; tests/pretrain"),
     (r"^python -m harness\.core\.package_files", "writes the package's own listing"),
