@@ -86,7 +86,7 @@ def _about_stages(plan: Plan, workspace: Workspace) -> Iterator[str]:
     if not cards:
         yield (
             "On CIFAR-100-LT, all stages of profile smoke and two rows of mini took within 25 % of "
-            "them (docs/paper-scale.md); nothing else was compared with real runs."
+            "them (docs/paper-scale.md); Tables 7 and 8 of mini, with ResNet-34, 37 and 26 % less."
         )
         return
     if all(stage.cpu_h is None for stage in plan.stages if stage.name == "train"):
