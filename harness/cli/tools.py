@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.planning.model_loading import Loaded
     from harness.results.gate import Speed
 
-SOURCES = 4  # whose spectra a check of the speed makes
+SOURCES = 16  # whose spectra a check of the speed makes: they fill the recipe's batch
 PROFILED = 8  # the same of a profile
 
 
