@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from harness.planning.model_loading import Loaded
     from harness.results.gate import Speed
 
-SOURCES = 16  # whose spectra a check of the speed makes: they fill the recipe's batch
-PROFILED = 8  # the same of a profile
+PROFILED = 8  # hard images whose spectra a profile makes
 
 
 def data(args: argparse.Namespace) -> None:
@@ -193,8 +192,9 @@ def _speed(args: argparse.Namespace) -> Speed:
     name = (args.dataset or ["cifar100-lt"])[0]
     workspace = resolve(Choices(name, profile=args.profile, home=args.home)).workspace
     workspace.check_built_in()
-    measured = profiling.profile(work(workspace, SOURCES, "cpu"), ["stock"], [])
-    where = f"measured now, {SOURCES} sources of {workspace.module.NAME}"
+    sources = workspace.recipe.generator_batch  # fewer leave slots of the batch empty
+    measured = profiling.profile(work(workspace, sources, "cpu"), ["stock"], [])
+    where = f"measured now, {sources} sources of {workspace.module.NAME}"
     return Speed(now=float(measured["ratio_to_stock"]), where=where)
 
 

@@ -40,13 +40,18 @@ def ranks() -> int:
 
 
 def rank() -> int:
-    """This process's number among them."""
-    return _whole("RANK", os.environ.get("RANK", "0"), 0)
+    """This process's number among them; 0 where it is alone, whatever RANK says."""
+    number = _whole("RANK", os.environ.get("RANK", "0"), 0)
+    return 0 if _alone() else number
 
 
 def is_first() -> bool:
     """Whether this process speaks for all of them: it alone prints results."""
-    return os.environ.get("WORLD_SIZE", "1") == "1" or rank() == 0
+    return _alone() or rank() == 0
+
+
+def _alone() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def _whole(name: str, text: str, lowest: int) -> int:

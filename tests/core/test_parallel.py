@@ -243,3 +243,10 @@ def test_a_size_of_the_world_that_cannot_be(monkeypatch, environment, message):
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=message):
         parallel.check_device("cpu")
+
+
+def test_a_process_that_is_alone_has_the_number_0(monkeypatch):
+    """A RANK without WORLD_SIZE is of something else; the one who writes results is number 0."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("RANK", "3")
+    assert (parallel.ranks(), parallel.rank(), parallel.is_first()) == (1, 0, True)

@@ -130,9 +130,10 @@ def pending(workspace: Workspace, images: pl.DataFrame) -> list[cache.Shard]:
 
 def failed(workspace: Workspace, part: PoolPart = SPECTRUM) -> pl.DataFrame:
     """Images of a part that could not be made; columns failures.FAILED."""
-    keys = requests(workspace, part).select("key")
     rows = failures.read(workspace.pool, generator_key(workspace))
-    return rows.join(keys, on="key", how="semi")
+    if not len(rows):
+        return rows
+    return rows.join(requests(workspace, part).select("key"), on="key", how="semi")
 
 
 def check_levels(workspace: Workspace, part: PoolPart, images: pl.DataFrame) -> None:
@@ -141,6 +142,8 @@ def check_levels(workspace: Workspace, part: PoolPart, images: pl.DataFrame) -> 
     No run could be trained on that level; images that failed beside others are merely left out.
     images: as `failed` returns them.
     """
+    if not len(images):
+        return
     asked = requests(workspace, part).group_by("guidance").len("images")
     lost = images.group_by("guidance").len("images")
     empty = asked.join(lost, on=["guidance", "images"], how="semi").sort("guidance")
