@@ -34,7 +34,7 @@ from harness.training.ahead import ahead
 from harness.training.device_views import DEVICE_VIEWS
 
 BATCH, SIDE = 64, 224
-BATCHES = 24  # of the measurements with processes
+BATCHES = 96  # of the measurements with processes, which start anew for each
 CHANGES = (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation)
 
 

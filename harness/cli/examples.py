@@ -60,6 +60,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "harness data check --dataset imagenet-lt --profile paper --root /data/imagenet",
             "the official files",
         ),
+        (
+            "harness data digests --dataset imagenet-lt --profile paper --root /data/imagenet",
+            "write files.sha256 there: each later read checks its file",
+        ),
     ),
     "prompts": (
         ("harness prompts --dataset cifar100-lt --out scenes.json", "by the offline grammar"),

@@ -200,9 +200,12 @@ def _about_the_command(every: Any) -> None:
 
 def _preparing(every: Any) -> None:
     """Commands that prepare, plan and check."""
-    about, without = "check a data set's official files, or fetch them", "backbone workers device"
+    about, without = (
+        "check or fetch a data set's official files, or list their digests",
+        "backbone workers device",
+    )
     data = add_command(every, "data", tools.data, about, without=without, each=True)
-    add_action(data, ("check", "fetch"))
+    add_action(data, ("check", "fetch", "digests"))
     data.add_argument("--decode", action="store_true", help="check: decode every picture, too")
     about = "write ten scene descriptions per class: an offline grammar, or a language model"
     prompts = add_command(every, "prompts", tools.prompts, about, without=without)

@@ -28,7 +28,7 @@ PROFILED = 8  # hard images whose spectra a profile makes
 
 
 def data(args: argparse.Namespace) -> None:
-    """Check the official files of a data set, or fetch them.
+    """Check the official files of a data set, fetch them, or list their digests.
 
     All that is wrong is printed, at most 20 lines of it; DataError with its number.
     """
@@ -48,8 +48,9 @@ def _data_of(workspace: Workspace, args: argparse.Namespace) -> None:
         workspace.module.fetch(args.root)
         say(f"{workspace.module.NAME} is below {args.root}; `harness data check` looks at it")
         return
+    work = _digests if args.action == "digests" else _checked
     try:
-        lines = workspace.module.check(workspace.data, workspace.recipe, args.decode)
+        lines = work(workspace, args)
     except Offences as error:
         print("\n".join(error.listed))
         raise DataError(f"{_number(error.count)} below {workspace.data}") from None
@@ -57,6 +58,18 @@ def _data_of(workspace: Workspace, args: argparse.Namespace) -> None:
         print(error)
         raise DataError(f"{_number(1)} below {workspace.data}") from None
     print("\n".join(lines))
+
+
+def _checked(workspace: Workspace, args: argparse.Namespace) -> list[str]:
+    return workspace.module.check(workspace.data, workspace.recipe, args.decode)
+
+
+def _digests(workspace: Workspace, args: argparse.Namespace) -> list[str]:
+    from harness.datasets import file_digests
+
+    data = workspace.module.load(workspace.data, None, workspace.recipe)
+    path, count = file_digests.write(workspace.data, data)
+    return [f"{path}: {count} files, each checked against it whenever it is read"]
 
 
 def _number(count: int) -> str:

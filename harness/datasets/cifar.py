@@ -12,10 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.core import regular_files
-from harness.core.digests import check_file
 from harness.core.errors import DataError, brief, quoted
 from harness.datasets.offences import Faults
-from harness.datasets.pictures import AGAIN, listed
 from harness.datasets.unpickle import LARGEST_MIB
 from harness.datasets.unpickle import load as unpickle
 
@@ -109,13 +107,6 @@ def verify(folder: Path) -> str:
             faults.add(f"{path}: md5 {digest}, the official file has {md5}")
     faults.refuse()
     return "train, test and meta have the official checksums"
-
-
-def unchanged(folder: Path) -> None:
-    """Damaged unless the files are those of the listing in their folder, if there is one."""
-    for name, expected in listed(folder).items():
-        if (folder / name).is_file():
-            check_file(folder / name, expected, AGAIN)
 
 
 def fetch(root: Path) -> None:

@@ -21,8 +21,9 @@ from harness.core.errors import UsageError
 from harness.core.specs import Mixture, Recipe, Schedule
 from harness.datasets import cifar, longtail, picture_check, prompts, recipes, verify
 from harness.datasets.base import Dataset, Split, index_hash
+from harness.datasets.file_digests import check_lists
 from harness.datasets.offences import Faults, Report, of_all
-from harness.datasets.pictures import Block
+from harness.datasets.pictures import Block, listed
 from harness.datasets.subsets import class_counts, select, sizes
 
 NAME = "cifar100-lt"
@@ -143,7 +144,7 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
     an imbalance that no subset has.
     """
     folder = Path(root) / cifar.FOLDER
-    cifar.unchanged(folder)
+    check_lists(folder, listed(folder))
     classes = cifar.class_names(folder / "meta")
     of = of_all(
         {name: partial(cifar.images, folder / name, len(classes)) for name in ("train", "test")}
@@ -169,7 +170,7 @@ def load(root: Path, imbalance: int | None, recipe: Recipe) -> Dataset:
         classes=classes,
         counts=counts,
         train=train,
-        train_images=Block(images),
+        train_images=Block(images, folder),
         splits={
             TEST: Split(_table(test_ids, test_labels), Block(cifar.hwc(test_pixels, test_ids)))
         },

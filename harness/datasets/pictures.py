@@ -27,7 +27,10 @@ from harness.datasets.codec import rgb
 
 T = TypeVar("T")
 
-AGAIN = "`harness verify --repair` and `harness index` write the built-in world's files again"
+AGAIN = (
+    "`harness verify --repair` and `harness index` write the built-in world's files again; restore "
+    "others from their archive"
+)
 EXIF = b"Exif\x00\x00"
 EXIF_VARIABLE = "HARNESS_EXIF"  # "apply" (default) or "ignore"
 ORIENTATION = 0x0112  # EXIF's tag
@@ -270,10 +273,11 @@ class Files:
 class Block:
     """Pictures in memory, uint8 (N, H, W, 3), never copied as a whole."""
 
-    def __init__(self, pixels: np.ndarray) -> None:
+    def __init__(self, pixels: np.ndarray, folder: Path | None = None) -> None:
+        """folder: which has the files that they come from."""
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
             raise DataError(f"pictures are uint8 (N, H, W, 3), not {pixels.dtype} {pixels.shape}")
-        self.pixels = pixels
+        self.pixels, self.folder = pixels, folder
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from harness.datasets.base import Dataset, Split, index_hash
+from harness.datasets.file_digests import check_lists
 from harness.datasets.offences import SHOWN, Faults
 from harness.datasets.pictures import Files, listed, reading
 
@@ -96,9 +97,12 @@ def dataset(
 
     Offences (a DataError) of all entries at fault, and of classes without training images.
     """
+    known = listed(root)
+    with_pictures = (train, *splits.values())
+    check_lists(root, known, {path for some in with_pictures for path in some.paths})
     of_class = dict(train.table["label"].value_counts().rows())
     faults = Faults()
-    for some in (train, *splits.values()):
+    for some in with_pictures:
         faults.merge(some.faults)
     for label in range(len(classes)):
         if label not in of_class:
@@ -115,7 +119,6 @@ def dataset(
         "path",
         "location",
     )
-    known = listed(root)
     tested = {
         split: Split(_stored(some), Files(root, some.paths, listing=known))
         for split, some in splits.items()

@@ -72,9 +72,11 @@ def _data(workspace: Workspace) -> Iterator[Problem]:
 
 def _listed(root: Path, built_in: bool) -> Iterator[Problem]:
     """Files that a listing at the root, or in a folder there, names; built-in ones can go."""
+    again = "`harness index` writes it again" if built_in else "restore it from its archive"
+    anew = again if built_in else "delete it, and `harness data digests` writes it anew"
     for listing in (root / digests.LISTING, *sorted(root.glob(f"*/{digests.LISTING}"))):
         try:
-            known = digests.read_listing(listing, "`harness index` writes it again")
+            known = digests.read_listing(listing, anew)
         except Damaged as error:
             yield Problem(str(error), _removal(listing) if built_in else None)
             continue
@@ -82,7 +84,7 @@ def _listed(root: Path, built_in: bool) -> Iterator[Problem]:
             path = listing.parent / name
             if path.is_file():
                 yield from _told(
-                    partial(digests.check_file, path, expected, "`harness index` writes it again"),
+                    partial(digests.check_file, path, expected, again),
                     _removal(path) if built_in else None,
                 )
 
