@@ -258,11 +258,13 @@ def _prepared(scorer: Any) -> Callable[[np.ndarray], Any]:
 
 
 def workspaces() -> list[Workspace]:
-    """Every data set and profile, with its own backbone."""
+    """Every data set and profile, with its own backbone and, where a CPU trains, the others."""
     return [
-        Workspace(name, profile)
+        Workspace(name, profile, backbone=backbone)
         for name in registry.names(DATASETS)
-        for profile in registry.find(DATASETS, name).RECIPES
+        for module in [registry.find(DATASETS, name)]
+        for profile in module.RECIPES
+        for backbone in (None, *(module.BACKBONES.get(profile, {}) if profile != "paper" else ()))
     ]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.core import documents, package_files
 from harness.pipeline.workspace import Workspace
-from harness.planning.flops import network, shape_of
 
 COSTS = Path(__file__).with_name("unit_costs.json")
 
@@ -56,31 +55,15 @@ def name_of(workspace: Workspace) -> str:
 
 
 def shipped(workspace: Workspace) -> UnitCosts:
-    """Those of the package; a network that is not among them, by its FLOPs and those of one.
+    """Those of the package: of the recipe as the profile has it.
 
-    They are of the recipe as the profile has it.
+    Profile paper has them of views only, which are those of its own backbone.
     """
     content = _content()
     where = f"measured on {content['machine']}, {content['date']}, and shipped with the package"
-    known = content["costs"].get(name_of(workspace))
-    if known is not None:
-        return UnitCosts(where, **known)
-    own = workspace.of_own_backbone
-    near = UnitCosts(where, **content["costs"].get(name_of(own), {}))
-    return _scaled(near, own, workspace)
-
-
-def _scaled(near: UnitCosts, own: Workspace, workspace: Workspace) -> UnitCosts:
-    """With the network's seconds in proportion to its FLOPs, whatever the number of classes."""
-    if near.forward_s is None:
-        return near
-    there, here = (network(shape_of(w.recipe, 2)) for w in (own, workspace))
-    return dataclasses.replace(
-        near,
-        source=f"{near.source}; the network's by its FLOPs and those of {own.recipe.backbone}",
-        train_s={name: s * here.train / there.train for name, s in near.train_s.items()},
-        forward_s=near.forward_s * here.forward / there.forward,
-    )
+    costs = content["costs"]
+    known = costs.get(name_of(workspace), costs.get(name_of(workspace.of_own_backbone), {}))
+    return UnitCosts(where, **known)
 
 
 def plain(costs: UnitCosts) -> dict[str, Any]:

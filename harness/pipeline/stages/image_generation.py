@@ -121,8 +121,10 @@ def pending(workspace: Workspace, images: pl.DataFrame) -> list[cache.Shard]:
     generator = generator_key(workspace)
     while True:
         failed = failures.read(workspace.pool, generator).select("key")
-        first = images.join(failed, on="key", how="anti", maintain_order="left")
-        again = images.join(failed, on="key", how="semi", maintain_order="left")
+        first, again = images, images.clear()
+        if len(failed):  # a join of ten million requests takes gigabytes
+            first = images.join(failed, on="key", how="anti", maintain_order="left")
+            again = images.join(failed, on="key", how="semi", maintain_order="left")
         shards = cache.pending(workspace.pool, first, generator) + cache.plan_shards(again)
         if failures.read(workspace.pool, generator).select("key").equals(failed):
             return shards
