@@ -8,8 +8,10 @@ leaves them open, and in sampling, by DDPM in all steps, where the paper speaks 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import UsageError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 NAME = "LDMLR"
 ROWS = ("CE+LDMLR",)
 NETWORK, GENERATED = "latent-network.pt", "latent-features.pt"  # files in the run's folder
-SAVE_EVERY = 50  # epochs of the diffusion model, as released
+SAVE_S = 120.0  # between two checkpoints of the diffusion model, at ends of its epochs
 ENCODE, START, LEARN, SAMPLE = range(4)  # what randomness is for
 OPTIMISERS = {"sgd": "SGD", "adam": "Adam"}  # of torch.optim
 
@@ -149,23 +151,28 @@ class LatentDiffusion(Finetune):
         network = Network(z.shape[1], classes, *shape, generator).to(tools.device)
         kind = getattr(torch.optim, OPTIMISERS[s.optimiser])
         optimiser = kind(network.parameters(), lr=s.lr, fused=True)
-        first, saved = 0, _read(tools, NETWORK, name)
+        first, saved, saved_at = 0, _read(tools, NETWORK, name), time.monotonic()
         if saved is not None:
             first = saved["epoch"]
             network.load_state_dict(saved["network"])
             optimiser.load_state_dict(saved["optimiser"])
         process, z, y = Process(s.timesteps), z.to(tools.device), y.to(tools.device)
         batches = list(zip(z.split(s.batch), y.split(s.batch), strict=True))
+
+        def keep(epochs: int) -> None:
+            content = {"epoch": epochs, "network": network.state_dict()}
+            _write(tools, NETWORK, name, content | {"optimiser": optimiser.state_dict()})
+
         progress: dict[str, Any] = {"initial": first, "desc": "diffusion", "unit": "epoch"}
         with ProgressBar(total=s.epochs, disable=not tools.bars, **progress) as bar:
             for epoch in range(first, s.epochs):
                 loss = learn(network, process, optimiser, batches, self._generator(LEARN, epoch))
                 bar.set_postfix(loss=f"{loss:.4g}")
                 bar.update()
-                if (epoch + 1) % SAVE_EVERY == 0 or epoch + 1 == s.epochs:
-                    content = {"epoch": epoch + 1, "network": network.state_dict()}
-                    content["optimiser"] = optimiser.state_dict()
-                    _write(tools, NETWORK, name, content)
+                if epoch + 1 == s.epochs or time.monotonic() - saved_at >= SAVE_S:
+                    keep(epoch + 1)
+                    saved_at = time.monotonic()
+                tools.pause(partial(keep, epoch + 1))
         return network
 
     def _generated(
@@ -185,9 +192,14 @@ class LatentDiffusion(Finetune):
         total, done = (part * process.timesteps for part in (len(batches), len(batches_done)))
         progress: dict[str, Any] = {"initial": done, "desc": "features", "unit": "step"}
         with ProgressBar(total=total, disable=not tools.bars, **progress) as bar:
+
+            def step() -> None:
+                bar.update()
+                tools.pause()
+
             for number in range(len(batches_done), len(batches)):
                 y, generator = batches[number].to(tools.device), self._generator(SAMPLE, number)
-                z = process.sample(network, y, network.length, generator, bar.update)
+                z = process.sample(network, y, network.length, generator, step)
                 batches_done = [*batches_done, z.cpu()]
                 _write(tools, GENERATED, name, {"z": batches_done})
         return batches_done

@@ -131,7 +131,7 @@ def scored(workspace: Workspace, home: Path, root: Path, until: int | None = Non
         peak = max(peak, _memory_kib(process.pid))
         if until is not None and _blocks(workspace) >= until:
             os.killpg(process.pid, signal.SIGKILL)
-        time.sleep(0.2)
+        time.sleep(1)
     print(
         f"score: exit code {process.returncode} after {time.perf_counter() - begun:.0f} s, its "
         f"processes had {peak / 2**20:.2f} GiB at most; {_blocks(workspace)} blocks wait to be "

@@ -20,8 +20,9 @@ LARGEST_MIB = 1024  # of a list of pictures, or of pictures in one file; archive
 def write(root: Path, data: Dataset) -> tuple[Path, int]:
     """Write files.sha256 with the SHA-256 of every picture and list; its path, and their number.
 
-    root: below which the data set was read. Every picture is decoded. Offences (a DataError) of those that do not decode, and of
-    files that are not what the listing of before says; then nothing is written.
+    root: below which the data set was read. Every picture is decoded. Offences (a DataError) of
+    those that do not decode, and of files that are not what the listing of before says; then
+    nothing is written.
     """
     folder, paths = _pictures(root, data)
     listing = folder / LISTING

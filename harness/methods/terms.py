@@ -104,6 +104,10 @@ class Tools(Protocol):
         """One pass over rows within the present epoch."""
         ...
 
+    def pause(self, keep: Callable[[], None] | None = None) -> None:
+        """Between two parts of long work: a run that is to end calls `keep` and ends here."""
+        ...
+
 
 @dataclass(frozen=True)
 class Trial:

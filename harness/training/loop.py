@@ -131,10 +131,12 @@ class Loop(RunTools):
             setattr(self, name, getattr(position, name))
         self.position = position
 
-    def pause(self) -> None:
+    def pause(self, keep: Callable[[], None] | None = None) -> None:
         """Where the run is to end: keep where it stands, and end it."""
         if not self.notice.given:
             return
+        if keep is not None:
+            keep()
         if self.position is not None and self.keeper is not None:
             self._keep(self.position)
         raise Halted

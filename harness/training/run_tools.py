@@ -33,8 +33,8 @@ class RunTools:
     def ranks(self) -> int:
         raise NotImplementedError
 
-    def pause(self) -> None:
-        """Between two batches: a run that is to end ends here."""
+    def pause(self, keep: Callable[[], None] | None = None) -> None:
+        """Between two batches: a run that is to end ends here, once `keep` was called."""
 
     def features(
         self, rows: pl.DataFrame, seed: int, *, batch: int, batch_statistics: bool

@@ -13,6 +13,7 @@ from torch import nn
 
 from baselines import ldmlr
 from harness.core.errors import UsageError
+from harness.core.preemption import Halted
 from harness.core.specs import Schedule
 from harness.datasets.subsets import class_counts
 from harness.methods.arguments import check, declared
@@ -42,7 +43,8 @@ class Tools:
 
     device, bars = "cpu", False
 
-    def __init__(self, folder, counts=COUNTS, width=8):
+    def __init__(self, folder, counts=COUNTS, width=8, halts=None):
+        self.halts = halts  # the pause that is the end
         labels = [label for label, count in enumerate(counts) for _ in range(count)]
         rows = pl.DataFrame({"image": range(len(labels)), "label": labels})
         self.data = SimpleNamespace(rows=rows.cast({"label": pl.Int32}), counts=counts)
@@ -54,6 +56,15 @@ class Tools:
         images = torch.tensor(rows["image"].to_list(), dtype=torch.float32)
         return (images[:, None] + torch.arange(self.width)) / 100
 
+    def pause(self, keep=None):
+        if self.halts is None:
+            return
+        self.halts -= 1
+        if not self.halts:
+            if keep is not None:
+                keep()
+            raise Halted
+
 
 def model(scale=1.0):
     network_like = nn.Module()
@@ -64,10 +75,10 @@ def model(scale=1.0):
     return network_like
 
 
-def begun(folder, scale=1.0, **changes):
+def begun(folder, scale=1.0, halts=None, **changes):
     """The table after the first two stages."""
     finetune = ldmlr.term(**(TINY | changes)).finetune
-    finetune.start(model(scale), Tools(folder))
+    finetune.start(model(scale), Tools(folder, halts=halts))
     return finetune.table()
 
 
@@ -209,7 +220,7 @@ def killing(function, number):
 
 
 def test_killed_in_training_it_goes_on_with_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr(ldmlr, "SAVE_EVERY", 2)
+    monkeypatch.setattr(ldmlr, "SAVE_S", 0)
     whole = begun(tmp_path / "whole")
     real = feature_diffusion.learn
     killer, _ = killing(real, 4)
@@ -219,7 +230,23 @@ def test_killed_in_training_it_goes_on_with_the_same_bits(tmp_path, monkeypatch)
     counter, calls = killing(real, 0)
     monkeypatch.setattr(feature_diffusion, "learn", counter)
     assert same(begun(tmp_path / "cut"), whole)
-    assert len(calls) == 3  # two of five epochs were kept
+    assert len(calls) == 2  # three of five epochs were kept
+
+
+@pytest.mark.parametrize(
+    ("halts", "epochs", "batches"),
+    [(3, 2, 2), (5, 0, 2), (7, 0, 2), (8, 0, 2), (9, 0, 1)],  # pauses: 5 epochs, 2 x 3 steps
+)
+def test_a_run_that_is_to_end_keeps_its_epochs(halts, epochs, batches, tmp_path, monkeypatch):
+    whole = begun(tmp_path / "whole")
+    with pytest.raises(Halted):
+        begun(tmp_path / "cut", halts=halts)
+    learns, trained = killing(feature_diffusion.learn, 0)
+    samples, sampled = killing(feature_diffusion.Process.sample, 0)
+    monkeypatch.setattr(feature_diffusion, "learn", learns)
+    monkeypatch.setattr(feature_diffusion.Process, "sample", samples)
+    assert same(begun(tmp_path / "cut"), whole)
+    assert (len(trained), len(sampled)) == (epochs, batches)
 
 
 def test_killed_in_sampling_it_goes_on_with_the_same_bits(tmp_path, monkeypatch):
