@@ -7,6 +7,8 @@ BUILT := .venv/.built-$(shell pwd | cksum | cut -d " " -f 1)
 SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
 FORMAT ?= text
 ATTACK_TRIALS ?= 10
+LONG_MINUTES ?= 0
+LONG_SEED ?= random
 BENCHMARKS ?= benchmarks
 # DVC refuses stages that another of its commands works on, and what a killed one left half-written.
 DVC := $(BIN)/python .dvc/alone.py $(BIN)/dvc --wait-for-lock
@@ -38,12 +40,12 @@ test: lint browser
 browser: $(BUILT)
 	@$(BIN)/python tests/builders/browser.py
 
-# Slow tests, and many trials of each attack; ATTACK_SEED chooses others.
+# Tests that take minutes, and the attacks with more trials: over an hour on two cores.
+# LONG_MINUTES: tests that would begin later are skipped, and named. LONG_SEED: of the order, which
+# differs from call to call. ATTACK_TRIALS: of each attack; ATTACK_SEED chooses others.
 test-long: $(BUILT)
-	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile \
-		--max-worker-restart 0 -m long tests
-	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile \
-		--max-worker-restart 0 -m "not long" tests/attack
+	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -n 2 --dist worksteal \
+		--max-worker-restart 0 -m "long or attack" --minutes $(LONG_MINUTES) --order $(LONG_SEED)
 
 bench: $(BUILT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q $(BENCHMARKS) --benchmark-enable -o python_files='bench_*.py' \

@@ -56,7 +56,7 @@ def ends_as_undisturbed(pipeline: Checkout, stage: str) -> None:
     assert "up to date" in pipeline.dvc("status", stage)
 
 
-@pytest.mark.parametrize("seed", children.seeds(6))
+@pytest.mark.parametrize("seed", children.seeds(len(KILLS), len(KILLS)))
 def test_a_killed_pipeline_ends_as_an_undisturbed_one(pipeline: Checkout, seed: int):
     """What a kill of `make` alone leaves running is waited for."""
     some, name = random.Random(seed), list(KILLS)[seed % len(KILLS)]

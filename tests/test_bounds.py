@@ -1,0 +1,115 @@
+"""The options of tests/builders/bounds.py, and what `make test-long` and .ci/run make of them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILE = """
+import pytest
+
+@pytest.fixture(scope="module", autouse=True)
+def costly():
+    print("set up", __name__)
+
+@pytest.mark.parametrize("n", range(6))
+def test_one(n):
+    print("ran", __name__, n)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of two files with six tests each, which say that they ran."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p bounds\n")
+    for name in "ab":
+        (tmp_path / f"test_{name}.py").write_text(FILE)
+    return tmp_path
+
+
+def run(folder: Path, *options: str) -> str:
+    builders = str(ROOT / "tests" / "builders")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rsP", *options], cwd=folder,
+        env=environment | {"PYTHONPATH": builders}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def order(text: str) -> list[str]:
+    return re.findall(r"^ran (.*)$", text, re.MULTILINE)
+
+
+def test_no_bound_and_no_order_unless_they_are_asked_for(folder: Path) -> None:
+    assert order(run(folder)) == [f"test_{name} {n}" for name in "ab" for n in range(6)]
+    assert "12 passed" in run(folder, "--minutes", "0", "-n", "2", "--dist", "worksteal")
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2", "--dist", "worksteal"]])
+def test_what_would_begin_late_is_skipped(folder: Path, workers: list[str]) -> None:
+    """With a reason, and without its fixtures; the workers know when all of it began."""
+    text = run(folder, "--minutes", "1e-9", *workers)
+    assert "12 skipped" in text
+    assert "set up" not in text
+    reason = "not begun within 1e-09 minutes; `make test-long` has no such bound"
+    assert len(re.findall(rf"^SKIPPED \[6\] test_[ab]\.py.*: {reason}$", text, re.MULTILINE)) == 2
+    assert "12 passed" in run(folder, "--minutes", "60", *workers)
+
+
+def test_the_order_is_that_of_a_seed(folder: Path) -> None:
+    first = run(folder, "--order", "1")
+    assert "order of the tests: seed 1\n" in first
+    assert order(first) == order(run(folder, "--order", "1"))
+    others = [run(folder, "--order", str(seed)) for seed in (2, 3)]
+    assert len({tuple(order(text)) for text in (first, *others)}) == 3
+    for text in (first, *others):  # each file at once
+        assert text.count("set up") == 2
+        assert sorted(order(text)) == sorted(f"test_{name} {n}" for name in "ab" for n in range(6))
+
+
+def test_a_drawn_seed_is_printed_and_repeats_the_order(folder: Path) -> None:
+    text = run(folder, "--order", "random")
+    (seed,) = re.findall(r"order of the tests: seed (\d+)", text)
+    assert order(text) == order(run(folder, "--order", seed))
+    text = run(folder, "--order", "random", "-n", "2", "--dist", "worksteal")
+    assert "12 passed" in text
+
+
+def recipe(*words: str) -> str:
+    done = subprocess.run(
+        ["make", "-n", *words, "BIN=bin", "BUILT=Makefile"], cwd=ROOT, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return " ".join(done.stdout.replace("\\\n", "").split())
+
+
+def test_the_makefile_bounds_nothing_unless_told() -> None:
+    assert "ATTACK_TRIALS=10 " in recipe("test-long")
+    assert recipe("test-long").endswith('-m "long or attack" --minutes 0 --order random')
+    assert recipe("test-long", "LONG_MINUTES=3", "LONG_SEED=7").endswith("--minutes 3 --order 7")
+
+
+@pytest.mark.parametrize(("spent_s", "left"), [(0, 50), (1200, 30), (3600, 1), (9000, 1)])
+def test_slow_tests_get_what_is_left_of_the_time(tmp_path: Path, spent_s: int, left: int) -> None:
+    """Never 0, which would be no bound."""
+    (tmp_path / ".ci").mkdir()
+    script = (ROOT / ".ci" / "run").read_text()
+    (tmp_path / ".ci" / "run").write_text(script.replace("make test\n", f"SECONDS={spent_s}\n"))
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "$@"\n')
+    make.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "BROWSER": "optional"}
+    done = subprocess.run(
+        ["bash", ".ci/run"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "docs", f"test-long ATTACK_TRIALS=2 LONG_MINUTES={left}",
+    ]  # fmt: skip
