@@ -51,7 +51,8 @@ def ends_as_undisturbed(pipeline: Checkout, stage: str) -> None:
     code, text = pipeline.repro(stage)
     assert code == 0, text
     assert pipeline.made() == pipeline.contents[stage]
-    assert children.temporaries(pipeline.folder) == []
+    left = children.temporaries(pipeline.folder)
+    assert [name for name in left if not name.startswith(".dvc/cache/")] == []  # there, DVC's own
     assert not (pipeline.folder / ".dvc/tmp/dvc.lock.before").exists()
     assert "up to date" in pipeline.dvc("status", stage)
 
