@@ -40,9 +40,8 @@ test: lint browser
 browser: $(BUILT)
 	@$(BIN)/python tests/builders/browser.py
 
-# Tests that take minutes, and the attacks with more trials: over an hour on two cores.
-# LONG_MINUTES: tests that would begin later are skipped, and named. LONG_SEED: of the order, which
-# differs from call to call. ATTACK_TRIALS: of each attack; ATTACK_SEED chooses others.
+# Slow tests, and more trials of each attack (ATTACK_TRIALS; ATTACK_SEED chooses others). The order
+# is random; LONG_SEED repeats one. LONG_MINUTES: skip tests that would start later; 0: no limit.
 test-long: $(BUILT)
 	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -n 2 --dist worksteal \
 		--max-worker-restart 0 -m "long or attack" --minutes $(LONG_MINUTES) --order $(LONG_SEED)

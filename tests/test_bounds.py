@@ -1,4 +1,4 @@
-"""The options of tests/builders/bounds.py, and what `make test-long` and .ci/run make of them."""
+"""The options of tests/builders/bounds.py, and how `make test-long` and .ci/run use them."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def test_one(n):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of two files with six tests each, which say that they ran."""
+    """Two files of six tests each, which print that they ran."""
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p bounds\n")
     for name in "ab":
         (tmp_path / f"test_{name}.py").write_text(FILE)
@@ -46,17 +46,17 @@ def order(text: str) -> list[str]:
     return re.findall(r"^ran (.*)$", text, re.MULTILINE)
 
 
-def test_no_bound_and_no_order_unless_they_are_asked_for(folder: Path) -> None:
+def test_no_limit_and_no_order_by_default(folder: Path) -> None:
     assert order(run(folder)) == [f"test_{name} {n}" for name in "ab" for n in range(6)]
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2", "--dist", "worksteal"]])
-def test_what_would_begin_late_is_skipped(folder: Path, workers: list[str]) -> None:
-    """With a reason, and without its fixtures; the workers know when all of it began."""
+def test_tests_that_would_start_late_are_skipped(folder: Path, workers: list[str]) -> None:
+    """With a reason, and without their fixtures; also by workers."""
     text = run(folder, "--minutes", "1e-9", *workers)
     assert "12 skipped" in text
     assert "set up" not in text
-    reason = "not begun within 1e-09 minutes; `make test-long` has no such bound"
+    reason = "not started within 1e-09 minutes; `make test-long` runs all tests"
     assert len(re.findall(rf"^SKIPPED \[6\] test_[ab]\.py.*: {reason}$", text, re.MULTILINE)) == 2
     assert "12 passed" in run(folder, "--minutes", "60", "--order", "random", *workers)
 
@@ -81,15 +81,15 @@ def recipe(*words: str) -> str:
     return " ".join(done.stdout.replace("\\\n", "").split())
 
 
-def test_the_makefile_bounds_nothing_unless_told() -> None:
+def test_make_test_long_has_no_limit_by_default() -> None:
     assert "ATTACK_TRIALS=10 " in recipe("test-long")
     assert recipe("test-long").endswith('-m "long or attack" --minutes 0 --order random')
     assert recipe("test-long", "LONG_MINUTES=3", "LONG_SEED=7").endswith("--minutes 3 --order 7")
 
 
 @pytest.mark.parametrize(("spent_s", "left"), [(0, 50), (1200, 30), (3600, 1), (9000, 1)])
-def test_slow_tests_get_what_is_left_of_the_time(tmp_path: Path, spent_s: int, left: int) -> None:
-    """Never 0, which would be no bound."""
+def test_ci_gives_slow_tests_the_time_that_is_left(tmp_path: Path, spent_s: int, left: int) -> None:
+    """Never 0, which would be no limit."""
     (tmp_path / ".ci").mkdir()
     script = (ROOT / ".ci" / "run").read_text()
     (tmp_path / ".ci" / "run").write_text(script.replace("make test\n", f"SECONDS={spent_s}\n"))

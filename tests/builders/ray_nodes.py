@@ -11,7 +11,11 @@ from typing import Any
 from unittest import mock
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(__file__).parent)}
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # of 15, workers starve beside other tests
+    "PYTHONPATH": str(Path(__file__).parent),
+}
 
 
 class Nodes:
