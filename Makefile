@@ -7,6 +7,8 @@ BUILT := .venv/.built-$(shell pwd | cksum | cut -d " " -f 1)
 SETS := cifar100-lt imagenet-lt inaturalist2018 iwildcam
 FORMAT ?= text
 ATTACK_TRIALS ?= 10
+LONG_MINUTES ?= 0
+LONG_SEED ?= random
 BENCHMARKS ?= benchmarks
 # DVC refuses stages that another of its commands works on, and what a killed one left half-written.
 DVC := $(BIN)/python .dvc/alone.py $(BIN)/dvc --wait-for-lock
@@ -38,12 +40,11 @@ test: lint browser
 browser: $(BUILT)
 	@$(BIN)/python tests/builders/browser.py
 
-# Slow tests, and many trials of each attack; ATTACK_SEED chooses others.
+# Slow tests, and more trials of each attack (ATTACK_TRIALS; ATTACK_SEED chooses others). The order
+# is random; LONG_SEED repeats one. LONG_MINUTES: skip tests that would start later; 0: no limit.
 test-long: $(BUILT)
-	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile \
-		--max-worker-restart 0 -m long tests
-	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile \
-		--max-worker-restart 0 -m "not long" tests/attack
+	ATTACK_TRIALS=$(ATTACK_TRIALS) OMP_NUM_THREADS=1 $(BIN)/pytest -q -rs -n 2 --dist worksteal \
+		--max-worker-restart 0 -m "long or attack" --minutes $(LONG_MINUTES) --order $(LONG_SEED)
 
 bench: $(BUILT)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q $(BENCHMARKS) --benchmark-enable -o python_files='bench_*.py' \

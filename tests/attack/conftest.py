@@ -64,6 +64,11 @@ class World:
         self.reset_before(command)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Of the tests of this folder; `make test-long` runs them with more trials."""
+    item.add_marker(pytest.mark.attack)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     return Server(tmp_path_factory.mktemp("children"))

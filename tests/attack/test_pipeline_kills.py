@@ -51,12 +51,13 @@ def ends_as_undisturbed(pipeline: Checkout, stage: str) -> None:
     code, text = pipeline.repro(stage)
     assert code == 0, text
     assert pipeline.made() == pipeline.contents[stage]
-    assert children.temporaries(pipeline.folder) == []
+    left = children.temporaries(pipeline.folder)
+    assert [name for name in left if not name.startswith(".dvc/cache/")] == []  # there, DVC's own
     assert not (pipeline.folder / ".dvc/tmp/dvc.lock.before").exists()
     assert "up to date" in pipeline.dvc("status", stage)
 
 
-@pytest.mark.parametrize("seed", children.seeds(6))
+@pytest.mark.parametrize("seed", children.seeds(len(KILLS), len(KILLS)))
 def test_a_killed_pipeline_ends_as_an_undisturbed_one(pipeline: Checkout, seed: int):
     """What a kill of `make` alone leaves running is waited for."""
     some, name = random.Random(seed), list(KILLS)[seed % len(KILLS)]

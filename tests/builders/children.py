@@ -47,10 +47,10 @@ def trials(small: int) -> int:
     return int(os.environ.get("ATTACK_TRIALS", small))
 
 
-def seeds(small: int) -> list[int]:
+def seeds(small: int, at_least: int = 1) -> list[int]:
     """Seeds of the trials of a kind, which pytest prints with their tests; from $ATTACK_SEED."""
     first = int(os.environ.get("ATTACK_SEED", "0"))
-    return list(range(first, first + trials(small)))
+    return list(range(first, first + max(at_least, trials(small))))
 
 
 def sampled(values: list[Any], few: int) -> list[Any]:

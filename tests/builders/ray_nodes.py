@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}
-BUILDERS = Path(__file__).parent
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # of 15, workers starve beside other tests
+    "PYTHONPATH": str(Path(__file__).parent),
+}
 
 
 class Nodes:
@@ -44,19 +49,14 @@ def nodes(count: int) -> Iterator[Nodes]:
     import ray
     from ray.cluster_utils import Cluster
 
-    environment = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(BUILDERS)}
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        head = NODE | {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder}
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+        mock.patch.dict(os.environ, ENVIRONMENT | {"RAY_TMPDIR": folder}),
+    ):
+        head = NODE | {"num_cpus": 0, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             yield Nodes(cluster, count)
         finally:
             ray.shutdown()
             cluster.shutdown()
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value

@@ -313,7 +313,6 @@ def test_submissions_of_a_pull_request(checkout: Runner) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3000)
 def test_the_wheel_in_an_empty_folder(runner: Runner, tmp_path: Path) -> None:
     """Its lines, with this code in place of the wheel, which tests/test_wheel.py builds."""
     done = runner.run(script(CHECK, "The wheel in an empty folder"))
@@ -323,7 +322,7 @@ def test_the_wheel_in_an_empty_folder(runner: Runner, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(1200)
 def test_the_action_from_end_to_end(tmp_path: Path) -> None:
     """Real runs pass; after a change of the code that spoils a row, the action ends with 3."""
     code = tmp_path / "code"

@@ -50,7 +50,6 @@ def test_a_report_of_a_walk_that_failed(paper_smoke, tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
 def test_every_stage_and_the_report(paper_smoke, tmp_path, monkeypatch, capsys):
     import refiner_networks
     import rehearsal

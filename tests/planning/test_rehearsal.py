@@ -109,7 +109,7 @@ def test_images_that_could_not_be_made_end_the_walk(rehearsal):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("table", TABLES)
 def test_every_stage_and_row_of_a_table(table, tmp_path):
     command = [sys.executable, "benchmarks/rehearsal.py", "--tables", table]
