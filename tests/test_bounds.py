@@ -76,10 +76,9 @@ def recipe(tmp_path: Path, *words: str) -> str:
     """What make would run in an environment that is built; -n alone does not hold make back."""
     built = tmp_path / "built"  # newer than all that it is made from
     built.touch()
-    done = subprocess.run(
-        ["make", "-n", *words, "BIN=bin", f"BUILT={built}"], cwd=ROOT, capture_output=True,
-        text=True,
-    )  # fmt: skip
+    options = ["-n", "--no-print-directory", "BIN=bin", f"BUILT={built}"]
+    command = ["make", *options, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return " ".join(done.stdout.replace("\\\n", "").split())
 
