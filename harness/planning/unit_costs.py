@@ -23,8 +23,8 @@ class UnitCosts:
     """
 
     source: str  # where they were measured
-    start_s: float = 6.5  # a process with PyTorch before it works
-    light_s: float = 1.0  # one without
+    start_s: float = 4.5  # a process with PyTorch before it works
+    light_s: float = 0.5  # one without
     run_s: float = 0.5  # a run beside its passes: tables read, predictions and weights written
     train_s: dict[str, float] = field(default_factory=dict)  # an image, by objective
     forward_s: float | None = None  # an image without gradients
@@ -37,7 +37,7 @@ class UnitCosts:
     store_s: float | None = None  # an image's bytes in its codec
     score_s: float | None = None  # an image's CLIP embedding
     score_view_s: float | None = None  # of it, what a GPU does not do
-    draw_s: float = 0.0009  # a picture of the built-in world
+    draw_s: float = 0.00053  # a picture of the built-in world
 
     def trained_s(self, objective: str) -> float | None:
         """Of an image in training; of an objective that nobody measured, the dearest one's."""
