@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.core.digests import LISTING, check_file, of_file, read_listing, write_listing
@@ -13,7 +12,6 @@ from harness.datasets import pictures
 from harness.datasets.base import Dataset
 from harness.datasets.offences import Faults
 
-AT_ONCE = 4096  # pictures handed to the threads at a time
 LARGEST_MIB = 1024  # of a list of pictures, or of pictures in one file; archives are larger
 
 
@@ -34,14 +32,11 @@ def write(root: Path, data: Dataset) -> tuple[Path, int]:
             with faults.gathering():
                 found[name] = _as_before(folder / name, of_file(folder / name), known.get(name))
             bar.update()
-        with ThreadPoolExecutor(pictures.threads()) as threads:
-            for first in range(0, len(paths), AT_ONCE):
-                part = paths[first : first + AT_ONCE]
-                digests = threads.map(lambda path: _examined(folder / path), part)
-                for path, digest in zip(part, digests, strict=True):
-                    with faults.gathering():
-                        found[path] = _as_before(folder / path, digest, known.get(path))
-                    bar.update()
+        digests = pictures.each(_examined, [folder / path for path in paths])
+        for path, digest in zip(paths, digests, strict=True):
+            with faults.gathering():
+                found[path] = _as_before(folder / path, digest, known.get(path))
+            bar.update()
     faults.refuse()
     write_listing(listing, found)
     return listing, len(found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +20,6 @@ from harness.datasets.rows import HIDDEN, Listing
 
 T = TypeVar("T")
 
-AT_ONCE = 4096  # pictures handed to the threads at a time
 SIZED_VIEWS = ("crop-flip", "none")  # which need pictures of the network's size
 
 
@@ -214,11 +212,8 @@ def _each(
 ) -> Iterator[tuple[Entry, T]]:
     """function(path) of every entry, by several threads, in order."""
     every = list(entries(listings))
-    with ThreadPoolExecutor(pictures.threads()) as pool:
-        for first in range(0, len(every), AT_ONCE):
-            part = every[first : first + AT_ONCE]
-            values = pool.map(function, [root / entry.path for entry in part])
-            yield from zip(part, values, strict=True)
+    values = pictures.each(function, [root / entry.path for entry in every])
+    return zip(every, values, strict=True)
 
 
 def repeated(report: Report, table: pl.DataFrame, official: bool) -> None:
