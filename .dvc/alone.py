@@ -3,7 +3,8 @@
 DVC writes dvc.lock and .dvc/tmp/rwlock, the list of the files in use, in place. A command that was
 killed can leave them cut off, which DVC refuses from then on, or leave a list that names a process
 whose number another one has by now. So there is a copy of dvc.lock while a command runs; after a
-kill it takes the place of one that is not whole, and a list of nobody's is removed.
+kill it takes the place of one that is not whole, and a list of nobody's and half-copied files in
+the cache are removed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 LOCK, COPY = Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.before")
 IN_USE, GUARD = Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/rwlock.lock")
+CACHE = Path(".dvc/cache")
 
 
 def main(command: list[str]) -> int:
@@ -27,8 +29,10 @@ def main(command: list[str]) -> int:
     COPY.parent.mkdir(exist_ok=True)
     with open("dvc.yaml") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # DVC has it, too
+        killed = COPY.exists()
         restore()
-        free()
+        if free() and killed:
+            sweep()
         keep()
         process = subprocess.Popen(command, pass_fds=[file.fileno()])
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -69,14 +73,22 @@ def stages(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def free() -> None:
+def free() -> bool:
     """Without the list of files in use, unless a command of DVC that was started otherwise runs."""
     if not IN_USE.exists():
-        return
+        return True
     with open(GUARD, "a") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        if not any(runs_dvc(number) for number in users()):
-            IN_USE.unlink()
+        if any(runs_dvc(number) for number in users()):
+            return False
+        IN_USE.unlink()
+    return True
+
+
+def sweep() -> None:
+    """Remove the files that DVC was copying into its cache when it was killed."""
+    for part in CACHE.rglob(".*.tmp"):
+        part.unlink(missing_ok=True)
 
 
 def users() -> Iterator[int]:
