@@ -1,4 +1,4 @@
-"""The options of tests/builders/bounds.py, and how `make test-long` uses them."""
+"""The options of tests/builders/bounds.py, and how `make test-long` and .ci/run use them."""
 
 import os
 import re
@@ -89,3 +89,21 @@ def test_make_test_long_has_no_limit_by_default(tmp_path: Path) -> None:
     assert text.endswith('-m "long or attack" --minutes 0 --order random')
     text = recipe(tmp_path, "test-long", "LONG_MINUTES=3", "LONG_SEED=7")
     assert text.endswith("--minutes 3 --order 7")
+
+
+@pytest.mark.parametrize(("spent_s", "left"), [(0, 50), (1200, 30), (3600, 1), (9000, 1)])
+def test_ci_gives_slow_tests_the_time_that_is_left(tmp_path: Path, spent_s: int, left: int) -> None:
+    """Never 0, which would be no limit."""
+    (tmp_path / ".ci").mkdir()
+    script = (ROOT / ".ci" / "run").read_text()
+    (tmp_path / ".ci" / "run").write_text(script.replace("make test\n", f"SECONDS={spent_s}\n"))
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "$@"\n')
+    make.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "BROWSER": "optional"}
+    done = subprocess.run(
+        ["bash", ".ci/run"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    expected = ["docs", f"test-long ATTACK_TRIALS=2 LONG_MINUTES={left}"]
+    assert done.stdout.splitlines() == expected
