@@ -85,9 +85,8 @@ def _about_stages(plan: Plan, workspace: Workspace) -> Iterator[str]:
     yield f"Core-hours are of {what}: seconds per picture {plan.units.source}."
     if not cards:
         yield (
-            "On the machine where they were measured, the stages of CIFAR-100-LT in profile smoke "
-            "and the training of three data sets in profile mini took within 25 % of them "
-            "(docs/paper-scale.md); other processors take other times."
+            "On the machine where they were measured, the stages that were compared took within "
+            "25 % of them (docs/paper-scale.md); other processors take other times."
         )
         return
     if all(stage.cpu_h is None for stage in plan.stages if stage.name == "train"):

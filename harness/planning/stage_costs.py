@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from harness.planning.costs import Plan, Run
 from harness.planning.flops import REFINER, SCORE
 from harness.planning.hardware import Hardware
 from harness.planning.unit_costs import UnitCosts
+from harness.pool import score_blocks
 
 LIST_S = 20e-6  # to read a row of an official list; measured with 437,513 rows
 PROCESS_GIB = 1.2  # of a process with PyTorch and its tables; measured on profiles mini and smoke
@@ -102,8 +104,10 @@ class _Costs:
         if self.workspace.recipe.clip == BUILT_IN:
             gpu_h = None if self.machines.gpus else 0.0
         read_gb = plan.disk_gb["synthetic images"] + self._sources_gb()
-        cpu_s = _plus(_times(seen, each), units.start_s)
-        return self._stage("score", gpu_h, cpu_s, read_gb)
+        processes = min(self._processes(), max(1, math.ceil(plan.sources / score_blocks.SOURCES)))
+        cpu_s = _plus(_times(seen, each), processes * units.start_s)
+        stage = self._stage("score", gpu_h, cpu_s, read_gb, processes)
+        return self._with_memory(stage, None, 0.0, [])
 
     def train(self) -> StageCost:
         return self._runs("train", [run for run in self.plan.runs if run.why != "hard images"])

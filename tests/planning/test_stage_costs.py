@@ -45,7 +45,7 @@ def test_hours_on_cards_by_hand(imagenet):
     assert generate.gpu_h == pytest.approx((plan.generation_pflop - 52.576 * 0.0088) / 0.4 / 3600)
     assert generate.cpu_h == pytest.approx((52_576 * 0.003 + 1643 * 0.01 + 8 * 10) / 3600)
     assert (generate.limit, generate.wall_h) == ("GPU", pytest.approx(generate.gpu_h / 8))
-    assert found["score"].cpu_h == pytest.approx(((52_576 + 1643) * 0.004 + 10) / 3600)
+    assert found["score"].cpu_h == pytest.approx(((52_576 + 1643) * 0.004 + 8 * 10) / 3600)
     assert found["index"].cpu_h == pytest.approx((1 + 185_846 * LIST_S) / 3600)
 
 
