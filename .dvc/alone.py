@@ -74,7 +74,10 @@ def stages(path: Path) -> dict[str, Any] | None:
 
 
 def free() -> bool:
-    """Without the list of files in use, unless a command of DVC that was started otherwise runs."""
+    """Remove the list of files in use, unless a command of DVC that was started otherwise runs.
+
+    False where one does.
+    """
     if not IN_USE.exists():
         return True
     with open(GUARD, "a") as guard:

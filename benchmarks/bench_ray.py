@@ -28,8 +28,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=10, help="of each row")
-    parser.add_argument("--folder", type=Path, help="default: a temporary one")
+    parser.add_argument("--folder", type=Path, help="an empty one (default: a temporary one)")
     arguments = parser.parse_args()
+    if arguments.folder and arguments.folder.exists() and any(arguments.folder.iterdir()):
+        parser.error(f"{arguments.folder} is not empty: runs that are there would take no time")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         local, ray = folder / "local", folder / "ray"
@@ -39,9 +41,10 @@ def main() -> None:
             options = ("--engine", "ray", "--address", cluster.address)
             ray_s = train(ray, arguments.seeds, *options)
         print(f"two nodes: {ray_s:.1f} s, {ray_s / local_s - 1:+.1%}")
-        if weights(local) != weights(ray):
+        made = weights(local)
+        if made != weights(ray):
             sys.exit("the weights differ")
-        print(f"{len(weights(local))} files of weights, all of the same bytes")
+        print(f"{len(made)} files of weights, all of the same bytes")
 
 
 def train(home: Path, seeds: int, *options: str) -> float:
