@@ -102,6 +102,8 @@ def connect(address: str | None) -> None:
     """
     if _has_token():  # `ray start` asks for it then, and Ray reads the mode as it is imported
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # one worker's error ends the crew and is told by the command; Ray would log the others' too
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     try:
         import ray
     except ImportError:
