@@ -32,6 +32,15 @@ TEST, VAL = "test", "val"
 HARD_BY: str | None = None  # hard is what a tail class holds
 
 OFFICIAL = {"classes": 1000, "train": 115_846, "val": 20_000, "test": 50_000}
+# Of the built-in world (harness.mini.imagenet).
+_BUILT_IN = {
+    "train": 2849,
+    "classes": 60,
+    "hard": {"<20": 266, "<=20": 286},
+    "hard_classes": {"<20": 26, "<=20": 27},
+    "splits": {"val": 300, "test": 6000},
+    "drawn": 2849 + 300 + 6000,
+}
 # SHA-256 of the 1,000 class sizes in the order of the labels, joined by commas.
 OFFICIAL_COUNTS = "93782c2e7eda453ae409fed503a27bc8d430ecb583c7d4b3c3adc93c2887236e"
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
@@ -43,6 +52,8 @@ FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
         "hard_classes": {"<20": 136, "<=20": 146},
         "splits": {split: OFFICIAL[split] for split in ("val", "test")},
     },
+    "mini": _BUILT_IN,
+    "smoke": _BUILT_IN,
 }
 
 MEAN, STD = longtail.MEAN, longtail.STD  # of ImageNet's pictures

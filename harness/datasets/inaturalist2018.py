@@ -31,6 +31,15 @@ VAL: str | None = None
 HARD_BY: str | None = None  # hard is what a tail class holds
 
 OFFICIAL = {"classes": 8142, "train": 437_513, "test": 24_426}
+# Of the built-in world (harness.mini.inaturalist).
+_BUILT_IN = {
+    "train": 2831,
+    "classes": 82,
+    "hard": {"<20": 364, "<=20": 384},
+    "hard_classes": {"<20": 41, "<=20": 42},
+    "splits": {"test": 6150},
+    "drawn": 2831 + 6150,
+}
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": (*LISTS.values(), NAMES, PICTURES),
     "paper": {
@@ -40,6 +49,8 @@ FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
         "hard_classes": {"<20": 3224},  # the usual groups: 842 many, 4,076 medium, 3,224 few
         "splits": {"test": OFFICIAL["test"]},
     },
+    "mini": _BUILT_IN,
+    "smoke": _BUILT_IN,
 }
 
 MEAN = (0.466, 0.471, 0.380)  # CUDA's and the other long-tail codes'

@@ -36,6 +36,14 @@ HARD_BY: str | None = "FLYP"  # whose p(true class) says what is hard; the paper
 HARD_IMAGES = 8_260  # paper, Table 5
 # Of the training images of the built-in world; the paper's 6 % would be 95 images of 1,500.
 HARD_SHARE = {"mini": 0.2, "smoke": 0.1}
+# Of the built-in world (harness.mini.wildcam).
+_BUILT_IN = {
+    "train": 1500,
+    "classes": 34,
+    "hard_classes": None,
+    "splits": {"val": 400, "test": 4000, "id_val": 400, "id_test": 3000},
+    "drawn": 1500 + 400 + 4000 + 400 + 3000,
+}
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": (METADATA, camera_traps.CATEGORIES, "train"),
     "folder": FOLDER,
@@ -46,6 +54,7 @@ FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
         "hard_classes": None,
         "splits": {split: OFFICIAL[split] for split in ("val", "test", "id_val", "id_test")},
     },
+    **{name: _BUILT_IN | {"hard": round(part * 1500)} for name, part in HARD_SHARE.items()},
 }
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's

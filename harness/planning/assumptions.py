@@ -86,8 +86,7 @@ def _about_stages(plan: Plan, workspace: Workspace) -> Iterator[str]:
     if not cards:
         yield (
             "On the machine where they were measured, the stages that were compared took within "
-            "25 % of them, but training on iWildCam nearly twice as long (docs/paper-scale.md); "
-            "other processors take other times."
+            "25 % of them (docs/paper-scale.md); other processors take other times."
         )
         return
     if all(stage.cpu_h is None for stage in plan.stages if stage.name == "train"):

@@ -31,11 +31,12 @@ def test_counts_of_feature_diffusion_are_those_of_pytorch():
     assert kept == {name: diffusion_counts.count(*known) for name, known in found.items()}
 
 
+@pytest.mark.parametrize("profile", ["mini", "smoke", "paper"])
 @pytest.mark.parametrize("dataset", ["imagenet-lt", "cifar100-lt", "inaturalist2018", "iwildcam"])
-def test_a_plan_of_the_papers_scale_loads_no_torch(dataset, tmp_path):
+def test_a_plan_loads_no_torch(dataset, profile, tmp_path):
     code = (
         "import sys; from harness.cli.main import main\n"
-        f"command = ['plan', '--dataset', '{dataset}', '--profile', 'paper']\n"
+        f"command = ['plan', '--dataset', '{dataset}', '--profile', '{profile}']\n"
         f"code = main([*command, '--home', '{tmp_path}'])\n"
         "print(code, [m for m in ('torch', 'diffusers', 'open_clip') if m in sys.modules])"
     )
