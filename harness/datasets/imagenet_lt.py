@@ -39,7 +39,7 @@ _BUILT_IN = {
     "hard": {"<20": 266, "<=20": 286},
     "hard_classes": {"<20": 26, "<=20": 27},
     "splits": {"val": 300, "test": 6000},
-    "drawn": 2849 + 300 + 6000,
+    "drawn_files": 2849 + 300 + 6000,
 }
 # SHA-256 of the 1,000 class sizes in the order of the labels, joined by commas.
 OFFICIAL_COUNTS = "93782c2e7eda453ae409fed503a27bc8d430ecb583c7d4b3c3adc93c2887236e"

@@ -38,7 +38,7 @@ _BUILT_IN = {
     "hard": {"<20": 364, "<=20": 384},
     "hard_classes": {"<20": 41, "<=20": 42},
     "splits": {"test": 6150},
-    "drawn": 2831 + 6150,
+    "drawn_files": 2831 + 6150,
 }
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": (*LISTS.values(), NAMES, PICTURES),

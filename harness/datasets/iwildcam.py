@@ -42,7 +42,7 @@ _BUILT_IN = {
     "classes": 34,
     "hard_classes": None,
     "splits": {"val": 400, "test": 4000, "id_val": 400, "id_test": 3000},
-    "drawn": 1500 + 400 + 4000 + 400 + 3000,
+    "drawn_files": 1500 + 400 + 4000 + 400 + 3000,
 }
 FACTS: dict[str, Any] = {  # see harness.planning.dataset_sizes
     "files": (METADATA, camera_traps.CATEGORIES, "train"),

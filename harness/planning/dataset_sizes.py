@@ -8,7 +8,8 @@ FACTS of a data set's module say what is known of its official files:
                makes those small enough hard; or
                train, classes: numbers; hard, hard_classes: numbers, or {tail rule: number};
                hard_classes None: single images are hard, not classes;
-               drawn: pictures of the built-in world that are drawn first, left out where none is
+               drawn, drawn_files: pictures of the built-in world that are drawn first, into a
+               block of pixels and into files of their own; left out where none is
 A profile is left out where nobody knows. What `harness index` and `harness hard` have listed goes
 before FACTS.
 """

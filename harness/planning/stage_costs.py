@@ -62,9 +62,10 @@ class _Costs:
         plan, units = self.plan, self.units
         known = getattr(self.workspace.module, "FACTS", {}).get(self.workspace.profile, {})
         written = self._paper or self.workspace.data.is_dir()
-        drawn = 0 if written else known.get("drawn", 0)
+        drawn, files = (0 if written else known.get(kind, 0) for kind in ("drawn", "drawn_files"))
         rows = sum(sizes.train + sum(sizes.splits.values()) for sizes in plan.facts)
-        cpu_s = units.light_s + drawn * units.draw_s + rows * LIST_S
+        drawn_s = drawn * units.draw_s + files * units.draw_file_s
+        cpu_s = units.light_s + drawn_s + rows * LIST_S
         return self._stage("index", 0.0, cpu_s, 0.0)
 
     def hard(self) -> StageCost:

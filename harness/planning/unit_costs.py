@@ -37,7 +37,8 @@ class UnitCosts:
     store_s: float | None = None  # an image's bytes in its codec
     score_s: float | None = None  # an image's CLIP embedding
     score_view_s: float | None = None  # of it, what a GPU does not do
-    draw_s: float = 0.00053  # a picture of the built-in world
+    draw_s: float = 0.00053  # a picture of the built-in world, of 32 px, into a block
+    draw_file_s: float = 0.0012  # one of 64 px, into a JPEG file of its own
 
     def trained_s(self, objective: str) -> float | None:
         """Of an image in training; of an objective that nobody measured, the dearest one's."""
@@ -45,7 +46,7 @@ class UnitCosts:
 
 
 # Fields that are not measured each time, but were once, on the machine of the file.
-FIXED = ("start_s", "light_s", "run_s", "draw_s")
+FIXED = ("start_s", "light_s", "run_s", "draw_s", "draw_file_s")
 
 
 def name_of(workspace: Workspace) -> str:
