@@ -29,7 +29,7 @@ UNCLAIMED = "The paper makes no claim about {}: see the leaderboards."
 
 @dataclass(frozen=True)
 class Answer:
-    """says: in a sentence or two; meaning: what was compared, a sentence per claim."""
+    """says: in a sentence or two; meaning: each claim behind it, with its verdicts."""
 
     says: str
     meaning: tuple[str, ...]
@@ -72,12 +72,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _meaning(claims: Sequence[Finding]) -> Iterable[str]:
-    """What the claims say, each with the data sets that it is about."""
-    about: dict[str, list[str]] = {}
+    """What the claims say, each after its verdicts: a claim alone would read as a result."""
+    about: dict[str, dict[str, list[str]]] = {}
     for finding in claims:
-        about.setdefault(finding.claim.says, []).append(finding.claim.dataset)
-    for says, names in about.items():
-        yield f"{_listed(names)}: {says}"
+        verdicts = about.setdefault(finding.claim.says, {})
+        verdicts.setdefault(finding.verdict, []).append(finding.claim.dataset)
+    for says, verdicts in about.items():
+        where = [f"{verdict} on {_listed(names)}" for verdict, names in verdicts.items()]
+        yield f"{', '.join(where)}: {says}"
 
 
 def _figure(claims: Sequence[Finding]) -> Figure | None:

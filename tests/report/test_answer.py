@@ -57,6 +57,10 @@ def test_every_verdict_has_a_sentence(reference: Findings) -> None:
         "It does on cifar100-lt and imagenet-lt. It does not on inaturalist2018. "
         "No runs answer it on iwildcam."
     )
+    assert [says.partition(": ")[0] for says in answer(some, SETS).meaning] == [
+        "holds on cifar100-lt and imagenet-lt, does not hold on inaturalist2018",
+        *["no runs on iwildcam"] * 2,
+    ]
     some = judged(reference, cifar=OPEN)
     assert answer(some, SETS[:1]).says == "It is undecided on cifar100-lt."
     assert answer(reference, ["my-own"]).says == (
@@ -115,6 +119,10 @@ def test_the_page_opens_with_the_answer(
     assert says is not None
     assert says[1] == "Does synthetic data help?"
     assert html.unescape(says[2]) == answer(reference, SETS).says
+    for claim in answer(reference, SETS).meaning:  # never without its verdict
+        assert f"<p>{claim[:1].upper()}{claim[1:]}</p>" in html.unescape(page).replace(
+            ' class="lead"', ""
+        )
     assert page.index('id="answer-chart"') < page.index('<nav class="contents"')
     assert "built-in world" in page[: page.index('id="answer-chart"')]
     size = len(page.encode())
