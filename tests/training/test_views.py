@@ -88,6 +88,12 @@ def test_a_jpeg_is_turned_by_what_its_header_says_and_not_by_bytes_of_its_scan()
 # ---------------------------------------------------------------- made by the device
 
 
+# torchvision resizes bytes, rounding between its two passes as the device does; without AVX2 it
+# resizes floats and rounds once, so that one grey level more or less is common.
+BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+UNLIKE, FAR = (0.03, 1e-3) if BYTES else (0.25, 1e-2)  # shares: another grey level, over 2 levels
+
+
 def on_device(name, some, draws):
     view = DEVICE_VIEWS[name]
     return view.rendered(view.packed(some, draws, SIDE), SIDE, torch.device("cpu"))
@@ -102,19 +108,21 @@ def test_views_of_the_device_are_those_of_the_cpu_to_rounding(name, most):
     """The same random numbers, so not only the distribution is the same, but picture by picture."""
     some, draws = photos(100), Draws((3,), 0, 100)
     ours = getattr(augmentation, name)(some, draws, SIDE).int()
-    difference = (on_device(name, some, draws).int() - ours).abs()
-    assert difference.max() <= most
-    assert (difference > 0).float().mean() < 0.03
-    assert (difference > 2).float().mean() < 1e-3
+    difference = on_device(name, some, draws).int() - ours
+    assert difference.float().mean().abs() < 0.03
+    assert difference.abs().max() <= most
+    assert (difference != 0).float().mean() < UNLIKE
+    assert (difference.abs() > 2).float().mean() < FAR
 
 
 @pytest.mark.parametrize("name", ["centre", "image_text_centre"])
 def test_test_views_of_the_device_are_those_of_the_cpu_to_rounding(name):
     some = [*photos(60), np.full((40, 150, 3), 9, np.uint8), photos(1)[0][:50, :50]]
     ours = getattr(augmentation, name)(some, None, SIDE).int()
-    difference = (on_device(name, some, None).int() - ours).abs()
-    assert difference.max() <= 2
-    assert (difference > 0).float().mean() < 0.02
+    difference = on_device(name, some, None).int() - ours
+    assert difference.float().mean().abs() < 0.03
+    assert difference.abs().max() <= 2
+    assert (difference != 0).float().mean() < UNLIKE
 
 
 def test_colours_of_the_device_are_those_of_the_cpu_where_pixels_are():
