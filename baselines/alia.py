@@ -8,6 +8,7 @@ per source is kept and added to the real images.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.core.errors import DataError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "ALIA"
 ROWS = ("FLYP+ALIA", "FLYP+ALIA(control=True)")
+
+log = logging.getLogger("harness")
 
 
 class Edits(Augment):
@@ -38,26 +41,39 @@ class Edits(Augment):
             raise DataError("ALIA needs edited images, and this data set has no pool of them yet")
 
     def rows(self, rows: pl.DataFrame, progress: Progress) -> pl.DataFrame:
+        import numpy as np
         import polars as pl
 
         assert progress.tools is not None
         pool = progress.tools.data.pool
         if "edits" not in progress.state:
             progress.state["edits"] = self._chosen(rows, pool, progress)
-        edits = pool.filter(pool["image"].is_in(progress.state["edits"]))
+        edits = pool.filter(np.isin(pool["image"].to_numpy(), progress.state["edits"]))
         return pl.concat([rows, sources(edits) if self.control else edits])
 
     def _chosen(self, rows: pl.DataFrame, pool: pl.DataFrame, progress: Progress) -> list[int]:
-        """Numbers of the images kept, ascending."""
+        """Numbers of the images kept, ascending; none where the classifier is surer of all.
+
+        DataError where CLIP's filter, which no training decides, leaves none.
+        """
         assert progress.tools is not None
         edits = pool.filter(pool["score"] > self.margin)
-        if self.confidence and edits.height:
+        if not edits.height:
+            raise DataError(
+                f"ALIA: none of {pool.height} edited images leads the other texts by more than "
+                f"margin={self.margin:g}"
+            )
+        if self.confidence:
             real, edited = progress.tools.consult(rows), progress.tools.consult(edits)
             edits = edits.filter(
                 not_surer(real, rows["label"].to_numpy(), edited, edits["label"].to_numpy())
             )
         if not edits.height:
-            raise DataError(f"ALIA: none of {pool.height} edited images passes the filters")
+            log.warning(
+                "ALIA: the classifier is surer of all %s edited images than of real ones: this run "
+                "trains on the real images alone",
+                f"{pool.height:,}",
+            )
         shuffled = edits[progress.rng.permutation(edits.height)]
         one = shuffled.unique("parent", keep="first", maintain_order=True)
         return sorted(one["image"].to_list())

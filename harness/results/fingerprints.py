@@ -42,8 +42,8 @@ def deviations(
 ) -> tuple[Deviation, ...]:
     """What run `now` does otherwise than run `before`; both as `golden.fingerprint` gives them.
 
-    adaptive: whether the levels follow from accuracies; what depends on them is then left out.
-    fitted: whether the first weights are fitted to the data, as those of LP-FT are.
+    adaptive: whether trained networks choose the images; what depends on it is then left out.
+    fitted: whether the first batch, or the first weights as those of LP-FT, follow from training.
     Records that keep no fingerprint, such as those of merged weights, deviate in nothing but their
     class counts and levels.
     """

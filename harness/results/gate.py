@@ -224,14 +224,16 @@ def _deviations(row: Row, record: Record | None, mode: str) -> tuple[Deviation, 
 
 
 def _nature(record: Record) -> tuple[bool, bool]:
-    """Whether accuracies choose the guidance levels of the record's method, and its own phases
-    the first weights.
+    """Whether trained networks choose the images of the record's method, as those of an adaptive
+    curriculum and ALIA's do, and whether its first batch or first weights follow from training.
     """
     try:
         method = compose(record["method"], record["dataset"], record["profile"])
     except UsageError:
         return True, True  # nobody can tell
-    return bool(getattr(method.curriculum, "adaptive", False)), method.finetune is not None
+    consults = method.reference is not None
+    chosen = consults or bool(getattr(method.curriculum, "adaptive", False))
+    return chosen, consults or method.finetune is not None
 
 
 def false_alarms(known: Golden) -> Iterator[str]:

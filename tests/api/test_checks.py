@@ -21,6 +21,7 @@ from harness.core.errors import DataError, UsageError
 from harness.datasets import imagenet_lt
 from harness.datasets.cifar100_lt import RECIPES
 from harness.results import (
+    fingerprints,
     gate,
     golden,
     leaderboard,
@@ -262,6 +263,22 @@ def test_the_last_digits_of_behaviour_do_not_count(home: Path) -> None:
     write_tables(home)
     assert checks.check(PROFILE, home).failures == 0
     assert checks.check(PROFILE, home, mode="exact").failures == 1
+
+
+@pytest.mark.parametrize("name", ["FLYP+ALIA", "FLYP+ALIA(control=True)"])
+def test_what_a_trained_network_chooses_is_not_compared(name: str) -> None:
+    """ALIA's classifier lets other edits pass on another processor; the pool has to be the same."""
+    record = {"method": name, "dataset": "iwildcam", "profile": "smoke"}
+    golden_one = {"counts": [3], "levels": [[50, 100]] * 2, "start": None, "behaviour": BEHAVIOUR}
+    other = copy.deepcopy(golden_one) | {"levels": [[100]] * 2}
+    other["behaviour"] |= {"drawn": {"100": BEHAVIOUR["drawn"]["100"]}, "steps": {"all": 94}}
+    other["behaviour"]["first_loss"]["all"] *= 1.1
+    other["behaviour"]["grey"][0] += 9
+    assert fingerprints.deviations(golden_one, other, *gate._nature(record)) == ()
+    assert fingerprints.deviations(golden_one, other, False)
+    other["behaviour"]["pool"]["30"]["score"] = 0.5
+    (told,) = fingerprints.deviations(golden_one, other, *gate._nature(record))
+    assert told.what == "mean CLIPScore at guidance 0.3"
 
 
 def test_records_of_other_parameters(home: Path) -> None:

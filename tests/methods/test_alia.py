@@ -79,9 +79,19 @@ def test_either_filter_can_be_left_out():
     assert compose("FLYP+ALIA+WE").reference == "FLYP"
 
 
-def test_no_edit_left_and_no_pool_are_told():
-    with pytest.raises(DataError, match="none of 3 edited images passes"):
-        chosen(pool()[:3])
+@pytest.mark.parametrize("control", ["", "(control=True)"])
+def test_a_run_without_an_edit_that_the_classifier_lets_pass_goes_on(control, caplog):
+    """How sure it is follows from training: another processor may leave none of few edits."""
+    numbers = chosen(pool()[:3], f"FLYP+ALIA{control}")
+    assert numbers.height == 0
+    (told,) = caplog.messages
+    assert told.endswith("of all 3 edited images than of real ones: this run trains on the real "
+                         "images alone")  # fmt: skip
+
+
+def test_no_lead_and_no_pool_are_told():
+    with pytest.raises(DataError, match=r"none of 3 edited images leads .* by more than margin=0$"):
+        chosen(pool()[9:])
     hook = compose("CE+ALIA(confidence=False)").augment[0]
     with pytest.raises(DataError, match="no pool"):
         hook.start(None, Tools(None))
