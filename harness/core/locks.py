@@ -18,6 +18,7 @@ from harness.core.errors import DataError
 
 log = logging.getLogger("harness")
 _NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+ATTEMPTS = 100  # to make a folder that others remove
 _LOCAL_ONLY = {"nolock", "local_lock=all", "local_lock=flock", "localflock"}  # mount options
 
 
@@ -51,7 +52,6 @@ def locked(path: Path, shared: bool = False, wait: bool = True) -> Iterator[bool
     the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle = _hold(lock_path(path), shared, wait)
     except OSError as error:
         raise DataError(f"cannot lock {path}: {error.strerror or error}") from error
@@ -103,13 +103,22 @@ def is_locked(path: Path) -> bool:
 def _hold(lock: Path, shared: bool, wait: bool) -> int | None:
     """The locked file, open; None where another holds it. Its last holder may have removed it."""
     while True:
-        handle = _open(lock)
+        handle = _open_in_folder(lock)
         held = seize(handle, shared, wait)
         if held is None or (held and _is_at(handle, lock)):
             return handle
         os.close(handle)
         if held is False:
             return None
+
+
+def _open_in_folder(lock: Path) -> int:
+    """Open, with its folder, which another process may remove, empty, as soon as it is made."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(FileNotFoundError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            return _open(lock)
+    return _open(lock)
 
 
 def _open(lock: Path) -> int:

@@ -92,8 +92,10 @@ def _known(pool: Path, clip: str) -> pl.DataFrame:
 
 def _parts(pool: Path, clip: str) -> dict[Path, pl.DataFrame]:
     """Scores by the file of their block; damaged files are removed, and that is told."""
-    parts = {}
-    for path in sorted(_folder(pool, clip).glob("part-*.parquet")):
+    parts, found = {}, list[Path]()
+    with contextlib.suppress(FileNotFoundError):  # the folder, removed as it was listed
+        found = sorted(_folder(pool, clip).glob("part-*.parquet"))
+    for path in found:
         try:
             parts[path] = parquet.read(path, AGAIN, list(SCORES))
         except FileNotFoundError:  # moved since it was listed

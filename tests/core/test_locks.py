@@ -77,6 +77,27 @@ def test_where_locks_do_not_work_nobody_is_kept_out(tmp_path, monkeypatch):
         assert again
 
 
+def test_a_folder_that_another_removes_meanwhile(tmp_path, monkeypatch):
+    """As the last of two that score does: between the folder's making and the lock's."""
+    real, removed = locks._open, []
+
+    def removing(lock):
+        if len(removed) < 5:
+            lock.parent.rmdir()
+            removed.append(lock)
+        return real(lock)
+
+    monkeypatch.setattr(locks, "_open", removing)
+    path = tmp_path / "scoring" / "part"
+    with locked(path) as held:
+        assert held
+        assert is_locked(path)
+    assert len(removed) == 5
+    monkeypatch.setattr(locks, "_open", lambda lock: real(tmp_path / "gone" / lock.name))
+    with pytest.raises(DataError, match=r"cannot lock .*part: No such file or directory"):
+        locked(path).__enter__()
+
+
 def test_a_folder_that_is_none(tmp_path):
     (tmp_path / "file").touch()
     with (
