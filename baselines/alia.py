@@ -65,15 +65,14 @@ class Edits(Augment):
             )
         if self.confidence:
             real, edited = progress.tools.consult(rows), progress.tools.consult(edits)
-            edits = edits.filter(
-                not_surer(real, rows["label"].to_numpy(), edited, edits["label"].to_numpy())
-            )
-        if not edits.height:
-            log.warning(
-                "ALIA: the classifier is surer of all %s edited images than of real ones: this run "
-                "trains on the real images alone",
-                f"{pool.height:,}",
-            )
+            labels = edits["label"].to_numpy()
+            edits = edits.filter(not_surer(real, rows["label"].to_numpy(), edited, labels))
+            if not edits.height:
+                log.warning(
+                    "ALIA: the classifier is surer of all %s edited images than of real ones: this "
+                    "run trains on the real images alone",
+                    f"{len(labels):,}",
+                )
         shuffled = edits[progress.rng.permutation(edits.height)]
         one = shuffled.unique("parent", keep="first", maintain_order=True)
         return sorted(one["image"].to_list())
